@@ -1,0 +1,1 @@
+"""FWI PEFT Bench: the harness. See README.md for the map of the repository."""

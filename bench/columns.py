@@ -1,0 +1,113 @@
+"""Every reported number, declared once: name, label, unit, which direction is better."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One reported number. `better` is None where neither direction is."""
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["lower", "higher"] | None
+    description: str
+
+
+SCORES = (
+    Column(
+        name="mae",
+        label="MAE",
+        unit="",
+        better="lower",
+        description="Mean absolute error of the velocity, scaled so that 1500–4500 m/s is [-1, 1].",
+    ),
+    Column(
+        name="rmse",
+        label="RMSE",
+        unit="",
+        better="lower",
+        description="Root of the mean squared error over all pixels of all samples, on [-1, 1].",
+    ),
+    Column(
+        name="ssim",
+        label="SSIM",
+        unit="",
+        better="higher",
+        description="Structural similarity of the maps rescaled to [0, 1], Gaussian window 11.",
+    ),
+    Column(
+        name="edge",
+        label="Edge F1",
+        unit="",
+        better="higher",
+        description="F1 score of interfaces placed within one cell of the true ones.",
+    ),
+)
+"""What a cell is scored by."""
+
+COSTS = (
+    Column(
+        name="trainable_parameters",
+        label="Trainable",
+        unit="parameters",
+        better="lower",
+        description="Parameters that the optimiser changes.",
+    ),
+    Column(
+        name="adapter_bytes",
+        label="Adapter",
+        unit="bytes",
+        better="lower",
+        description="Size of the saved delta: trainables and changed buffers.",
+    ),
+    Column(
+        name="optimiser_bytes",
+        label="Optimiser",
+        unit="bytes",
+        better="lower",
+        description="Optimiser state after training.",
+    ),
+    Column(
+        name="saved_bytes_per_sample",
+        label="Saved for backward",
+        unit="bytes/sample",
+        better="lower",
+        description="Distinct storage kept by the forward pass for the backward pass.",
+    ),
+    Column(
+        name="flops_per_sample",
+        label="Training FLOPs",
+        unit="FLOP/sample",
+        better="lower",
+        description="Floating-point operations of a training step, forward and backward.",
+    ),
+    Column(
+        name="peak_bytes",
+        label="Peak memory",
+        unit="bytes",
+        better="lower",
+        description="Peak above what was in use before: on a GPU of its memory, on a CPU resident.",
+    ),
+    Column(
+        name="samples_per_second",
+        label="Training speed",
+        unit="samples/s",
+        better="higher",
+        description="Training samples per second, warm-up excluded.",
+    ),
+    Column(
+        name="train_seconds",
+        label="Training time",
+        unit="s",
+        better="lower",
+        description="Wall-clock time of the training phase.",
+    ),
+)
+"""What a fit costs. Timings of different machines are never ranked together."""
+
+
+def score(name: str) -> Column:
+    """The score column of that name; raises `KeyError` for an unknown one."""
+    return {column.name: column for column in SCORES}[name]

@@ -1,0 +1,9 @@
+"""Named seeds: hash (base, purpose, …), never the method, so that all methods see the same data."""
+
+import hashlib
+
+
+def derive(base: int, *purpose: str | int) -> int:
+    """A seed in [0, 2⁶³) for one purpose, such as ``derive(seed, "batches", dataset, percent)``."""
+    text = "/".join(map(str, (base, *purpose)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,77 @@
+"""Shared: a tiny track, one home in which the real command line has run, the real samples."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TINY_TRACK = """
+name = "tiny"
+version = 1
+summary = "For tests: every stage on a handful of samples."
+default_protocol = "ood"
+gallery = 1
+[data]
+source = "generated"
+train = 4
+test = 2
+samples_per_file = 3
+[pretrain]
+epochs = 1
+batch = 8
+[fit]
+epochs = 2
+batch = 4
+"""
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny_track(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a track file that makes every stage run in seconds."""
+    path = tmp_path_factory.mktemp("track") / "tiny.toml"
+    path.write_text(TINY_TRACK, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    """Runs the real command in a process of its own: ``bench("run", …, home=path)``."""
+
+    def call(*words: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bench", *words],
+            env=os.environ | {"BENCH_HOME": str(home)} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def ran(
+    bench: Bench, tiny_track: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A home after ``bench run --method baseline,fft,lora --protocol ood``, and what it said.
+
+    Tests must leave the home as it is.
+    """
+    home = tmp_path_factory.mktemp("home")
+    words = ("run", "--method", "baseline,fft", "-m", "lora", "--protocol", "ood")
+    return home, bench(*words, "--track", str(tiny_track), home=home)
+
+
+@pytest.fixture(scope="session")
+def openfwi_samples() -> Path:
+    """The folder with real OpenFWI samples, or a skip that says why."""
+    folder = os.environ.get("OPENFWI_SAMPLES")
+    if not folder:
+        pytest.skip("OPENFWI_SAMPLES is not set: no real OpenFWI samples on this machine")
+    return Path(folder)
