@@ -1,0 +1,151 @@
+"""Entry points → methods. A plugin that cannot be loaded is a reported problem, not a crash."""
+
+import ast
+import hashlib
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+
+from bench.contract import Config, Method
+from bench.errors import MethodError, UnknownNameError
+
+GROUP = "bench.methods"
+HARNESS = "fwi-peft-bench"
+"""The distribution whose own methods keep their names when another package claims them, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A method and where it comes from."""
+
+    method: Method
+    distribution: str
+    distribution_version: str
+    code: str
+    """Hash of the plugin's code, blind to comments, docstrings and layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A plugin that cannot be used, and why."""
+
+    name: str
+    distribution: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """All installed methods by name, and the plugins that cannot be used."""
+
+    methods: dict[str, Installed]
+    problems: tuple[Problem, ...]
+
+    def get(self, name: str) -> Installed:
+        """Raises `MethodError` for a broken plugin, `UnknownNameError` for an unknown name."""
+        if name in self.methods:
+            return self.methods[name]
+        for problem in self.problems:
+            if problem.name == name:
+                raise MethodError(
+                    f"Method '{name}' of package {problem.distribution} cannot be used: "
+                    f"{problem.reason}"
+                )
+        raise UnknownNameError("method", name, self.methods)
+
+
+@cache
+def load() -> Registry:
+    """Import every plugin once. One that fails becomes a `Problem` and spoils nothing else."""
+    methods: dict[str, Installed] = {}
+    problems: list[Problem] = []
+    found = sorted(entry_points(group=GROUP), key=lambda e: (e.name, _distribution(e)[0]))
+    for entry in found:
+        distribution, version = _distribution(entry)
+        others = {_distribution(e)[0] for e in found if e.name == entry.name} - {distribution}
+        try:
+            if others and distribution != HARNESS:
+                raise MethodError(_clash(entry.name, distribution, others))
+            methods[entry.name] = Installed(
+                method=_import(entry),
+                distribution=distribution,
+                distribution_version=version,
+                code=code_hash(sys.modules[entry.module]),
+            )
+        except MethodError as error:
+            problems.append(_problem(entry, str(error)))
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way
+            reason = f"{type(error).__name__}: {error}"
+            problems.append(_problem(entry, reason))
+    return Registry(methods=methods, problems=tuple(problems))
+
+
+def _problem(entry: EntryPoint, reason: str) -> Problem:
+    return Problem(name=entry.name, distribution=_distribution(entry)[0], reason=reason)
+
+
+def _clash(name: str, distribution: str, others: set[str]) -> str:
+    if HARNESS in others:
+        return (
+            f"'{name}' is a method of {HARNESS} itself, which keeps the name; rename it in "
+            f"{distribution}."
+        )
+    owners = ", ".join(sorted({distribution, *others}))
+    return f"the name is claimed by more than one package ({owners}); uninstall all but one."
+
+
+def code_hash(module: ModuleType) -> str:
+    """Hash of a module and what it imports from its own package; formatting does not count."""
+    digest = hashlib.sha256()
+    top = module.__name__.partition(".")[0]
+    todo, done = [module.__name__], set()
+    while todo:
+        name = todo.pop(0)
+        if name in done or name not in sys.modules:
+            continue
+        done.add(name)
+        source = sys.modules[name].__file__
+        if source is None:
+            continue
+        tree = ast.parse(Path(source).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == top:
+                todo.append(node.module or "")
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_docstring(body[0]):
+                node.body = body[1:]  # type: ignore[attr-defined]  # every node with a body
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _import(entry: EntryPoint) -> Method:
+    method = entry.load()
+    if not isinstance(method, Method):
+        raise MethodError(
+            f"{entry.value} is a {type(method).__name__}, not a bench.contract.Method."
+        )
+    if method.name != entry.name:
+        raise MethodError(
+            f"the object calls itself '{method.name}', its entry point '{entry.name}'; use one "
+            "name."
+        )
+    if not (isinstance(method.config, type) and issubclass(method.config, Config)):
+        raise MethodError(
+            f"{entry.value} has a config that is no subclass of bench.contract.Config."
+        )
+    return method
+
+
+def _distribution(entry: EntryPoint) -> tuple[str, str]:
+    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")

@@ -1,0 +1,178 @@
+"""Methods from other packages: found with their origin; broken ones reported, spoiling nothing."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import registry, scaffold
+from bench.errors import BenchError, ConfigError, HomeError
+
+LIST = """
+import json
+from bench import registry
+from bench.errors import BenchError
+found = registry.load()
+def ask(name):
+    try:
+        return found.get(name).distribution
+    except BenchError as error:
+        return f"{type(error).__name__}: {error}"
+print(json.dumps({
+    "methods": {n: [i.distribution, i.distribution_version] for n, i in found.methods.items()},
+    "problems": {f"{p.distribution}/{p.name}": p.reason for p in found.problems},
+    "asked": {p.name: ask(p.name) for p in found.problems},
+}))
+"""
+
+
+def python(*arguments: str, path: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python with another folder of installed packages."""
+    folders = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH"))))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1"},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def listing(path: Path) -> dict[str, dict[str, object]]:
+    result = python("-c", LIST, path=path, cwd=path)
+    assert result.returncode == 0, result.stderr
+    answer: dict[str, dict[str, object]] = json.loads(result.stdout)
+    return answer
+
+
+def install(site: Path, distribution: str, methods: dict[str, str], source: str) -> None:
+    """What pip would leave of a package with one module."""
+    module = distribution.replace("-", "_")
+    (site / f"{module}.py").write_text(source, encoding="utf-8")
+    info = site / f"{module}-2.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.5\n", encoding="utf-8"
+    )
+    lines = [f"{name} = {module}:{target}" for name, target in methods.items()]
+    (info / "entry_points.txt").write_text(
+        "\n".join([f"[{registry.GROUP}]", *lines]) + "\n", encoding="utf-8"
+    )
+
+
+SOURCE = '''
+"""A plugin."""
+from bench.contract import Adapted, Method, ParameterGroup, Traits
+
+def adapt(model, config):
+    """Train it all."""
+    group = ParameterGroup(name="all", parameters=tuple(model.parameters()))  # a comment
+    return Adapted(model=model, groups=(group,))
+
+def make(name):
+    traits = Traits(category="full", batchnorm="both")
+    return Method(name=name, summary="s", source="s", traits=traits, adapt=adapt)
+
+method = make("NAME")
+'''
+
+
+def test_broken_plugins_are_reported_and_spoil_nothing(tmp_path: Path) -> None:
+    own = set(registry.load().methods)
+    install(tmp_path, "good-one", {"good": "method"}, SOURCE.replace("NAME", "good"))
+    install(tmp_path, "no-import", {"missing": "method"}, "import a_module_that_is_not_there")
+    install(tmp_path, "exits", {"leaver": "method"}, "raise SystemExit('bye')")
+    install(tmp_path, "no-object", {"empty": "method"}, "")
+    install(tmp_path, "no-method", {"number": "method"}, "method = 3")
+    install(tmp_path, "misnamed", {"alias": "method"}, SOURCE.replace("NAME", "other"))
+    install(tmp_path, "usurper", {"lora": "method"}, SOURCE.replace("NAME", "lora"))
+    for distribution in ("twin-a", "twin-b"):
+        install(tmp_path, distribution, {"twin": "method"}, SOURCE.replace("NAME", "twin"))
+    found = listing(tmp_path)
+
+    assert set(found["methods"]) == own | {"good"}
+    assert found["methods"]["good"] == ["good-one", "2.5"]
+    assert found["methods"]["lora"][0] == registry.HARNESS
+    expected = {
+        "no-import/missing": "ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
+        "exits/leaver": "SystemExit: bye",
+        "no-object/empty": "AttributeError: module 'no_object' has no attribute 'method'",
+        "no-method/number": "no_method:method is a int, not a bench.contract.Method.",
+        "misnamed/alias": "the object calls itself 'other', its entry point 'alias'; use one name.",
+        "usurper/lora": f"'lora' is a method of {registry.HARNESS} itself, which keeps the name; "
+        "rename it in usurper.",
+        "twin-a/twin": "the name is claimed by more than one package (twin-a, twin-b); uninstall "
+        "all but one.",
+    }
+    expected["twin-b/twin"] = expected["twin-a/twin"]
+    assert found["problems"] == expected
+    assert found["asked"]["lora"] == registry.HARNESS
+    assert found["asked"]["missing"] == (
+        "MethodError: Method 'missing' of package no-import cannot be used: "
+        + expected["no-import/missing"]
+    )
+
+
+def test_code_hash_sees_code_and_not_its_dress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variants = {
+        "plain": SOURCE,
+        "dressed": SOURCE.replace("  # a comment", "").replace("Train it all.", "Train all of it.")
+        + "\n\n",
+        "other": SOURCE.replace('batchnorm="both"', 'batchnorm="affine"'),
+    }
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = {}
+    for name, source in variants.items():
+        module = f"bench_test_plugin_{name}"
+        (tmp_path / f"{module}.py").write_text(source, encoding="utf-8")
+        hashes[name] = registry.code_hash(importlib.import_module(module))
+        monkeypatch.delitem(sys.modules, module)
+    assert hashes["plain"] == hashes["dressed"] != hashes["other"]
+
+
+def test_a_new_method_installs_and_conforms(tmp_path: Path) -> None:
+    """The scaffold's package, installed by pip without a network, passes its own test."""
+    pytest.importorskip("setuptools", reason="pip builds the package with setuptools")
+    package, site = scaffold.write("my_trick", tmp_path), tmp_path / "site"
+    built = python(
+        *("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"),
+        *("--disable-pip-version-check", "--target", str(site), str(package)),
+        path=tmp_path,
+        cwd=tmp_path,
+    )
+    assert built.returncode == 0, built.stderr
+    found = listing(site)
+    assert found["problems"] == {}
+    assert found["methods"]["my_trick"] == ["bench-method-my-trick", "0.1.0"]
+    tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", path=site, cwd=package)
+    assert tested.returncode == 0, tested.stdout
+    assert "1 passed" in tested.stdout
+
+
+@pytest.mark.parametrize("name", ["", "Loud", "1st", "with-dash", "two words", "../up", "class"])
+def test_bad_names_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no valid method name"):
+        scaffold.write(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_taken_names_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'lora' is installed already"):
+        scaffold.write("lora", tmp_path)
+    package = scaffold.write("fresh", tmp_path)
+    before = {path: path.read_bytes() for path in package.rglob("*") if path.is_file()}
+    with pytest.raises(HomeError, match="exists already"):
+        scaffold.write("fresh", tmp_path)
+    assert {path: path.read_bytes() for path in package.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == [package.name]
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchError, match="Cannot write"):
+        scaffold.write("fresh", tmp_path / "file")
