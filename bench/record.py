@@ -78,6 +78,15 @@ class Cell(Frozen):
     edge: float | None
 
 
+class MethodCard(Frozen):
+    """What a method's plugin said of itself when it ran."""
+
+    category: str
+    summary: str
+    source: str
+    start: str
+
+
 class Machine(Frozen):
     """Where it ran."""
 
@@ -111,6 +120,7 @@ class Record(Frozen):
     track: Track
     rules: Rules
     method_distribution_version: str | None
+    method_card: MethodCard | None
     configs_tried: int = 1
     """Configs tried on a validation part to find this one."""
     foundation_sha256: str | None

@@ -1,0 +1,58 @@
+"""The command `bench`: argv and terminal only. Commands import what is heavy inside themselves."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from bench.cli import adapt, lists, plugins, report, run, speed
+from bench.errors import BenchError
+
+app = typer.Typer(
+    name="bench",
+    help="Benchmark parameter-efficient fine-tuning of deep-learning full-waveform inversion.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("report")(report.report)
+app.command("methods")(lists.methods)
+app.command("protocols")(lists.protocols)
+app.command("tracks")(lists.tracks)
+app.command("runs")(lists.runs)
+app.command("speed")(speed.speed)
+app.command("check")(plugins.check)
+app.command("new-method")(plugins.new_method)
+app.add_typer(adapt.app, name="adapt")
+
+
+@app.callback()
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Read by `main`, which takes --debug anywhere on the line."""
+
+
+def main() -> NoReturn:
+    """Exit codes: 0 done, 1 some fits failed, 2 bad input, 130 interrupted."""
+    debug = "--debug" in sys.argv
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        app(arguments, standalone_mode=True)
+    except BenchError as error:
+        if debug:
+            raise
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201  # the terminal is this module's job
+        sys.exit(2)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(  # noqa: T201
+            "\nInterrupted. What is finished is kept; give the same command to go on.",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    sys.exit(0)

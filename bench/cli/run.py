@@ -1,0 +1,132 @@
+"""`bench run`: plan, estimate, do, show."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import HomeOption
+
+if TYPE_CHECKING:
+    from bench.estimate import Estimate
+    from bench.plan import Plan
+    from bench.record import Record
+
+
+def run(
+    method: Annotated[
+        list[str],
+        typer.Option(
+            "--method", "-m", help="One, several (fft,lora or repeated) or all.", show_default=False
+        ),
+    ],
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", "-p", help="See `bench protocols`.")
+    ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option("--track", "-t", help="See `bench tracks`, or a TOML file. Default: mini."),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2. Default: the track's.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A method's option: rank=8, or lora.rank=8 for one of several."),
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    home: HomeOption = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the real files, for track openfwi.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Plain lines, and few.")] = False,
+) -> None:
+    """Train and score methods under a protocol; what is already recorded is not repeated."""
+    from bench import numerics, options, plan, protocols, registry, terminal, tracks
+    from bench.home import Home, default
+    from bench.session import Session
+
+    chosen_track = tracks.load(track or ("smoke" if protocol == "smoke" else "mini"))
+    chosen_protocol = protocols.get(protocol or chosen_track.default_protocol)
+    seed_list = _seeds(seeds) if seeds else chosen_track.seeds
+    installed = registry.load()
+    named = options.methods(method, installed)
+    everything = options.ALL in method
+    with terminal.progress(quiet=quiet) as progress:
+        for problem in installed.problems:
+            progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
+        session = Session(
+            home=Home(home or default()),
+            track=chosen_track,
+            backbone=backbone,
+            numerics=numerics.choose(device),
+            progress=progress,
+            command=("bench", *sys.argv[1:]),
+            data_folder=data,
+        )
+        choices, left_out = options.choose(named, setting or [], backbone, skip_unfit=everything)
+        for line in left_out:
+            progress.say(line)
+        todo = plan.plan(chosen_protocol, choices, seed_list, session)
+        _announce(todo, session.home.folder, progress.say)
+        if not todo.tasks:
+            progress.say("Nothing to do: everything is recorded.")
+        else:
+            from bench import estimate
+            from bench.speed import known
+
+            _tell(estimate.estimate(todo, session, known.measured(session)), progress.say)
+        if dry_run:
+            return
+        from bench import run as conductor
+
+        ran = conductor.conduct(todo, session) if todo.tasks else []
+    _results([*todo.done, *ran])
+    failed = [record for record in ran if record.status != "done"]
+    if failed:
+        for record in failed:
+            typer.echo(f"Failed: {record.spec.title}: {record.error}", err=True)
+        raise typer.Exit(1)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    from bench.errors import ConfigError
+
+    try:
+        seeds = tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0:
+        raise ConfigError(f"--seeds {text}: write whole numbers from 0 on, such as 0,1,2.")
+    return seeds
+
+
+def _announce(todo: "Plan", home: Path, say: Callable[[str], None]) -> None:
+    say(f"Home {home}")
+    say(
+        f"To do: simulate {_count(todo.records_to_simulate, 'record')}, "
+        f"pretrain {_count(todo.foundations, 'foundation')}, train {_count(todo.fits, 'fit')}, "
+        f"score {_count(todo.cells, 'cell')}. Reused: {_count(len(todo.done), 'recorded fit')}."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _tell(cost: "Estimate", say: Callable[[str], None]) -> None:
+    from bench.terminal import duration, size
+
+    say(
+        f"Estimate: {duration(cost.seconds)} (simulation {duration(cost.simulate_seconds)}, "
+        f"training {duration(cost.train_seconds)}, scoring {duration(cost.score_seconds)}), "
+        f"memory {size(cost.memory_bytes)}, disk {size(cost.disk_bytes)}."
+    )
+
+
+def _results(records: "list[Record]") -> None:
+    from bench.cli.results import show
+
+    show([record for record in records if record.status == "done"])

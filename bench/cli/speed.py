@@ -1,0 +1,140 @@
+"""`bench speed`: how fast this machine trains, scores, simulates and reads."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bench.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from bench.speed.suite import Figure
+
+
+def speed(
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", help="One, several or all.", show_default="all"),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=2, help="Samples in a training step.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed turns of each.")] = 5,
+    against: Annotated[
+        Literal["reference"] | None,
+        typer.Option(help="'reference': also a plain loop as public training scripts have it."),
+    ] = None,
+    stock: Annotated[bool, typer.Option("--stock", help="Without the frugal pass.")] = False,
+    backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure speed and memory on this machine; every ratio is from this one process run."""
+    from bench import census, numerics, options, probe, registry, terminal
+    from bench.errors import BenchError
+    from bench.speed import suite
+
+    words = method or [options.ALL]
+    chosen = []
+    for installed in options.methods(words, registry.load()):
+        try:
+            census.count(installed.method, installed.method.config(), backbone)
+        except BenchError:
+            if options.ALL not in words:
+                raise
+            continue
+        chosen.append(installed)
+    settings = numerics.choose(device, frugal=not stock)
+    with terminal.progress(quiet=as_json) as progress:
+        figures = suite.measure(
+            chosen,
+            backbone=backbone,
+            batch=batch,
+            rounds=rounds,
+            numerics=settings,
+            against_reference=against is not None,
+            progress=progress,
+        )
+    rows = [_row(figure, figures) for figure in figures]
+    if as_json:
+        facts = {
+            "machine": probe.machine().model_dump(mode="json"),
+            "versions": probe.versions(),
+            "settings": settings.describe().model_dump(mode="json"),
+            "batch": batch,
+            "rounds": rounds,
+        }
+        typer.echo(json.dumps({**facts, "figures": rows}, indent=1))
+        return
+    described = settings.describe()
+    typer.echo(
+        f"{described.device}, {described.precision}, {described.threads} threads, batch {batch}, "
+        f"median of {rounds} interleaved turns; spread is (slowest − fastest) / median."
+    )
+    terminal.table(
+        (
+            "what",
+            "#a second",
+            "#spread",
+            "#× reference",
+            "#saved/sample",
+            "#peak of a step",
+            "#GFLOP/sample",
+            "#of matrix ceiling",
+            "#of memory ceiling",
+        ),
+        [_cells(row) for row in rows],
+    )
+
+
+def _row(figure: "Figure", figures: "list[Figure]") -> dict[str, Any]:
+    named = {other.name: other.per_second for other in figures}
+    kind = figure.name.partition(" ")[0]
+    reference = named.get(f"reference {kind}")
+    row: dict[str, Any] = {
+        "name": figure.name,
+        "unit": figure.unit,
+        "per_second": figure.per_second,
+        "spread": figure.timing.spread,
+        "seconds": figure.timing.seconds,
+        "times_reference": figure.per_second / reference if reference else None,
+    }
+    if figure.counts:
+        counts = figure.counts
+        row |= {
+            "saved_bytes_per_sample": counts.saved_bytes_per_sample,
+            "peak_bytes": counts.peak_bytes,
+            "flops_per_sample": counts.flops_per_sample,
+            "matrix_ceiling_fraction": counts.flops_per_sample
+            * figure.per_second
+            / named["matrix ceiling"],
+            "memory_ceiling_fraction": counts.moved_bytes_per_sample
+            * figure.per_second
+            / named["memory ceiling"],
+        }
+    return row
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    from bench.terminal import size
+
+    def percent(key: str) -> str:
+        return f"{100 * row[key]:.0f} %" if key in row else "–"
+
+    ratio = row["times_reference"]
+    return (
+        row["name"],
+        f"{_amount(row['per_second'])} {row['unit']}",
+        f"{100 * row['spread']:.0f} %",
+        f"{ratio:.2f}" if ratio else "–",
+        size(row["saved_bytes_per_sample"]) if "saved_bytes_per_sample" in row else "–",
+        size(row["peak_bytes"]) if "peak_bytes" in row else "–",
+        f"{row['flops_per_sample'] / 1e9:.1f}" if "flops_per_sample" in row else "–",
+        percent("matrix_ceiling_fraction"),
+        percent("memory_ceiling_fraction"),
+    )
+
+
+def _amount(value: float) -> str:
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= limit:
+            return f"{value / limit:.1f} {letter}"
+    return f"{value:.1f}"

@@ -1,0 +1,171 @@
+"""Files → tensors on the device: splits, nested fractions, batches."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench import layout, seeds
+from bench.reader import Samples
+from bench.scaling import scale_maps, scale_records
+from bench.spec import RULES, Track
+
+Indices = NDArray[np.int64]
+_CHUNK = 64
+"""Samples read at a time: 90 MB of float32 records."""
+SMALLEST_SUBSET = 3
+"""Two to train on (BatchNorm needs them) and one to hold out."""
+BYTES_PER_LOADED_SAMPLE = 2 * 5 * 1000 * 70 + 4 * 70 * 70
+"""Records as float16, maps as float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Sample numbers of one fit on one dataset: what it trains on and what it holds out."""
+
+    train: Indices
+    validation: Indices
+
+
+def parts(samples: int, *, dataset: str, percent: int, seed: int, holdout: bool) -> Parts:
+    """The nested subset of a training split, and the validation part held out of that subset.
+
+    One permutation for (seed, dataset); a fraction is its beginning, so 10 % ⊂ 25 % ⊂ …; every
+    method gets the same. The validation part is the end of the subset, a tenth of it: a method
+    that chooses on validation data chooses on its own fraction.
+    """
+    order = np.random.default_rng(seeds.derive(seed, "subset", dataset)).permutation(samples)
+    size = min(samples, max(SMALLEST_SUBSET, round(samples * percent / 100)))
+    held = max(1, round(size * RULES.validation_percent / 100)) if holdout else 0
+    return Parts(train=order[: size - held], validation=order[size - held : size])
+
+
+def batch_order(
+    samples: int, *, batch: int, seed: int, datasets: tuple[str, ...], percent: int, epoch: int
+) -> list[Indices]:
+    """One epoch's batches: a permutation cut into equal parts (to within one sample).
+
+    Never a batch of one sample where there are two; depends on the seed, never on the method.
+    """
+    rng = np.random.default_rng(seeds.derive(seed, "batches", *datasets, percent, epoch))
+    count = batches_per_epoch(samples, batch)
+    return [np.asarray(part) for part in np.array_split(rng.permutation(samples), count)]
+
+
+def batches_per_epoch(samples: int, batch: int) -> int:
+    return -(-samples // batch)
+
+
+class Pool:
+    """Samples of one or several splits, by one running number, as scaled tensors in batches.
+
+    Where they fit they live on the device, records as float16; otherwise they stream from the
+    files, the next batch being read while the present one is worked on.
+    """
+
+    def __init__(
+        self, sources: list[tuple[Samples, Indices]], *, device: torch.device, resident: bool
+    ) -> None:
+        self._sources = sources
+        self._device = device
+        self._ends = np.cumsum([len(indices) for _, indices in sources])
+        self._store = self._load() if resident else None
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def batches(self, order: list[Indices]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs of records (b, 5, 1000, 70) float16 and maps (b, 1, 70, 70) float32, scaled."""
+        if self._store is not None:
+            records, maps = self._store
+            for indices in order:
+                where = torch.from_numpy(indices).to(self._device)
+                yield records[where].permute(0, 3, 1, 2), maps[where]
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = [reader.submit(self._read, indices) for indices in order[:2]]
+            for number in range(len(order)):
+                x, y = ahead.pop(0).result()
+                if number + 2 < len(order):
+                    ahead.append(reader.submit(self._read, order[number + 2]))
+                yield (
+                    x.to(self._device, non_blocking=True).permute(0, 3, 1, 2),
+                    y.to(self._device, non_blocking=True),
+                )
+
+    def _load(self) -> tuple[Tensor, Tensor]:
+        # Shots last in memory, so that a batch is channels-last without a copy
+        records = torch.empty((len(self), 1000, 70, 5), dtype=torch.float16, device=self._device)
+        maps = torch.empty((len(self), 1, 70, 70), device=self._device)
+        for start in range(0, len(self), _CHUNK):
+            here = slice(start, min(start + _CHUNK, len(self)))
+            x, y = self._read(np.arange(here.start, here.stop))
+            records[here], maps[here] = x.to(self._device), y.to(self._device)
+        return records, maps
+
+    def _read(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Records (k, 1000, 70, 5) float16 and maps (k, 1, 70, 70) float32 on the CPU, scaled."""
+        records = torch.empty((len(indices), 1000, 70, 5), dtype=torch.float16)
+        maps = torch.empty((len(indices), 1, 70, 70))
+        owner = np.searchsorted(self._ends, indices, side="right")
+        for number in np.unique(owner):
+            samples, chosen = self._sources[number]
+            here = torch.from_numpy(np.flatnonzero(owner == number))
+            start = self._ends[number - 1] if number else 0
+            rows = chosen[indices[owner == number] - start]
+            pressure = torch.from_numpy(samples.records(rows))
+            records[here] = scale_records(pressure).half().permute(0, 2, 3, 1)
+            maps[here] = scale_maps(torch.from_numpy(samples.maps(rows)))
+        pin = self._device.type == "cuda"
+        return (records.pin_memory(), maps.pin_memory()) if pin else (records, maps)
+
+
+class Collection:
+    """The datasets of one track in one folder; opens and loads each split at most once."""
+
+    def __init__(self, folder: Path, track: Track, device: torch.device) -> None:
+        self._folder, self._track, self._device = folder, track, device
+        self._open: dict[tuple[str, layout.Split], Samples] = {}
+        self._pools: dict[str, Pool] = {}
+
+    @cached_property
+    def _memory_limit(self) -> int:
+        """Bytes of training data that may stay on the device: a third of what is free."""
+        if self._device.type == "cuda":
+            return torch.cuda.mem_get_info(self._device)[0] // 3
+        import psutil
+
+        return int(psutil.virtual_memory().available // 3)
+
+    def samples(self, dataset: str, split: layout.Split) -> Samples:
+        """One split, opened; raises `DataError` for missing or damaged files."""
+        key = (dataset, split)
+        if key not in self._open:
+            pairs = layout.files(dataset, split, self._track.data)
+            self._open[key] = Samples(self._folder / dataset, pairs)
+        return self._open[key]
+
+    def training(self, sources: list[tuple[str, Indices]]) -> Pool:
+        """Training samples of several datasets, by their numbers in each training split."""
+        total = sum(len(indices) for _, indices in sources)
+        size = total * BYTES_PER_LOADED_SAMPLE
+        opened = [(self.samples(name, "train"), indices) for name, indices in sources]
+        return Pool(opened, device=self._device, resident=size < self._memory_limit)
+
+    def test(self, dataset: str) -> Pool:
+        """The whole test split of a dataset; kept from call to call."""
+        if dataset not in self._pools:
+            samples = self.samples(dataset, "test")
+            size = len(samples) * BYTES_PER_LOADED_SAMPLE
+            self._pools[dataset] = Pool(
+                [(samples, np.arange(len(samples)))],
+                device=self._device,
+                resident=size < self._memory_limit // 4,
+            )
+        return self._pools[dataset]

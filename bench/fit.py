@@ -1,0 +1,248 @@
+"""One fit, step by step: adapt, train, save the delta, score. Gathers the facts of its record."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench import (
+    adaptation,
+    backbones,
+    data,
+    delta,
+    evaluate,
+    outputs,
+    probe,
+    resume,
+    survey,
+    train,
+)
+from bench.checkpoint import content_hash
+from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
+from bench.numerics import seed_everything
+from bench.record import DELTA_FILE, FOUNDATION_FILE, Cell, Counts, Epoch, Phase
+from bench.seeds import derive
+from bench.session import Session
+from bench.spec import RULES, FitSpec
+
+_CHECKPOINT_SECONDS = 20.0
+"""Time between checkpoints: writing one of full fine-tuning takes about half a second."""
+
+
+def _pretrain(model: nn.Module, config: Config) -> Adapted:
+    group = ParameterGroup(
+        name="all",
+        parameters=tuple(model.parameters()),
+        weight_decay=RULES.pretraining_weight_decay,
+    )
+    return Adapted(model=model, groups=(group,))
+
+
+PRETRAINING = Method(
+    name="foundation",
+    summary="Pretraining of the foundation on six datasets.",
+    source="Ghosal et al. 2024",
+    traits=Traits(category="full", start="scratch", batchnorm="both"),
+    adapt=_pretrain,
+)
+"""Pretraining is a fit like any other: from scratch, of every parameter."""
+
+
+class Fit:
+    """Runs one specification. `run` does it all; the attributes hold what is known so far."""
+
+    def __init__(self, spec: FitSpec, method: Method, session: Session) -> None:
+        self.spec, self.method, self.session = spec, method, session
+        self.folder: Path = session.home.run(spec)
+        self.config = method.config(**(spec.method.config if spec.method else {}))
+        self.curve: list[Epoch] = []
+        self.resumed = 0
+        self.foundation_sha256: str | None = None
+        self.train_phase: Phase | None = None
+        self.score_phase: Phase | None = None
+        self.counts: Counts | None = None
+        self.cells: list[Cell] = []
+        self.facts: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Train from the last checkpoint, save the delta, score every test dataset."""
+        adapted = self._adapt()
+        initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
+        cost = self._cost(adapted)
+        delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
+        adam = self._train(adapted, initial)
+        adaptation.check_frozen(self.method, adapted, initial)
+        self._save(adapted, adam, initial, cost)
+        self._score(adapted.model)
+        resume.discard(self.folder)
+
+    def _adapt(self) -> Adapted:
+        """The adapted network on the device. Adapting runs on the CPU, so that a seed gives the
+        same start on every device."""
+        seed_everything(derive(self.spec.seed, "network"))
+        model = backbones.build(self.spec.backbone)
+        if self.method.traits.start == "foundation":
+            foundation = self.session.foundation(self.spec.seed)
+            model.load_state_dict(foundation.state)
+            self.foundation_sha256 = foundation.sha256
+        seed_everything(derive(self.spec.seed, "adapt"))
+        adapted = adaptation.adapt(self.method, model, self.config)
+        self.session.numerics.place(adapted.model)
+        return adapted
+
+    def _cost(self, adapted: Adapted) -> probe.StepCost:
+        """Of a training step; the same for all fits of a method's config, so measured once.
+
+        Raises `MethodError` for a network that predicts a wrong shape or NaN.
+        """
+        key = self.spec.method.model_dump_json() if self.spec.method else ""
+        if key not in self.session.costs:
+            numerics = self.session.numerics
+            records = torch.zeros((2, *survey.RECORD_SHAPE), device=numerics.device)
+            adaptation.check_output(self.method, adapted.model, records)
+            adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
+            self.session.costs[key] = probe.step_cost(adapted.model, numerics)
+        return self.session.costs[key]
+
+    def _train(self, adapted: Adapted, initial: dict[str, Tensor]) -> torch.optim.Optimizer | None:
+        spec, session = self.spec, self.session
+        budget = session.track.fit if spec.method else session.track.pretrain
+        chosen = self._parts()
+        pool = session.collection.training([(name, p.train) for name, p in chosen.items()])
+        adam = train.optimiser(adapted, self.config.learning_rate_scale)
+        before = self._resume(adapted, adam)
+        stage = session.progress.stage(spec.title, budget.epochs * len(pool), "samples")
+        with stage as advance, probe.measure(session.numerics.device) as meter:
+            advance(len(self.curve) * len(pool))
+
+            def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+                seed_everything(derive(spec.seed, "epoch", epoch))
+                order = data.batch_order(
+                    len(pool),
+                    batch=budget.batch,
+                    seed=spec.seed,
+                    datasets=spec.datasets,
+                    percent=spec.percent,
+                    epoch=epoch,
+                )
+                for x, y in pool.batches(order):
+                    yield x, y
+                    advance(len(x))
+
+            saved_at = time.perf_counter()
+            for epoch in train.fit(
+                adapted,
+                adam,
+                batches,
+                batchnorm=self.method.traits.batchnorm,
+                epochs=range(len(self.curve), budget.epochs),
+                total_epochs=budget.epochs,
+                steps_per_epoch=data.batches_per_epoch(len(pool), budget.batch),
+                numerics=session.numerics,
+            ):
+                self.curve.append(epoch)
+                meter.samples += len(pool)
+                meter.warmed_up(len(pool))
+                if time.perf_counter() - saved_at > _CHECKPOINT_SECONDS:
+                    checkpoint = resume.Checkpoint(
+                        changed=delta.extract(adapted.model, initial),
+                        optimiser=adam.state_dict() if adam else None,
+                        curve=self.curve,
+                        seconds=before + sum(e.seconds for e in self.curve),
+                        resumed=self.resumed,
+                    )
+                    resume.save(self.folder, checkpoint)
+                    saved_at = time.perf_counter()
+            if adapted.finish is not None:
+                held = [(name, p.validation) for name, p in chosen.items()]
+                self.facts = adapted.finish(
+                    lambda: _mean_mae(adapted.model, session.collection.training(held))
+                )
+        assert meter.phase is not None
+        self.train_phase = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
+        return adam
+
+    def _parts(self) -> dict[str, data.Parts]:
+        holdout = self.method.traits.holdout or self.spec.part == "validation"
+        return {
+            name: data.parts(
+                len(self.session.collection.samples(name, "train")),
+                dataset=name,
+                percent=self.spec.percent,
+                seed=self.spec.seed,
+                holdout=holdout,
+            )
+            for name in self.spec.datasets
+        }
+
+    def _resume(self, adapted: Adapted, adam: torch.optim.Optimizer | None) -> float:
+        """Load the checkpoint, if there is one; returns the seconds spent before it."""
+        checkpoint = resume.load(self.folder)
+        if checkpoint is None:
+            return 0.0
+        delta.restore(adapted.model, checkpoint.changed)
+        if adam is not None and checkpoint.optimiser is not None:
+            adam.load_state_dict(checkpoint.optimiser)
+        self.curve, self.resumed = list(checkpoint.curve), checkpoint.resumed + 1
+        self.session.progress.say(f"Going on with {self.spec.title} after epoch {len(self.curve)}.")
+        return checkpoint.seconds
+
+    def _save(
+        self,
+        adapted: Adapted,
+        adam: torch.optim.Optimizer | None,
+        initial: dict[str, Tensor],
+        cost: probe.StepCost,
+    ) -> None:
+        model = adapted.model
+        changed = delta.extract(model, initial)
+        path = self.folder / (DELTA_FILE if self.spec.method else FOUNDATION_FILE)
+        header = delta.Header(
+            method=self.spec.method_name,
+            config=self.config.model_dump(mode="json"),
+            backbone=self.spec.backbone,
+            foundation_sha256=self.foundation_sha256,
+            adapt_seed=derive(self.spec.seed, "adapt"),
+        )
+        delta.save(changed, header, path)
+        parameters = {name for name, _ in model.named_parameters()}
+        self.counts = Counts(
+            trainable_parameters=sum(p.numel() for g in adapted.groups for p in g.parameters),
+            total_parameters=sum(p.numel() for p in model.parameters()),
+            optimiser_bytes=probe.optimiser_bytes(adam),
+            saved_bytes_per_sample=cost.saved_bytes_per_sample,
+            flops_per_sample=cost.flops_per_sample,
+            changed_buffers=sum(name not in parameters for name in changed),
+            adapter_bytes=path.stat().st_size,
+            adapter_sha256=content_hash(changed),
+        )
+
+    def _score(self, model: nn.Module) -> None:
+        session, part = self.session, self.spec.part
+        if part == "test":
+            pools = {name: session.collection.test(name) for name in self.spec.test_datasets}
+        else:
+            pools = {
+                name: session.collection.training([(name, p.validation)])
+                for name, p in self._parts().items()
+            }
+        scored = {}
+        total = sum(len(pool) for pool in pools.values())
+        stage = session.progress.stage(f"score {self.spec.title}", total, "samples")
+        with stage as advance, probe.measure(session.numerics.device) as meter:
+            for name, pool in pools.items():
+                scored[name] = evaluate.score(model, pool, gallery=session.track.gallery)
+                meter.samples += len(pool)
+                advance(len(pool))
+        self.score_phase = meter.phase
+        self.cells = [outputs.cell(name, part, result) for name, result in scored.items()]
+        outputs.write_scores(self.folder, part, scored)
+        outputs.write_maps(self.folder, scored)
+
+
+def _mean_mae(model: nn.Module, pool: data.Pool) -> float:
+    return float(np.mean(evaluate.score(model, pool, gallery=0).scores["mae"]))

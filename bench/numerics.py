@@ -1,0 +1,88 @@
+"""Device, precision and seeding: the settings that decide what numbers come out."""
+
+import random
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.errors import ConfigError
+from bench.frugal import frugal
+from bench.record import Determinism
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numerics:
+    """How a run computes."""
+
+    device: torch.device
+    bfloat16: bool
+    """Autocast in training. Scoring is in float32."""
+    channels_last: bool = True
+    frugal: bool = True
+    """Train through `bench.frugal`, which keeps less for the backward pass; False: stock layers."""
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+    def lean(self, model: nn.Module) -> AbstractContextManager[None]:
+        """The memory-frugal form of a network's layers, for training steps inside."""
+        return frugal(model) if self.frugal else nullcontext()
+
+    def place(self, model: nn.Module) -> None:
+        """Move a network to the device, in the memory format that convolutions like."""
+        model.to(self.device)
+        if self.channels_last:
+            nn.Module.to(model, memory_format=torch.channels_last)
+
+    def describe(self) -> Determinism:
+        return Determinism(
+            device=str(self.device),
+            precision="bfloat16" if self.bfloat16 else "float32",
+            channels_last=self.channels_last,
+            frugal=self.frugal,
+            threads=torch.get_num_threads(),
+            deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
+        )
+
+
+def choose(device: str, *, frugal: bool = True) -> Numerics:
+    """Settings for `auto`, `cpu`, `cuda` or `cuda:N`; `frugal` as in `Numerics`.
+
+    bfloat16 is used where the processor computes in it. Raises `ConfigError` for a device that is
+    not there.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise ConfigError(f"Unknown device '{device}'; use auto, cpu, cuda or cuda:N.")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                "Device 'cuda' was asked for, but torch finds no CUDA GPU on this machine; "
+                "use --device cpu, or check the driver with nvidia-smi."
+            )
+        if number and int(number) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"Device '{device}' was asked for, but there are {torch.cuda.device_count()} GPUs."
+            )
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        bfloat16 = torch.cuda.is_bf16_supported()
+        return Numerics(device=torch.device(device), bfloat16=bfloat16, frugal=frugal)
+    return Numerics(device=torch.device("cpu"), bfloat16=_cpu_has_bfloat16(), frugal=frugal)
+
+
+def _cpu_has_bfloat16() -> bool:
+    flags = torch.cpu.get_capabilities()
+    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch on every device: the one place where a run is seeded."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # plugins may use the global generator
+    torch.manual_seed(seed)

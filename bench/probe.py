@@ -1,0 +1,196 @@
+"""Facts about the machine and the cost of a phase or a network."""
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import survey
+from bench.numerics import Numerics
+from bench.record import Machine, Phase
+from bench.saved import saved_bytes_per_sample
+
+_POLL_SECONDS = 0.05
+
+
+@dataclass
+class Meter:
+    """Filled while a phase runs; `phase` holds the result afterwards."""
+
+    samples: int = 0
+    warmup_samples: int = 0
+    warmup_seconds: float | None = None
+    phase: Phase | None = None
+    _start: float = field(default_factory=time.perf_counter)
+
+    def warmed_up(self, samples: int) -> None:
+        """The first `samples` samples were the warm-up; call once, when they are done."""
+        if self.warmup_seconds is None:
+            self.warmup_seconds = time.perf_counter() - self._start
+            self.warmup_samples = samples
+
+
+@contextmanager
+def measure(device: torch.device) -> Iterator[Meter]:
+    """Time and peak memory of what happens inside.
+
+    On a GPU the peaks are the allocator's, on a CPU the process's resident memory, polled; the
+    memory in use before is given beside them.
+    """
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    process = psutil.Process()
+    baseline = torch.cuda.memory_allocated(device) if cuda else process.memory_info().rss
+    peak_resident = process.memory_info().rss
+    done = threading.Event()
+
+    def poll() -> None:
+        nonlocal peak_resident
+        while not done.wait(_POLL_SECONDS):
+            peak_resident = max(peak_resident, process.memory_info().rss)
+
+    watcher = threading.Thread(target=poll, daemon=True)
+    watcher.start()
+    meter = Meter()
+    try:
+        yield meter
+        if cuda:
+            torch.cuda.synchronize(device)
+    finally:
+        done.set()
+        watcher.join()
+    seconds = time.perf_counter() - meter._start
+    steady = seconds - (meter.warmup_seconds or 0.0)
+    counted = meter.samples - meter.warmup_samples
+    meter.phase = Phase(
+        seconds=seconds,
+        warmup_seconds=meter.warmup_seconds,
+        samples=meter.samples,
+        samples_per_second=counted / steady if counted > 0 and steady > 0 else None,
+        baseline_bytes=baseline,
+        peak_allocated_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
+        peak_reserved_bytes=torch.cuda.max_memory_reserved(device) if cuda else None,
+        peak_resident_bytes=max(peak_resident, process.memory_info().rss),
+        driver_peak_bytes=torch.cuda.device_memory_used(device) if cuda else None,
+    )
+
+
+def optimiser_bytes(adam: torch.optim.Optimizer | None) -> int:
+    """Bytes of the optimiser's state tensors."""
+    if adam is None:
+        return 0
+    tensors = [v for s in adam.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """Hardware-independent cost of a training step, a sample."""
+
+    saved_bytes_per_sample: float
+    flops_per_sample: float
+
+
+def step_cost(model: nn.Module, numerics: Numerics) -> StepCost:
+    """Count forward and backward passes of a few samples, in the model's present modes.
+
+    BatchNorm statistics that are in training mode move; gradients are dropped.
+    """
+
+    def forward(samples: int) -> torch.Tensor:
+        x = torch.zeros((samples, *survey.RECORD_SHAPE), device=numerics.device)
+        with numerics.autocast():
+            prediction: torch.Tensor = model(x.contiguous(memory_format=torch.channels_last))
+        return prediction
+
+    with numerics.lean(model):
+        kept = [*model.parameters(), *model.buffers()]
+        saved = saved_bytes_per_sample(forward, resident=kept)
+        with FlopCounterMode(display=False) as counter:
+            out = forward(2).float().mean()
+            if out.requires_grad:
+                torch.autograd.backward(out)
+    model.zero_grad(set_to_none=True)
+    return StepCost(saved_bytes_per_sample=saved, flops_per_sample=counter.get_total_flops() / 2)
+
+
+@cache
+def machine() -> Machine:
+    """The machine that this process runs on."""
+    cuda = torch.cuda.is_available()
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+        gpu=torch.cuda.get_device_name() if cuda else None,
+        driver=_driver() if cuda else None,
+        system=f"{platform.system()} {platform.release()}",
+    )
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that compute."""
+    found = {"python": platform.python_version()}
+    for name in ("fwi-peft-bench", "torch", "numpy", "deepwave", "scikit-image", "safetensors"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def commit() -> tuple[str | None, bool | None]:
+    """(commit, dirty) of the harness's checkout; (None, None) when it is installed from a wheel."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None, None
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head, bool(_git(folder, "status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _driver() -> str | None:
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.splitlines()[0].strip()

@@ -1,0 +1,47 @@
+"""The rules that a machine can keep: style, types, import contracts, what starts without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-m", "ruff", "check", "."),
+        ("-m", "ruff", "format", "--check", "."),
+        ("-m", "mypy"),
+        ("-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"),
+    ],
+    ids=["ruff check", "ruff format", "mypy", "import contracts"],
+)
+def test_tool(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "module", ["bench.cli", "bench.record", "bench.fingerprint", "leaderboard.render"]
+)
+def test_imports_without_torch(module: str) -> None:
+    done = run("-c", f"import sys, {module}; print('torch' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_nothing_in_the_harness_names_a_method() -> None:
+    """A method's name as a string or attribute in `bench/` would be a special case."""
+    names = [p.stem for p in (ROOT / "methods").glob("[a-z]*.py")]
+    for path in (ROOT / "bench").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for name in names:
+            assert f'"{name}"' not in text, f"{path} names the method {name}"
