@@ -1,0 +1,218 @@
+"""Boards: records of one track, backbone and fingerprint; their methods and fits."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.record import Cell
+from bench.spec import PRETRAINING, TARGETS, Rules, Track
+from leaderboard.entries import FOUNDATION, BoardKey, Card, Entry, slug
+from leaderboard.samples import Scores
+from leaderboard.views import Fit, View
+
+OPPONENT = "fft"
+"""The method that gains are measured against, as in the paper."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method as it ran: one name, package, version, code and config."""
+
+    key: str
+    label: str
+    slug: str
+    index: int
+    """Its colour and sign, the same on all boards and pages of a site."""
+    entries: tuple[Entry, ...]
+
+    @property
+    def card(self) -> Card:
+        return self.entries[0].card
+
+    @cached_property
+    def fits(self) -> dict[tuple[Fit, int], Entry]:
+        """Finished fits on one dataset that are scored on test data, by fit and seed."""
+        return {
+            (Fit(e.datasets[0], e.percent), e.seed): e
+            for e in self.entries
+            if e.status == "done" and e.part == "test" and len(e.datasets) == 1
+        }
+
+    def seeds(self, view: View) -> tuple[int, ...]:
+        """Seeds with every cell of the protocol: means over fewer cells are not comparable."""
+        return tuple(
+            seed
+            for seed in sorted({seed for _, seed in self.fits})
+            if all(self.cell(fit, test, seed) for fit, test in view.cells)
+        )
+
+    def cell(self, fit: Fit, test: str, seed: int) -> Cell | None:
+        entry = self.fits.get((fit, seed))
+        return entry.cells.get(test) if entry else None
+
+    @property
+    def failed(self) -> tuple[Entry, ...]:
+        return tuple(e for e in self.entries if e.status != "done")
+
+    @property
+    def published(self) -> bool:
+        return all(e.origin == "published" for e in self.entries)
+
+
+@dataclass(frozen=True)
+class Board:
+    """One leaderboard."""
+
+    key: BoardKey
+    track: Track
+    rules: Rules
+    entries: tuple[Entry, ...]
+    variants: tuple[Variant, ...]
+    """Methods with fits scored on test data, by label."""
+    sweeps: dict[str, tuple[Entry, ...]]
+    """Fits scored on validation data, by method name."""
+    foundations: tuple[Entry, ...]
+    scores: Mapping[str, Scores] = field(repr=False)
+    """Per-sample scores by run id, where known."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.key.track} · {self.key.backbone}"
+
+    @cached_property
+    def opponent(self) -> Variant | None:
+        """The variant named `OPPONENT` that has the most fits."""
+        named = [v for v in self.variants if v.entries[0].name == OPPONENT]
+        return max(named, key=lambda v: len(v.fits), default=None)
+
+    @cached_property
+    def machine(self) -> str | None:
+        """The machine of most fits: only its timings are compared."""
+        machines = Counter(e.machine for v in self.variants for e in v.fits.values())
+        return min(machines, key=lambda m: (-machines[m], m), default=None)
+
+    @property
+    def newest(self) -> str:
+        return max(e.started for e in self.entries)
+
+    def samples(
+        self, variant: Variant, fit: Fit, test: str, seeds: Sequence[int]
+    ) -> npt.NDArray[np.float32] | None:
+        """Per-sample scores (seed, metric, sample) of one cell; None if any are unknown."""
+        found = []
+        for seed in seeds:
+            entry = variant.fits.get((fit, seed))
+            scores = self.scores.get(entry.run_id, {}).get(test) if entry else None
+            if scores is None:
+                return None
+            found.append(scores)
+        if not found or len({array.shape for array in found}) != 1:
+            return None
+        return np.stack(found)
+
+
+def gather(
+    entries: Sequence[Entry],
+    protocols: Mapping[BoardKey, tuple[Track, Rules]],
+    scores: Mapping[str, Scores],
+) -> list[Board]:
+    """Boards, the one with the most records first."""
+    groups: dict[BoardKey, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.board].append(entry)
+    labels = _labels(entries)
+    order = {key: i for i, key in enumerate(sorted(labels, key=lambda k: (labels[k].lower(), k)))}
+    boards = [
+        _board(key, groups[key], *protocols[key], labels, order, scores) for key in groups
+    ]
+    return sorted(boards, key=lambda b: (-len(b.entries), b.key))
+
+
+def _board(
+    key: BoardKey,
+    entries: Sequence[Entry],
+    track: Track,
+    rules: Rules,
+    labels: Mapping[str, str],
+    order: Mapping[str, int],
+    scores: Mapping[str, Scores],
+) -> Board:
+    by_variant: dict[str, list[Entry]] = defaultdict(list)
+    sweeps: dict[str, list[Entry]] = defaultdict(list)
+    foundations = []
+    for entry in sorted(entries, key=lambda e: (e.datasets, e.percent, e.seed, e.run_id)):
+        if entry.method is None:
+            foundations.append(entry)
+        elif entry.part == "validation":
+            sweeps[entry.name].append(entry)
+        else:
+            by_variant[entry.variant].append(entry)
+    variants = tuple(
+        Variant(k, labels[k], slug(labels[k]), order[k], tuple(by_variant[k]))
+        for k in sorted(by_variant, key=lambda k: order[k])
+    )
+    return Board(
+        key,
+        track,
+        rules,
+        tuple(entries),
+        variants,
+        {name: tuple(sweeps[name]) for name in sorted(sweeps)},
+        tuple(foundations),
+        scores,
+    )
+
+
+def _labels(entries: Iterable[Entry]) -> dict[str, str]:
+    """The method's name, with what sets it apart from others of that name."""
+    kinds: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for entry in entries:
+        if entry.method and entry.part == "test":
+            kinds[entry.name].setdefault(entry.variant, entry)
+    labels = {}
+    for name, variants in kinds.items():
+        for key, entry in variants.items():
+            marks = _marks(entry, list(variants.values()))
+            labels[key] = " ".join((name, *marks))
+    return labels
+
+
+def _marks(entry: Entry, rivals: Sequence[Entry]) -> list[str]:
+    method = entry.method
+    if method is None or len(rivals) == 1:
+        return []
+    configs: list[dict[str, Any]] = [r.method.config for r in rivals if r.method]
+    options = sorted({key for c in configs for key in c})
+    marks = [
+        f"{key}={method.config[key]}"
+        for key in options
+        if key in method.config and len({repr(c.get(key)) for c in configs}) > 1
+    ]
+    for word in ("distribution", "version", "code"):
+        if len({getattr(r.method, word) for r in rivals if r.method}) > 1:
+            value = str(getattr(method, word))
+            marks.append(f"{word} {value[:7]}" if word == "code" else f"{word} {value}")
+    return marks
+
+
+def is_target(entry: Entry) -> bool:
+    return set(entry.datasets) <= set(TARGETS)
+
+
+def is_pretraining(entry: Entry) -> bool:
+    return set(entry.datasets) <= set(PRETRAINING)
+
+
+def foundation_cells(board: Board) -> dict[tuple[str, int], Cell]:
+    """The foundations' own cells by (dataset, seed)."""
+    return {
+        (dataset, entry.seed): cell
+        for entry in board.foundations
+        if entry.status == "done" and entry.part == "test" and entry.name == FOUNDATION
+        for dataset, cell in entry.cells.items()
+    }

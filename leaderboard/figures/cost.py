@@ -1,0 +1,138 @@
+"""Accuracy against cost, with the Pareto front."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from bench.columns import COSTS
+from leaderboard import palette, svg, text
+from leaderboard.resampling import Estimate
+from leaderboard.statistics import pareto_front
+from leaderboard.table import MACHINE_BOUND, Row
+from leaderboard.views import View
+
+AXES = ("trainable_parameters", "adapter_bytes", "saved_bytes_per_sample", "peak_bytes",
+        "train_seconds")  # fmt: skip
+_COLUMNS = {column.name: column for column in COSTS}
+
+
+class Point(NamedTuple):
+    """A method in the plane."""
+
+    row: Row
+    cost: float
+    error: float
+    interval: Estimate | None
+
+
+def points(rows: Sequence[Row], view: View, cost: str) -> list[Point]:
+    """Methods whose MAE and cost are known; timings of the board's machine only."""
+    found = []
+    for row in rows:
+        score, value = row.standings[view.name].scores.get("mae"), row.costs[cost]
+        comparable = not (row.foreign_machine and cost in MACHINE_BOUND)
+        if score and value is not None and comparable:
+            found.append(Point(row, value, score.value, score.estimate))
+    return found
+
+
+def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
+    """MAE against one cost, logarithmic; None where nothing is known."""
+    known = points(rows, view, cost)
+    if not known:
+        return None
+    column = _COLUMNS[cost]
+    front = pareto_front([p.cost for p in known], [p.error for p in known])
+    best = [p for p, on in zip(known, front, strict=True) if on]
+    best.sort(key=lambda p: (p.cost, -p.error))
+    label = f"{column.label} ({column.unit})" if column.unit else column.label
+    panel = svg.Panel(
+        width=760,
+        height=400,
+        title=f"MAE {view.label.lower()} against {column.label.lower()}",
+        description="On the Pareto front, cheapest first: "
+        + "; ".join(
+            f"{p.row.variant.label} ({text.cost(p.cost, cost)}, MAE {p.error:.4f})" for p in best
+        ),
+        left=62,
+        right=26,
+        bottom=46,
+    )
+    x0, x1, y0, y1 = panel.area
+    x, places = _cost_axis([p.cost for p in known], cost, x0, x1)
+    ends = [v for p in known for v in ((p.interval.low, p.interval.high) if p.interval else (p.error,))]
+    low, high = svg.around(ends, pad=0.06)
+    y = svg.linear(low, high, y0, y1)
+    panel.axis_x(label, places, grid=True)
+    panel.axis_y(f"MAE {view.label.lower()}", [(y(v), f"{v:g}") for v in svg.ticks(low, high, 6)])
+    panel.marks.append(svg.path(_staircase(best, x, y, x1), class_="front"))
+    taken: list[tuple[float, float]] = []
+    for p in sorted(known, key=lambda p: (p.error, p.row.variant.label)):
+        panel.marks.append(_mark(p, x, y, cost, taken, x1))
+    return panel.render(kind="wide")
+
+
+def _cost_axis(
+    values: Sequence[float], cost: str, start: float, end: float
+) -> tuple[svg.Scale, list[tuple[float, str]]]:
+    positive = [v for v in values if v > 0] or [1.0]
+    low, high = min(positive) / 1.5, max(positive) * 1.5
+    scale = svg.logarithmic(low, high, start, end)
+
+    def x(value: float) -> float:
+        return scale(value) if value > 0 else start
+
+    base = 2**10 if "bytes" in cost else 1
+    marks = svg.decades(low, high) if base == 1 else _binary(low, high)
+    places = [(x(v), text.cost(v, cost)) for v in marks]
+    if min(values) <= 0:
+        places.insert(0, (start, "0"))
+    return x, places
+
+
+def _binary(low: float, high: float) -> list[float]:
+    """Powers of two within a range of bytes, eight at most."""
+    first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
+    step = max(1, math.ceil((last - first + 1) / 8))
+    return [2.0**p for p in range(first, last + 1, step)]
+
+
+def _staircase(best: Sequence[Point], x: svg.Scale, y: svg.Scale, end: float) -> list[tuple[float, float]]:
+    corners: list[tuple[float, float]] = []
+    for p in best:
+        if corners:
+            corners.append((x(p.cost), corners[-1][1]))
+        corners.append((x(p.cost), y(p.error)))
+    return [*corners, (end, corners[-1][1])] if corners else []
+
+
+def _mark(
+    p: Point, x: svg.Scale, y: svg.Scale, cost: str, taken: list[tuple[float, float]], end: float
+) -> Markup:
+    """Sign, whisker and name; a name that would lie on another is left to the tooltip."""
+    px, py = x(p.cost), y(p.error)
+    variant = p.row.variant
+    tip = f"{variant.label}\nMAE {p.error:.4f}"
+    whisker = Markup()
+    if p.interval:
+        tip += f" ({p.interval.low:.4f} to {p.interval.high:.4f})"
+        whisker = svg.line(px, y(p.interval.low), px, y(p.interval.high), class_="err")
+    tip += f"\n{_COLUMNS[cost].label}: {text.cost(p.cost, cost)}"
+    right = px + 9 + 7 * len(variant.label) < end + 20
+    place = (px + (9 if right else -9), py + 4)
+    width = 7 * len(variant.label)
+    free = all(abs(place[1] - b) > 11 or abs(place[0] - a) > width for a, b in taken)
+    label = Markup()
+    if free:
+        taken.append(place)
+        label = svg.text(*place, variant.label, class_="who",
+                         text_anchor="start" if right else "end")  # fmt: skip
+    return svg.tag(
+        "g",
+        whisker,
+        svg.marker(px, py, variant.index, class_="dot", size=5.5, tabindex="0", data_tip=tip),
+        label,
+        class_=palette.classes(variant),
+    )

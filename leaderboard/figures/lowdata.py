@@ -1,0 +1,100 @@
+"""Low-data curves: score against the part of the training data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from bench.spec import PERCENTS
+from leaderboard import palette, svg, text
+from leaderboard.boards import Variant
+from leaderboard.resampling import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One method: by per cent, the score and its interval."""
+
+    variant: Variant
+    values: Mapping[int, float]
+    intervals: Mapping[int, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A curve of the paper."""
+
+    method: str
+    values: Mapping[int, float]
+    suspect: frozenset[int]
+    """Per cents whose numbers as printed cannot be relied on."""
+    dashes: str
+
+
+def panel(
+    curves: Sequence[Curve], printed: Sequence[Printed], *, train: str, test: str, metric: str
+) -> Markup:
+    """All methods, fitted on `train`, tested on `test`."""
+    label = text.LABELS[metric]
+    values = [v for c in curves for v in c.values.values()]
+    values += [v for c in curves for e in c.intervals.values() for v in (e.low, e.high)]
+    values += [v for p in printed for v in p.values.values()]
+    low, high = svg.around(values)
+    made = svg.Panel(
+        width=310,
+        height=232,
+        title=f"{label}, trained on {train}, tested on {test}",
+        description="; ".join(
+            f"{c.variant.label} "
+            + ", ".join(f"{p} %: {v:.4f}" for p, v in sorted(c.values.items()))
+            for c in curves
+        ),
+        top=24,
+        left=50,
+    )
+    x0, x1, y0, y1 = made.area
+    x = svg.linear(min(PERCENTS), max(PERCENTS), x0 + 10, x1 - 8)
+    y = svg.linear(low, high, y0, y1)
+    made.axis_x("training data (%)", [(x(p), str(p)) for p in PERCENTS])
+    made.axis_y(label, [(y(v), f"{v:g}") for v in svg.ticks(low, high, 5)])
+    own = train == test
+    made.marks.append(svg.text(x0, 13, f"on {text.dataset(test)}{' (in distribution)' if own else ''}", class_="head"))
+    made.marks.extend(_printed(p, x, y) for p in printed)
+    made.marks.extend(_curve(c, x, y, label) for c in curves)
+    return made.render()
+
+
+def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, label: str) -> Markup:
+    steps = sorted(curve.values)
+    band = [p for p in steps if p in curve.intervals]
+    edge = [(x(p), y(curve.intervals[p].high)) for p in band]
+    edge += [(x(p), y(curve.intervals[p].low)) for p in reversed(band)]
+    dots = []
+    for p in steps:
+        tip = f"{curve.variant.label}, {p} %\n{label} {curve.values[p]:.4f}"
+        if p in curve.intervals:
+            e = curve.intervals[p]
+            tip += f" ({e.low:.4f} to {e.high:.4f})"
+        dots.append(svg.marker(x(p), y(curve.values[p]), curve.variant.index, size=3.2,
+                               class_="dot", data_tip=tip))  # fmt: skip
+    return svg.tag(
+        "g",
+        svg.area(edge, class_="band") if len(band) > 1 else Markup(),
+        svg.path([(x(p), y(curve.values[p])) for p in steps], class_="series"),
+        *dots,
+        class_=palette.classes(curve.variant),
+    )
+
+
+def _printed(curve: Printed, x: svg.Scale, y: svg.Scale) -> Markup:
+    """As printed; numbers that cannot be right are marked with a cross."""
+    steps = sorted(curve.values)
+    marks = [svg.path([(x(p), y(curve.values[p])) for p in steps], class_="printed",
+                      stroke_dasharray=curve.dashes)]  # fmt: skip
+    for p in steps:
+        doubt = "\nas printed; flagged as unreliable" if p in curve.suspect else "\nas printed"
+        tip = f"{curve.method} (paper), {p} %\n{curve.values[p]:g}{doubt}"
+        a, b = x(p), y(curve.values[p])
+        sign = f"M{a - 3:.1f} {b - 3:.1f}l6 6m0 -6l-6 6" if p in curve.suspect else f"M{a:.1f} {b:.1f}h0"
+        marks.append(svg.tag("path", d=sign, class_="printed-mark", data_tip=tip))
+    return svg.tag("g", *marks, class_="s-paper")

@@ -1,0 +1,47 @@
+"""Colour bars of the velocity and error pictures."""
+
+from functools import cache
+
+from markupsafe import Markup
+
+from bench.survey import VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
+from leaderboard import svg
+from leaderboard.maps import ERROR_RANGE_MPS, stops
+
+
+@cache
+def velocity() -> Markup:
+    return _bar("velocity", "Velocity (m/s)", VELOCITY_MIN_MPS, VELOCITY_MAX_MPS)
+
+
+@cache
+def error() -> Markup:
+    return _bar("error", "Prediction − truth (m/s)", -ERROR_RANGE_MPS, ERROR_RANGE_MPS)
+
+
+def _bar(scale: str, label: str, low: float, high: float) -> Markup:
+    width, left = 240.0, 14.0
+    x = svg.linear(low, high, left, left + width)
+    gradient = svg.tag(
+        "linearGradient",
+        *(svg.tag("stop", offset=f"{p:.3f}", stop_color=c) for p, c in stops(scale)),
+        id=f"scale-{scale}",
+    )
+    ends = [
+        svg.text(x(v), 41, f"{v:,.0f}".replace("-", "−").replace(",", "\u202f"), class_="tick",
+                 text_anchor="middle")
+        for v in (low, (low + high) / 2, high)
+    ]  # fmt: skip
+    return svg.tag(
+        "svg",
+        svg.tag("defs", gradient),
+        svg.text(left, 11, label, class_="label"),
+        svg.tag("rect", x=left, y=17, width=width, height=10, rx=2, fill=f"url(#scale-{scale})"),
+        *ends,
+        class_="plot bar",
+        viewBox="0 0 268 46",
+        width="268",
+        height="46",
+        role="img",
+        aria_label=f"Colour scale: {label} from {low:g} to {high:g}",
+    )

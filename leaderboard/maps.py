@@ -1,0 +1,145 @@
+"""Velocity maps as small PNG pictures: colour scales, encoder, reader of `maps.npz`."""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.record import MAPS_FILE
+from bench.survey import MAP_SHAPE, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+
+ERROR_RANGE_MPS = 1000.0
+"""Error pictures end at minus and plus this; larger errors have the end colours."""
+INFORMATION_UNIT = "m/s per cell"
+
+_VELOCITY = ((0.22, 0.09, 285), (0.36, 0.12, 265), (0.50, 0.11, 235), (0.63, 0.10, 195),
+             (0.75, 0.12, 150), (0.86, 0.14, 112), (0.96, 0.09, 95))  # fmt: skip
+"""OKLCh anchors of the velocity scale: lightness rises evenly, so that order reads without hue."""
+_ERROR = ((0.36, 0.13, 262), (0.58, 0.13, 250), (0.80, 0.07, 240), (0.975, 0.0, 90),
+          (0.80, 0.09, 60), (0.60, 0.16, 42), (0.40, 0.14, 30))  # fmt: skip
+"""Blue: predicted too slow; orange: too fast; both ends equally dark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Kept maps of one cell, m/s, axes (sample, z, x)."""
+
+    samples: npt.NDArray[np.int32]
+    truth: npt.NDArray[np.uint16]
+    prediction: npt.NDArray[np.uint16]
+
+
+def load(folder: Path, datasets: Sequence[str]) -> dict[str, Gallery]:
+    """Galleries by dataset; empty if the run keeps no maps. Raises ValueError for a bad file."""
+    path = folder / MAPS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {
+                name: _gallery(arrays[f"{name}.sample"], arrays[f"{name}.truth"],
+                               arrays[f"{name}.prediction"])
+                for name in datasets
+                if f"{name}.truth" in arrays
+            }  # fmt: skip
+    except (OSError, BadZipFile, KeyError, EOFError, zlib.error) as error:
+        raise ValueError(f"Maps cannot be read: {error}.") from error
+
+
+def _gallery(samples: npt.NDArray[np.int32], truth: npt.NDArray[np.uint16],
+             prediction: npt.NDArray[np.uint16]) -> Gallery:  # fmt: skip
+    shape = (len(samples), *MAP_SHAPE)
+    if truth.shape != shape or prediction.shape != shape:
+        raise ValueError(f"Maps are {truth.shape} and {prediction.shape}, not {shape}.")
+    return Gallery(samples, truth, prediction)
+
+
+def velocity_png(maps: npt.NDArray[np.uint16]) -> bytes:
+    """Picture of one map (z, x) in m/s, one pixel a cell."""
+    scaled = (maps.astype(np.float64) - VELOCITY_MIN_MPS) / (VELOCITY_MAX_MPS - VELOCITY_MIN_MPS)
+    return _png(_index(scaled), "velocity")
+
+
+def error_png(prediction: npt.NDArray[np.uint16], truth: npt.NDArray[np.uint16]) -> bytes:
+    """Picture of prediction - truth, both (z, x) in m/s."""
+    difference = prediction.astype(np.float64) - truth.astype(np.float64)
+    return _png(_index(difference / (2 * ERROR_RANGE_MPS) + 0.5), "error")
+
+
+def mae_mps(prediction: npt.NDArray[np.uint16], truth: npt.NDArray[np.uint16]) -> float:
+    return float(np.abs(prediction.astype(np.float64) - truth.astype(np.float64)).mean())
+
+
+def spatial_information(truth: npt.NDArray[np.uint16]) -> float:
+    """Mean Sobel gradient magnitude of maps (sample, z, x), as scikit-image's `sobel` scales it."""
+    v = np.pad(truth.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="symmetric")
+    smooth_x = (v[:, :, :-2] + 2 * v[:, :, 1:-1] + v[:, :, 2:]) / 4
+    smooth_z = (v[:, :-2] + 2 * v[:, 1:-1] + v[:, 2:]) / 4
+    down = smooth_x[:, 2:] - smooth_x[:, :-2]
+    across = smooth_z[:, :, 2:] - smooth_z[:, :, :-2]
+    return float(np.sqrt((down**2 + across**2) / 2).mean())
+
+
+def stops(scale: str, count: int = 12) -> list[tuple[float, str]]:
+    """(position, colour) along a scale, for a colour bar."""
+    colours = palette(scale)
+    positions = [i / (count - 1) for i in range(count)]
+    return [(p, "#" + bytes(colours[round(p * 255)].tolist()).hex()) for p in positions]
+
+
+@cache
+def palette(scale: str) -> Bytes:
+    """256 sRGB colours of the scale ``velocity`` or ``error``, (256, 3)."""
+    anchors = np.array({"velocity": _VELOCITY, "error": _ERROR}[scale], dtype=np.float64)
+    angle = np.deg2rad(anchors[:, 2])
+    lab = np.column_stack(
+        [anchors[:, 0], anchors[:, 1] * np.cos(angle), anchors[:, 1] * np.sin(angle)]
+    )
+    where = np.linspace(0, len(lab) - 1, 256)
+    channels = [np.interp(where, np.arange(len(lab)), lab[:, c]) for c in range(3)]
+    return _srgb(np.column_stack(channels))
+
+
+def _srgb(lab: Floats) -> Bytes:
+    """OKLab → sRGB (Ottosson 2020), clipped to the gamut."""
+    to_lms = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728],
+                       [1, -0.0894841775, -1.2914855480]])  # fmt: skip
+    to_rgb = np.array([[4.0767416621, -3.3077115913, 0.2309699292],
+                       [-1.2684380046, 2.6097574011, -0.3413193965],
+                       [-0.0041960863, -0.7034186147, 1.7076147010]])  # fmt: skip
+    linear = np.clip((lab @ to_lms.T) ** 3 @ to_rgb.T, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.round(encoded * 255).astype(np.uint8)
+
+
+def _index(scaled: Floats) -> Bytes:
+    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+
+
+def _png(index: Bytes, scale: str) -> bytes:
+    """An 8-bit palette PNG."""
+    height, width = index.shape
+    rows = np.zeros((height, width + 1), np.uint8)
+    rows[:, 1:] = index
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", palette(scale).tobytes()),
+        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))

@@ -1,0 +1,198 @@
+"""The front page of a board: the leaderboard and what it says."""
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from bench.columns import COSTS
+from leaderboard import palette, svg, text
+from leaderboard.boards import OPPONENT, Board
+from leaderboard.pages.places import Places
+from leaderboard.site import Site
+from leaderboard.resampling import Estimate
+from leaderboard.standings import METRICS, Score
+from leaderboard.table import MACHINE_BOUND, Row
+from leaderboard.views import RANKED
+
+_SHOWN = ("id", "ood", "lowdata", "mae", "cost")
+"""Column groups that are shown at first."""
+_EAGER_COSTS = ("trainable_parameters", "adapter_bytes", "peak_bytes", "samples_per_second")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A column of the leaderboard."""
+
+    key: str
+    label: str
+    group: str
+    needs: str
+    """Column groups that must all be switched on."""
+    first: str
+    """Direction of the first sort: best on top."""
+    tip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A cell of the leaderboard."""
+
+    sort: str
+    text: str
+    below: str = ""
+    mark: str = ""
+    """Style class."""
+    picture: Markup | None = None
+    tip: str | None = None
+
+
+def write(site: Site, board: Board, rows: list[Row], places: Places, figures: dict[str, Markup],
+          verdicts: list[str]) -> None:  # fmt: skip
+    """Write the board's front page."""
+    heads = _heads()
+    ranges = _ranges(rows)
+    items = [[*_scores(row, ranges), *_costs(row), *_origin(row)] for row in rows]
+    categories = sorted({row.variant.card.category or "other" for row in rows})
+    site.page(
+        places.front(board),
+        "front",
+        rows=list(zip(rows, items, strict=True)),
+        heads=heads,
+        groups=[(v.name, v.label) for v in RANKED] + [("cost", "Cost"), ("origin", "Provenance")],
+        switches=[*((v.name, v.label) for v in RANKED), *_METRIC_SWITCHES],
+        shown=_SHOWN,
+        categories=categories,
+        signs={row.variant.key: palette.sign(row.variant) for row in rows},
+        opponent=OPPONENT,
+        figures=figures,
+        verdicts=verdicts,
+        seeds=sorted({s for row in rows for s in row.seeds}),
+        **places.common(board),
+    )
+
+
+_METRIC_SWITCHES = (
+    ("mae", "MAE"),
+    ("rmse", "RMSE"),
+    ("ssim", "SSIM"),
+    ("cost", "Cost"),
+    ("more", "More cost"),
+    ("origin", "Provenance"),
+)
+
+
+def _heads() -> list[Head]:
+    heads = []
+    for view in RANKED:
+        n, where = view.name, view.label.lower()
+        heads.append(Head(f"{n}-rank", "Rank", n, n, "asc", f"Rank {where} by MAE; methods that the data cannot tell apart share it"))  # fmt: skip
+        for metric in METRICS:
+            label, needs = text.LABELS[metric], f"{n} {metric}"
+            better = "desc" if metric == "ssim" else "asc"
+            arrow = "↑" if metric == "ssim" else "↓"
+            heads.append(Head(f"{n}-{metric}", f"{label} {arrow}", n, needs, better, f"{label} {where}, mean over targets and seeds, with 95 % interval"))  # fmt: skip
+            heads.append(Head(f"{n}-{metric}-gain", "Gain %", n, needs, "desc", f"{label} better than {OPPONENT} by, %"))  # fmt: skip
+        heads.append(Head(f"{n}-better", f"P(> {OPPONENT})", n, f"{n} mae", "desc", f"Probability that its MAE {where} is lower than that of {OPPONENT}"))  # fmt: skip
+    for column in COSTS:
+        needs = "cost" if column.name in _EAGER_COSTS else "more"
+        first = "asc" if column.better == "lower" else "desc"
+        unit = f"\n{column.unit}" if column.unit not in ("bytes", "s", "") else ""
+        heads.append(Head(column.name, column.label + unit, "cost", needs, first, column.description))
+    heads.append(Head("seeds", "Seeds", "origin", "origin", "desc", "Seeds with at least one fit"))
+    heads.append(Head("badge", "Record", "origin", "origin", "asc", "Where the records come from"))
+    return heads
+
+
+def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Common range of the interval pictures of a column."""
+    ranges = {}
+    for view in RANKED:
+        for metric in METRICS:
+            known = [s for r in rows if (s := r.standings[view.name].scores.get(metric))]
+            ends = [v for s in known if (e := s.estimate) for v in (e.low, e.high)]
+            if ends:
+                ranges[view.name, metric] = (min(ends), max(ends))
+    return ranges
+
+
+def _scores(row: Row, ranges: dict[tuple[str, str], tuple[float, float]]) -> list[Item]:
+    items = []
+    for view in RANKED:
+        standing = row.standings[view.name]
+        if standing.rank:
+            best, worst = standing.rank
+            shared = str(best) if best == worst else f"{best}–{worst}"
+            items.append(Item(f"{best + worst / 1000:.3f}", shared, mark="rank"))
+        else:
+            items.append(Item("", text.NOTHING, mark="open"))
+        for metric in METRICS:
+            score, gain = standing.scores.get(metric), standing.gains.get(metric)
+            if score is None:
+                missing = f"{standing.fits} of {standing.wanted} fits"
+                items.append(Item("", text.NOTHING, missing, "open"))
+            else:
+                items.append(_score(score, metric, ranges.get((view.name, metric)), row))
+            items.append(_gain(gain))
+        if standing.comparison is None:
+            items.append(Item("", text.NOTHING, mark="open"))
+        else:
+            chance = standing.comparison.probability_better
+            items.append(Item(f"{chance:.4f}", _probability(chance)))
+    return items
+
+
+def _gain(gain: Estimate | None) -> Item:
+    if gain is None:
+        return Item("", text.NOTHING, mark="open")
+    mark = ("up" if gain.value > 0 else "down") if gain.excludes_zero else "open"
+    below = f"{text.signed(gain.low)} … {text.signed(gain.high)}"
+    return Item(f"{gain.value:.4f}", text.signed(gain.value), below, mark)
+
+
+def _probability(value: float) -> str:
+    return "> 0.99" if value > 0.99 else "< 0.01" if value < 0.01 else f"{value:.2f}"
+
+
+def _score(score: Score, metric: str, ends: tuple[float, float] | None, row: Row) -> Item:
+    shown, known = text.score(score.value, metric), score.estimate
+    if known is None or ends is None:
+        return Item(f"{score.value:.6f}", shown, tip="No per-sample scores: no interval")
+    basis = f"{known.seeds} seeds" if known.seeds > 1 else "one seed: test samples only"
+    tip = f"95 % interval {text.score(known.low, metric)} to {text.score(known.high, metric)}, {basis}"
+    return Item(f"{score.value:.6f}", shown, picture=_interval(known, ends, row), tip=tip)
+
+
+def _interval(score: Estimate, ends: tuple[float, float], row: Row) -> Markup:
+    x = svg.linear(*ends, 4, 80)
+    return svg.tag(
+        "svg",
+        svg.line(0, 5, 84, 5, class_="track"),
+        svg.line(x(score.low), 5, x(score.high), 5, class_="whisk"),
+        svg.tag("circle", cx=x(score.value), cy=5, r=3, class_="mean"),
+        class_=f"interval {palette.css_class(row.variant)}",
+        width="84",
+        height="10",
+        viewBox="0 0 84 10",
+        aria_hidden="true",
+    )
+
+
+def _costs(row: Row) -> list[Item]:
+    items = []
+    for column in COSTS:
+        value = row.costs[column.name]
+        shown = text.cost(value, column.name)
+        if row.foreign_machine and column.name in MACHINE_BOUND:
+            tip = "Measured on another machine: not ranked with the others"
+            items.append(Item("", f"{shown} †", mark="open", tip=tip))
+        else:
+            items.append(Item("" if value is None else f"{value:g}", shown))
+    return items
+
+
+def _origin(row: Row) -> list[Item]:
+    seeds = ", ".join(map(str, row.seeds))
+    return [
+        Item(str(len(row.seeds)), str(len(row.seeds)), tip=f"Seeds {seeds}"),
+        Item(row.badge, row.badge, mark="badge-cell"),
+    ]

@@ -1,0 +1,67 @@
+"""Where the pages of a board are, and the navigation that they share."""
+
+from dataclasses import dataclass
+
+from leaderboard.boards import Board, Variant
+
+_PAGES = (
+    ("", "Leaderboard"),
+    ("lowdata", "Low data"),
+    ("ood", "Out of distribution"),
+    ("pretrain", "Pretraining"),
+    ("sweep", "Sweeps"),
+    ("gallery", "Maps"),
+    ("compare", "Compare"),
+    ("runs", "Runs"),
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Names of files in the site. The first board has the front page of the site."""
+
+    boards: tuple[Board, ...]
+
+    def front(self, board: Board) -> str:
+        first = bool(self.boards) and board is self.boards[0]
+        return "index.html" if first else f"{board.key.slug}.html"
+
+    def page(self, board: Board, kind: str) -> str:
+        return f"{board.key.slug}-{kind}.html" if kind else self.front(board)
+
+    def method(self, board: Board, variant: Variant) -> str:
+        return f"methods/{board.key.slug}-{variant.slug}.html"
+
+    def data(self, board: Board, suffix: str) -> str:
+        return f"data/{board.key.slug}.{suffix}"
+
+    def common(self, board: Board) -> dict[str, object]:
+        """What every page of a board is given."""
+        tabs = [
+            (self.page(board, kind), label) for kind, label in _PAGES if has_page(board, kind)
+        ]
+        return {
+            "board": board,
+            "tabs": tabs,
+            "boards": [(self.front(b), b) for b in self.boards],
+            "method_page": {v.key: self.method(board, v) for v in board.variants},
+            "data_files": {s: self.data(board, s) for s in ("csv", "json", "parquet")},
+        }
+
+
+def has_page(board: Board, kind: str) -> bool:
+    """A page that would have nothing to show is not made."""
+    fits = [fit for variant in board.variants for fit, _ in variant.fits]
+    match kind:
+        case "lowdata":
+            return any(fit.percent < 100 for fit in fits)
+        case "pretrain":
+            return bool(board.foundations)
+        case "sweep":
+            return bool(board.sweeps)
+        case "ood" | "gallery":
+            return bool(fits)
+        case "compare":
+            return len(board.variants) > 1
+        case _:
+            return True

@@ -1,0 +1,268 @@
+"""Paired hierarchical bootstrap: seeds and test samples resampled together.
+
+Scores are crossed (every seed is scored on the same test samples), so one resample draws seeds
+and, independently, samples, and applies both draws to every method: the comparison stays paired
+(the "pigeonhole" bootstrap of Owen, 2007, doi:10.1214/07-AOAS122, which errs on the wide side).
+Three things keep intervals honest with few seeds:
+
+* n − 1 of n are drawn, so that the variance of a mean is unbiased (Rao and Wu, 1988,
+  doi:10.1080/01621459.1988.10478591); a plain bootstrap of two seeds halves it;
+* seeds are also resampled alone, which tells how much of the variance is theirs, and from that
+  the effective degrees of freedom (Satterthwaite, 1946, doi:10.2307/3002019);
+* each deviation from the estimate is divided by √(χ²/df), which turns normal deviations into
+  Student's t with those degrees of freedom.
+
+With one seed there is nothing to resample but samples: results carry ``seeds=1``.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from bench.errors import BenchError
+
+Floats = NDArray[np.float64]
+Statistic = Literal["mean", "root_mean"]
+Functional = Callable[[Floats], Floats]
+"""A number of interest as a function of scores: (..., methods, cells) → (...) or (..., k)."""
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+_FEW = 10
+_ROUNDING = 1e-12
+"""A standard error below this part of the value is rounding of scores that do not vary."""
+_CHUNK = 4_000_000
+
+
+class StatisticsError(BenchError):
+    """Scores that cannot be compared as asked."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resamples:
+    """Scores of several methods on several cells, as measured and as resampled."""
+
+    scores: Floats
+    """(methods, cells): mean over seeds of each fit's score, as the tables show it."""
+    draws: Floats
+    """(resamples, methods, cells): the same with seeds and samples resampled together."""
+    seed_draws: Floats
+    """(resamples, methods, cells): the same with seeds resampled alone."""
+    seeds: int
+    samples: int
+    """Of the smallest cell."""
+    seed: int
+    """Of the random draws."""
+
+    def pick(self, cells: Sequence[int]) -> "Resamples":
+        """Only these cells; the draws stay the same ones."""
+        index = list(cells)
+        return self._with(lambda scores: scores[..., index])
+
+    def averaged(self) -> "Resamples":
+        """One cell: the mean over all cells."""
+        return self._with(lambda scores: scores.mean(axis=-1, keepdims=True))
+
+    def _with(self, change: Functional) -> "Resamples":
+        return Resamples(
+            scores=change(self.scores),
+            draws=change(self.draws),
+            seed_draws=change(self.seed_draws),
+            seeds=self.seeds,
+            samples=self.samples,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    seeds: int
+    """1: the interval reflects the test samples only, not the spread between trainings."""
+    samples: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Distribution:
+    """Sampling distribution of a number, or of k numbers that are drawn jointly."""
+
+    value: Floats
+    """() or (k,), as measured."""
+    draws: Floats
+    """(resamples,) or (resamples, k)."""
+    standard_error: Floats
+    """() or (k,)."""
+    degrees_of_freedom: float
+    """The smallest of the k."""
+    seeds: int
+    samples: int
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """One estimate for each of the k numbers."""
+        low, high = np.quantile(self.draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        parts = (self.value, low, high, self.standard_error)
+        return tuple(
+            Estimate(
+                value=float(v),
+                low=float(a),
+                high=float(b),
+                standard_error=float(e),
+                seeds=self.seeds,
+                samples=self.samples,
+            )
+            for v, a, b, e in zip(*(np.atleast_1d(part) for part in parts), strict=True)
+        )
+
+    def estimate(self) -> Estimate:
+        """For a single number; raises `ValueError` for more."""
+        (estimate,) = self.estimates()
+        return estimate
+
+    def probability_below_zero(self) -> float:
+        """Part of the draws below zero, ties counted half; for a single number."""
+        return float((self.draws < 0).mean() + 0.5 * (self.draws == 0).mean())
+
+    def p_value(self) -> float:
+        """Two-sided, of the hypothesis that the (single) number is zero.
+
+        Twice the share of draws on the far side of zero, with one added to both counts. Fewer than
+        ten draws there are too coarse a count for a correction over many comparisons, which needs
+        small p-values; then it is the tail of Student's t at value / standard error.
+        """
+        far = int(min((self.draws <= 0).sum(), (self.draws >= 0).sum()))
+        size = abs(float(self.value))
+        if far < _FEW and self.standard_error > _ROUNDING * size:
+            t = size / float(self.standard_error)
+            return float(2 * stats.t.sf(t, self.degrees_of_freedom))
+        return float(min(1.0, 2 * (far + 1) / (len(self.draws) + 1)))
+
+
+def resample(
+    cells: Sequence[ArrayLike],
+    *,
+    test_sets: Sequence[str] | None = None,
+    statistic: Statistic = "mean",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Resamples:
+    """Resample the scores of several methods on several cells.
+
+    `cells` holds for each cell (methods, seeds, samples) per-sample scores, the same methods and
+    seeds in the same order everywhere. Cells with the same name in `test_sets` are scored on the
+    same samples and resampled alike; without it every cell has samples of its own. Seeds are
+    resampled jointly over all cells. A fit's score is the mean over samples or, with
+    ``root_mean`` on per-sample mean squares, its root (RMSE); a method's is the mean over seeds.
+
+    Memory: about 16 bytes × resamples × methods × cells, and 64 MB for the weights. The draws of
+    a test set depend on `seed` and its name only. Raises `StatisticsError`.
+    """
+    arrays = _checked(cells)
+    names = list(test_sets) if test_sets is not None else [f"cell {i}" for i in range(len(arrays))]
+    if len(names) != len(arrays):
+        raise StatisticsError(f"{len(names)} test sets are named for {len(arrays)} cells.")
+    groups = {name: [i for i, other in enumerate(names) if other == name] for name in names}
+    methods, seeds, _ = arrays[0].shape
+    seed_weights = _weights(np.random.default_rng([seed, 0]), resamples, seeds)
+    scores = np.empty((methods, len(arrays)))
+    draws = np.empty((resamples, methods, len(arrays)))
+    seed_draws = np.empty_like(draws)
+    for name, members in groups.items():
+        samples = arrays[members[0]].shape[2]
+        for i in members:
+            if arrays[i].shape[2] != samples:
+                raise StatisticsError(
+                    f"Cells of test set '{name}' have {samples} and {arrays[i].shape[2]} samples; "
+                    "cells on one test set must be scored on the same samples."
+                )
+            per_seed = _score(arrays[i].mean(axis=2), statistic)
+            scores[:, i] = per_seed.mean(axis=1)
+            seed_draws[:, :, i] = seed_weights @ per_seed.T
+        rng = np.random.default_rng([seed, 1, zlib.crc32(name.encode())])
+        step = max(1, _CHUNK // samples)
+        for start in range(0, resamples, step):
+            part = slice(start, min(start + step, resamples))
+            weights = _weights(rng, part.stop - start, samples)
+            for i in members:
+                means = weights @ arrays[i].reshape(-1, samples).T
+                per_seed = _score(means.reshape(-1, methods, seeds), statistic)
+                draws[part, :, i] = np.einsum("bms,bs->bm", per_seed, seed_weights[part])
+    return Resamples(
+        scores=scores,
+        draws=draws,
+        seed_draws=seed_draws,
+        seeds=seeds,
+        samples=min(array.shape[2] for array in arrays),
+        seed=seed,
+    )
+
+
+def distribution(resampled: Resamples, functional: Functional) -> Distribution:
+    """Sampling distribution of `functional` of the scores."""
+    value = np.asarray(functional(resampled.scores), dtype=np.float64)
+    draws = np.asarray(functional(resampled.draws), dtype=np.float64)
+    of_seeds = np.asarray(functional(resampled.seed_draws), dtype=np.float64).var(axis=0)
+    total = np.maximum(draws.var(axis=0), of_seeds)
+    degrees = resampled.samples - 1.0
+    if resampled.seeds > 1:
+        of_samples = total - of_seeds
+        spread = of_seeds**2 / (resampled.seeds - 1) + of_samples**2 / (resampled.samples - 1)
+        ratio = np.divide(total**2, spread, out=np.full_like(total, np.inf), where=spread > 0)
+        degrees = float(min(ratio.min(), resampled.seeds + resampled.samples - 2))
+    rng = np.random.default_rng([resampled.seed, 2])
+    chi = np.sqrt(rng.chisquare(degrees, len(draws)) / degrees)
+    return Distribution(
+        value=value,
+        draws=value + (draws - value) / chi.reshape(-1, *[1] * value.ndim),
+        standard_error=np.sqrt(total),
+        degrees_of_freedom=degrees,
+        seeds=resampled.seeds,
+        samples=resampled.samples,
+    )
+
+
+def _checked(cells: Sequence[ArrayLike]) -> list[Floats]:
+    arrays = [np.asarray(cell, dtype=np.float64) for cell in cells]
+    if not arrays:
+        raise StatisticsError("There is no cell to compare; run the protocol first.")
+    first = arrays[0].shape
+    for i, array in enumerate(arrays):
+        if array.ndim != 3 or array.shape[:2] != first[:2] or 0 in array.shape:
+            raise StatisticsError(
+                f"Scores of cell {i} have shape {array.shape}; (methods, seeds, samples) with the "
+                f"{first[:2]} methods and seeds of the first cell are needed."
+            )
+        if array.shape[2] < 2:
+            raise StatisticsError(f"Cell {i} has one sample; an interval needs two or more.")
+        if not np.isfinite(array).all():
+            raise StatisticsError(
+                f"Scores of cell {i} are not all finite; leave out the samples where a score is "
+                "undefined, for every method."
+            )
+    return arrays
+
+
+def _weights(rng: np.random.Generator, resamples: int, n: int) -> Floats:
+    """(resamples, n) weights that add to one: n − 1 draws with replacement out of n."""
+    if n == 1:
+        return np.ones((resamples, 1))
+    drawn = rng.integers(0, n, (resamples, n - 1)) + n * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * n)
+    return counts.reshape(resamples, n) / (n - 1)
+
+
+def _score(means: Floats, statistic: Statistic) -> Floats:
+    return np.sqrt(means) if statistic == "root_mean" else means

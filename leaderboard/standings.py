@@ -1,0 +1,179 @@
+"""How the methods of a board stand in a protocol: intervals, gains, ranks."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import numpy as np
+
+from bench.columns import score as column
+from leaderboard import statistics
+from leaderboard.boards import Board, Variant
+from leaderboard.resampling import Estimate, Floats, Resamples, distribution, resample
+from leaderboard.samples import METRICS as STORED
+from leaderboard.statistics import Better, Comparison
+from leaderboard.views import View
+
+METRICS = ("mae", "rmse", "ssim")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean over cells and seeds; the interval is None without per-sample scores."""
+
+    value: float
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A method in one protocol."""
+
+    seeds: tuple[int, ...]
+    """With every cell of the protocol. Empty: nothing else is known."""
+    fits: int
+    wanted: int
+    scores: dict[str, Score] = field(default_factory=dict)
+    gains: dict[str, Estimate] = field(default_factory=dict)
+    """Percent better than the opponent, by metric, over common seeds."""
+    comparison: Comparison | None = None
+    """MAE against the opponent; p-values corrected for all methods of the board."""
+    rank: tuple[int, int] | None = None
+    """Best and worst rank by MAE that the data allow."""
+
+
+def better(metric: str) -> Better:
+    return column(metric).better or "lower"
+
+
+def resampled(
+    board: Board, variants: Sequence[Variant], view: View, metric: str, seeds: Sequence[int]
+) -> Resamples | None:
+    """Joint resamples over the cells of a protocol; None without per-sample scores of all."""
+    stored = STORED.index("mse" if metric == "rmse" else metric)
+    cells, tests = [], []
+    for fit, test in view.cells:
+        found = [board.samples(v, fit, test, seeds) for v in variants]
+        arrays = [a[:, stored] for a in found if a is not None]
+        if len(arrays) != len(variants) or len({a.shape for a in arrays}) != 1:
+            return None
+        if arrays[0].shape[1] < 2:
+            return None
+        cells.append(np.stack(arrays))
+        tests.append(test)
+    if not cells or not seeds:
+        return None
+    statistic = "root_mean" if metric == "rmse" else "mean"
+    return resample(cells, test_sets=tests, statistic=statistic)
+
+
+def standings(board: Board, view: View) -> dict[str, Standing]:
+    """Every method of the board by variant key."""
+    made = {v.key: _bare(v, view) for v in board.variants}
+    together, seeds = comparable(board, view)
+    joint = {m: resampled(board, together, view, m, seeds) for m in METRICS} if together else {}
+    ranks = _ranks(joint.get("mae"), together)
+    comparisons = _comparisons(joint.get("mae"), together, board.opponent)
+    for i, variant in enumerate(together):
+        bare = made[variant.key]
+        scores = dict(bare.scores)
+        for metric in METRICS:
+            draws = joint[metric]
+            where = i
+            if bare.seeds != seeds or draws is None:
+                draws, where = resampled(board, [variant], view, metric, bare.seeds), 0
+            if draws is not None:
+                scores[metric] = Score(bare.scores[metric].value, mean(draws, where))
+        made[variant.key] = Standing(
+            bare.seeds,
+            bare.fits,
+            bare.wanted,
+            scores,
+            _gains(joint, together, variant, board.opponent),
+            comparisons.get(variant.key),
+            ranks.get(variant.key),
+        )
+    return made
+
+
+def comparable(board: Board, view: View) -> tuple[list[Variant], tuple[int, ...]]:
+    """Methods that can be compared on common seeds, and these seeds.
+
+    The seeds that all complete methods share; if there is none, the seed that most have.
+    """
+    have = {
+        v.key: set(v.seeds(view))
+        for v in board.variants
+        if (seeds := v.seeds(view)) and resampled_exists(board, v, view, seeds)
+    }
+    if not have:
+        return [], ()
+    common = set.intersection(*have.values())
+    if not common:
+        counts = Counter(seed for seeds in have.values() for seed in seeds)
+        common = {min(counts, key=lambda s: (-counts[s], s))}
+    together = [v for v in board.variants if common <= have.get(v.key, set())]
+    return together, tuple(sorted(common))
+
+
+def resampled_exists(board: Board, variant: Variant, view: View, seeds: Sequence[int]) -> bool:
+    """Whether per-sample scores of every cell are known."""
+    return all(board.samples(variant, f, t, seeds) is not None for f, t in view.cells)
+
+
+def mean(draws: Resamples, method: int) -> Estimate:
+    """Mean over cells of one method."""
+
+    def over_cells(scores: Floats) -> Floats:
+        return np.asarray(scores[..., method, :].mean(axis=-1))
+
+    return distribution(draws, over_cells).estimate()
+
+
+def pair(board: Board, one: Variant, other: Variant, view: View, metric: str) -> Resamples | None:
+    """Two methods on their common seeds; None if they have none or no per-sample scores."""
+    seeds = sorted(set(one.seeds(view)) & set(other.seeds(view)))
+    return resampled(board, [one, other], view, metric, seeds) if seeds else None
+
+
+def _bare(variant: Variant, view: View) -> Standing:
+    seeds = variant.seeds(view)
+    scores = {}
+    if seeds:
+        cells = [variant.cell(f, t, s) for f, t in view.cells for s in seeds]
+        scores = {m: Score(fmean(getattr(c, m) for c in cells if c)) for m in METRICS}
+    counts = Counter(seed for fit, seed in variant.fits if fit in view.tests)
+    return Standing(seeds, max(counts.values(), default=0), len(view.tests), scores)
+
+
+def _ranks(draws: Resamples | None, together: Sequence[Variant]) -> dict[str, tuple[int, int]]:
+    if draws is None:
+        return {}
+    ranked = statistics.rank(draws, better="lower")
+    return {together[r.method].key: (r.rank, r.worst_rank) for r in ranked}
+
+
+def _comparisons(
+    draws: Resamples | None, together: Sequence[Variant], opponent: Variant | None
+) -> dict[str, Comparison]:
+    if draws is None or opponent is None or opponent not in together:
+        return {}
+    found = statistics.compare_all(draws, opponent=together.index(opponent), better="lower")
+    return {together[i].key: comparison for i, comparison in found.items()}
+
+
+def _gains(
+    joint: dict[str, Resamples | None],
+    together: Sequence[Variant],
+    variant: Variant,
+    opponent: Variant | None,
+) -> dict[str, Estimate]:
+    if opponent is None or variant is opponent or opponent not in together:
+        return {}
+    ours, theirs = together.index(variant), together.index(opponent)
+    return {
+        metric: statistics.gain(draws, method=ours, opponent=theirs, better=better(metric))
+        for metric, draws in joint.items()
+        if draws is not None and (draws.scores[theirs] != 0).all()
+    }

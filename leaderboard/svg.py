@@ -1,0 +1,167 @@
+"""Figures by hand: SVG elements, scales and axes. Colours come from the style sheet by class."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from markupsafe import Markup, escape
+
+Scale = Callable[[float], float]
+"""Data value → pixel."""
+
+SHAPES = ("circle", "square", "triangle", "diamond", "wedge", "cross", "star", "hexagon")
+"""A second sign beside colour: methods stay apart in grey and for colour-blind readers."""
+_POINTS = {
+    "square": ((-1, -1), (1, -1), (1, 1), (-1, 1)),
+    "triangle": ((0, -1.25), (1.15, 0.85), (-1.15, 0.85)),
+    "diamond": ((0, -1.35), (1.2, 0), (0, 1.35), (-1.2, 0)),
+    "wedge": ((0, 1.25), (1.15, -0.85), (-1.15, -0.85)),
+    "cross": ((-.4, -1.2), (.4, -1.2), (.4, -.4), (1.2, -.4), (1.2, .4), (.4, .4), (.4, 1.2),
+              (-.4, 1.2), (-.4, .4), (-1.2, .4), (-1.2, -.4), (-.4, -.4)),
+    "star": tuple((r * math.sin(i * math.pi / 5), -r * math.cos(i * math.pi / 5))
+                  for i, r in enumerate((1.45, 0.62) * 5)),
+    "hexagon": tuple((1.2 * math.cos(i * math.pi / 3), 1.2 * math.sin(i * math.pi / 3))
+                     for i in range(6)),
+}  # fmt: skip
+
+
+def tag(name: str, *children: str, **attributes: object) -> Markup:
+    """One element. ``class_`` is class, ``data_tip`` is data-tip; None leaves an attribute out."""
+    words = [name]
+    for key, value in attributes.items():
+        if value is None:
+            continue
+        text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+        words.append(f'{key.rstrip("_").replace("_", "-")}="{escape(text)}"')
+    inside = "".join(escape(child) for child in children)
+    return Markup(f"<{' '.join(words)}>{inside}</{name}>")
+
+
+def text(x: float, y: float, content: str, **attributes: object) -> Markup:
+    return tag("text", content, x=x, y=y, **attributes)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, **attributes: object) -> Markup:
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, **attributes)
+
+
+def path(points: Iterable[tuple[float, float]], **attributes: object) -> Markup:
+    """A polyline."""
+    return tag("polyline", points=_join(points), **attributes)
+
+
+def area(points: Iterable[tuple[float, float]], **attributes: object) -> Markup:
+    return tag("polygon", points=_join(points), **attributes)
+
+
+def marker(x: float, y: float, index: int, *, size: float = 4.5, **attributes: object) -> Markup:
+    """The sign of the method with that index."""
+    shape = SHAPES[index % len(SHAPES)]
+    if shape == "circle":
+        return tag("circle", cx=x, cy=y, r=size, **attributes)
+    return area(((x + size * px, y + size * py) for px, py in _POINTS[shape]), **attributes)
+
+
+def linear(low: float, high: float, start: float, end: float) -> Scale:
+    span = (high - low) or 1.0
+    return lambda value: start + (value - low) / span * (end - start)
+
+
+def logarithmic(low: float, high: float, start: float, end: float) -> Scale:
+    inner = linear(math.log10(low), math.log10(high), start, end)
+    return lambda value: inner(math.log10(value))
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round values within [low, high], about `count` of them."""
+    span = high - low
+    if not math.isfinite(span) or span <= 0:
+        return [low]
+    raw = span / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten within [low, high]; with 2 and 5 between them if there are few."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    tens = [10.0**p for p in range(first, last + 1) if low <= 10.0**p <= high]
+    if len(tens) >= 3:
+        return tens
+    fine = [m * 10.0**p for p in range(first, last + 1) for m in (1, 2, 5)]
+    return [v for v in fine if low <= v <= high]
+
+
+def around(values: Iterable[float], *, zero: bool = False, pad: float = 0.08) -> tuple[float, float]:
+    """A range with room around the values."""
+    known = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    if zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    margin = (high - low) * pad or abs(high) * pad or 1.0
+    return (low if zero and low == 0 else low - margin, high if zero and high == 0 else high + margin)
+
+
+@dataclass
+class Panel:
+    """A plot with axes; draw into `marks` with the scales `x` and `y`."""
+
+    width: float
+    height: float
+    title: str
+    description: str
+    """Text alternative: what the figure shows, for whoever cannot see it."""
+    left: float = 48
+    right: float = 12
+    top: float = 14
+    bottom: float = 40
+    marks: list[Markup] = field(default_factory=list)
+
+    @property
+    def area(self) -> tuple[float, float, float, float]:
+        """x from, x to, y from (bottom), y to (top), in pixels."""
+        return self.left, self.width - self.right, self.height - self.bottom, self.top
+
+    def axis_x(self, label: str, places: Sequence[tuple[float, str]], *, grid: bool = False) -> None:
+        x0, x1, y0, y1 = self.area
+        for x, name in places:
+            if grid:
+                self.marks.append(line(x, y0, x, y1, class_="grid"))
+            self.marks.append(text(x, y0 + 16, name, class_="tick", text_anchor="middle"))
+        self.marks.append(line(x0, y0, x1, y0, class_="axis"))
+        self.marks.append(
+            text((x0 + x1) / 2, self.height - 5, label, class_="label", text_anchor="middle")
+        )
+
+    def axis_y(self, label: str, places: Sequence[tuple[float, str]]) -> None:
+        x0, x1, y0, y1 = self.area
+        for y, name in places:
+            self.marks.append(line(x0, y, x1, y, class_="grid"))
+            self.marks.append(text(x0 - 6, y + 3.5, name, class_="tick", text_anchor="end"))
+        middle = (y0 + y1) / 2
+        self.marks.append(
+            text(11, middle, label, class_="label", text_anchor="middle",
+                 transform=f"rotate(-90 11 {middle:g})")
+        )  # fmt: skip
+
+    def render(self, *, kind: Literal["panel", "wide"] = "panel") -> Markup:
+        return tag(
+            "svg",
+            tag("title", self.title),
+            tag("desc", self.description),
+            *self.marks,
+            class_=f"plot {kind}",
+            viewBox=f"0 0 {self.width:g} {self.height:g}",
+            width=f"{self.width:g}",
+            height=f"{self.height:g}",
+            role="img",
+            aria_label=f"{self.title}. {self.description}",
+        )
+
+
+def _join(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

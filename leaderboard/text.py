@@ -1,0 +1,99 @@
+"""Numbers and facts as people read them."""
+
+import math
+from collections.abc import Callable, Sequence
+from shlex import quote
+from typing import Any
+
+from bench.columns import COSTS, SCORES
+
+NOTHING = "–"
+"""Unknown."""
+_DIGITS = {"mae": 4, "rmse": 4, "ssim": 4, "edge": 3}
+LABELS = {column.name: column.label for column in SCORES + COSTS}
+UNITS = {column.name: column.unit for column in SCORES + COSTS}
+
+
+def score(value: float | None, metric: str = "mae") -> str:
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{_DIGITS[metric]}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """With a true minus sign."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    shown = f"{value:+.{digits}f}".replace("-", "−")
+    return shown[1:] if float(f"{value:.{digits}f}") == 0 else shown
+
+
+def count(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def short(value: float | None) -> str:
+    """1148480 → 1.15 M."""
+    if value is None:
+        return NOTHING
+    for limit, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}\u00a0{sign}"
+    return f"{value:.3g}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in binary units."""
+    if value is None:
+        return NOTHING
+    for limit, sign in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}\u00a0{sign}"
+    return f"{value:.0f}\u00a0B"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.3g}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}\u00a0h {minutes:02}\u00a0min" if hours else f"{minutes}\u00a0min {rest:02}\u00a0s"
+
+
+def cost(value: float | None, name: str) -> str:
+    """In the unit of the cost column of that name."""
+    if "bytes" in name:
+        return size(value)
+    if name == "train_seconds":
+        return duration(value)
+    if name == "samples_per_second":
+        return NOTHING if value is None else f"{value:.3g}"
+    return short(value)
+
+
+def dataset(name: str) -> str:
+    """Narrow labels of figures: FlatVel_B → FlatVel-B."""
+    return name.replace("_", "-")
+
+
+def config(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in sorted(values.items())) or "no options"
+
+
+def command(words: Sequence[str]) -> str:
+    """As typed in a shell."""
+    return " ".join(quote(word) for word in words)
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "score": score,
+    "signed": signed,
+    "count": count,
+    "short": short,
+    "size": size,
+    "duration": duration,
+    "cost": cost,
+    "dataset": dataset,
+    "config": config,
+    "command": command,
+}
