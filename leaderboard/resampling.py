@@ -2,13 +2,15 @@
 
 Scores are crossed (every seed is scored on the same test samples), so one resample draws seeds
 and, independently, samples, and applies both draws to every method: the comparison stays paired
-(the "pigeonhole" bootstrap of Owen, 2007, doi:10.1214/07-AOAS122, which errs on the wide side).
-Three things keep intervals honest with few seeds:
+(the "pigeonhole" bootstrap of Owen, 2007, doi:10.1214/07-AOAS122). Four things make intervals as
+wide as they should be, and not wider, with few seeds:
 
 * n − 1 of n are drawn, so that the variance of a mean is unbiased (Rao and Wu, 1988,
   doi:10.1080/01621459.1988.10478591); a plain bootstrap of two seeds halves it;
-* seeds are also resampled alone, which tells how much of the variance is theirs, and from that
-  the effective degrees of freedom (Satterthwaite, 1946, doi:10.2307/3002019);
+* seeds and samples are also resampled each alone: variance that appears only when both are is
+  their interaction, which a crossed resample counts three times; the excess is taken off;
+* the seeds' part of the variance gives the effective degrees of freedom (Satterthwaite, 1946,
+  doi:10.2307/3002019);
 * each deviation from the estimate is divided by √(χ²/df), which turns normal deviations into
   Student's t with those degrees of freedom.
 
@@ -53,6 +55,8 @@ class Resamples:
     """(resamples, methods, cells): the same with seeds and samples resampled together."""
     seed_draws: Floats
     """(resamples, methods, cells): the same with seeds resampled alone."""
+    sample_draws: Floats
+    """(resamples, methods, cells): the same with samples resampled alone."""
     seeds: int
     samples: int
     """Of the smallest cell."""
@@ -73,6 +77,7 @@ class Resamples:
             scores=change(self.scores),
             draws=change(self.draws),
             seed_draws=change(self.seed_draws),
+            sample_draws=change(self.sample_draws),
             seeds=self.seeds,
             samples=self.samples,
             seed=self.seed,
@@ -167,7 +172,7 @@ def resample(
     resampled jointly over all cells. A fit's score is the mean over samples or, with
     ``root_mean`` on per-sample mean squares, its root (RMSE); a method's is the mean over seeds.
 
-    Memory: about 16 bytes × resamples × methods × cells, and 64 MB for the weights. The draws of
+    Memory: about 24 bytes × resamples × methods × cells, and 64 MB for the weights. The draws of
     a test set depend on `seed` and its name only. Raises `StatisticsError`.
     """
     arrays = _checked(cells)
@@ -179,7 +184,7 @@ def resample(
     seed_weights = _weights(np.random.default_rng([seed, 0]), resamples, seeds)
     scores = np.empty((methods, len(arrays)))
     draws = np.empty((resamples, methods, len(arrays)))
-    seed_draws = np.empty_like(draws)
+    seed_draws, sample_draws = np.empty_like(draws), np.empty_like(draws)
     for name, members in groups.items():
         samples = arrays[members[0]].shape[2]
         for i in members:
@@ -199,11 +204,13 @@ def resample(
             for i in members:
                 means = weights @ arrays[i].reshape(-1, samples).T
                 per_seed = _score(means.reshape(-1, methods, seeds), statistic)
+                sample_draws[part, :, i] = per_seed.mean(axis=2)
                 draws[part, :, i] = np.einsum("bms,bs->bm", per_seed, seed_weights[part])
     return Resamples(
         scores=scores,
         draws=draws,
         seed_draws=seed_draws,
+        sample_draws=sample_draws,
         seeds=seeds,
         samples=min(array.shape[2] for array in arrays),
         seed=seed,
@@ -214,24 +221,34 @@ def distribution(resampled: Resamples, functional: Functional) -> Distribution:
     """Sampling distribution of `functional` of the scores."""
     value = np.asarray(functional(resampled.scores), dtype=np.float64)
     draws = np.asarray(functional(resampled.draws), dtype=np.float64)
+    both = draws.var(axis=0)
     of_seeds = np.asarray(functional(resampled.seed_draws), dtype=np.float64).var(axis=0)
-    total = np.maximum(draws.var(axis=0), of_seeds)
-    degrees = resampled.samples - 1.0
-    if resampled.seeds > 1:
-        of_samples = total - of_seeds
-        spread = of_seeds**2 / (resampled.seeds - 1) + of_samples**2 / (resampled.samples - 1)
-        ratio = np.divide(total**2, spread, out=np.full_like(total, np.inf), where=spread > 0)
-        degrees = float(min(ratio.min(), resampled.seeds + resampled.samples - 2))
+    of_samples = np.asarray(functional(resampled.sample_draws), dtype=np.float64).var(axis=0)
+    interaction = np.maximum(both - of_seeds - of_samples, 0)
+    variance = np.maximum(both - 2 * interaction, np.maximum(of_seeds, of_samples))
+    degrees = _degrees_of_freedom(variance, of_seeds, resampled)
     rng = np.random.default_rng([resampled.seed, 2])
     chi = np.sqrt(rng.chisquare(degrees, len(draws)) / degrees)
+    width = np.sqrt(np.divide(variance, both, out=np.ones_like(both), where=both > 0))
     return Distribution(
         value=value,
-        draws=value + (draws - value) / chi.reshape(-1, *[1] * value.ndim),
-        standard_error=np.sqrt(total),
+        draws=value + (draws - value) * width / chi.reshape(-1, *[1] * value.ndim),
+        standard_error=np.sqrt(variance),
         degrees_of_freedom=degrees,
         seeds=resampled.seeds,
         samples=resampled.samples,
     )
+
+
+def _degrees_of_freedom(variance: Floats, of_seeds: Floats, resampled: Resamples) -> float:
+    """The smallest of those of all numbers: S − 1 and N − 1, weighted as Satterthwaite does."""
+    if resampled.seeds == 1:
+        return resampled.samples - 1.0
+    rest = np.maximum(variance - of_seeds, 0)
+    spread = of_seeds**2 / (resampled.seeds - 1) + rest**2 / (resampled.samples - 1)
+    most = resampled.seeds + resampled.samples - 2.0
+    degrees = np.divide(variance**2, spread, out=np.full_like(variance, most), where=spread > 0)
+    return float(min(degrees.min(), most))
 
 
 def _checked(cells: Sequence[ArrayLike]) -> list[Floats]:

@@ -37,7 +37,7 @@ def checkpoints() -> pl.DataFrame:
 
 
 def test_every_table_is_complete(paper: pl.DataFrame) -> None:
-    expected = {
+    expected: set[tuple[object, ...]] = {
         ("II", None, None, None, f"LoRA-PFM r={rank} a=16", metric)
         for rank in (4, 8, 16, 32, 64, 128)
         for metric in METRICS
@@ -172,7 +172,7 @@ def test_physical_and_normalised_values_agree(checkpoints: pl.DataFrame) -> None
     both = checkpoints.filter(unit="").join(checkpoints.filter(unit="m/s"), on=keys)
     assert both.height == 200
     ratio = both["value_right"] / both["value"] / 1500
-    assert (ratio - 1).abs().max() < 2e-5  # six significant digits
+    assert ratio.is_between(1 - 2e-5, 1 + 2e-5).all()  # six significant digits
 
 
 def test_checkpoints_obey_the_metrics(checkpoints: pl.DataFrame) -> None:
@@ -232,6 +232,6 @@ def test_checkpoints_agree_with_the_source_matrices(checkpoints: pl.DataFrame) -
 
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr("leaderboard.published.resources.files", lambda package: tmp_path)
     with pytest.raises(DataError, match=r"paper\.csv cannot be read"):
         published.paper()

@@ -121,6 +121,23 @@ def test_variance_of_crossed_effects_is_unbiased() -> None:
     assert d.degrees_of_freedom == pytest.approx(welch, rel=0.1)
 
 
+@pytest.mark.parametrize("of_seeds", [0.0, 0.3])
+def test_interaction_of_seed_and_sample_is_counted_once(of_seeds: float) -> None:
+    """Against the analysis of variance of a two-way random layout without replication."""
+    rng = np.random.default_rng(15)
+    x = crossed(rng, seeds=5, samples=80, of_seeds=of_seeds, of_samples=0.5)
+    x = x + rng.standard_normal(x.shape)
+    residual = x - x.mean(axis=1, keepdims=True) - x.mean(axis=2, keepdims=True) + x.mean()
+    mean_square = (residual**2).sum() / (4 * 79)
+    seeds, samples = x.mean(axis=2).var(ddof=1) / 5, x.mean(axis=1).var(ddof=1) / 80
+    variance = max(seeds + samples - mean_square / 400, seeds, samples)
+    d = one([x], resamples=20000)
+    assert d.standard_error == pytest.approx(np.sqrt(variance), rel=0.04)
+    half_width = (d.estimate().high - d.estimate().low) / 2
+    t = stats.t.ppf(0.975, d.degrees_of_freedom)
+    assert half_width == pytest.approx(t * np.sqrt(variance), rel=0.06)
+
+
 def test_seeds_alone_give_about_students_interval() -> None:
     """Eight seeds and no effect of the sample: df = 7, not the normal distribution."""
     x = np.random.default_rng(7).normal(size=(1, 8, 1)).repeat(5, axis=2)

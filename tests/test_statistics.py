@@ -1,7 +1,5 @@
 """Comparisons, gains, Holm's correction, ranks, the Pareto front and the verdicts."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -40,17 +38,26 @@ def scored(
     return resample(cells, resamples=1000)
 
 
-def made(value: float, low: float, high: float, **changes: object) -> Comparison:
-    comparison = Comparison(
+def made(
+    value: float,
+    low: float,
+    high: float,
+    *,
+    better: Better = "lower",
+    p_holm: float = 0.01,
+    comparisons: int = 1,
+    seeds: int = 5,
+) -> Comparison:
+    return Comparison(
         difference=Estimate(
-            value=value, low=low, high=high, standard_error=0.01, seeds=5, samples=100
+            value=value, low=low, high=high, standard_error=0.01, seeds=seeds, samples=100
         ),
-        better="lower",
+        better=better,
         probability_better=0.73,
         p_value=0.01,
-        p_holm=0.01,
+        p_holm=p_holm,
+        comparisons=comparisons,
     )
-    return replace(comparison, **changes)  # type: ignore[arg-type]
 
 
 def test_a_paired_comparison_of_one_seed_is_students_paired_test() -> None:
@@ -114,6 +121,14 @@ def test_a_method_is_neither_better_nor_worse_than_its_copy() -> None:
     assert not found.resolved
 
 
+def test_the_direction_of_the_score_decides_who_is_better() -> None:
+    resampled = scored([[0.4], [0.6]], seeds=1)
+    lower = compare(resampled, method=0, opponent=1, better="lower")
+    higher = compare(resampled, method=0, opponent=1, better="higher")
+    assert lower.probability_better > 0.99 and lower.favours_method
+    assert higher.probability_better < 0.01 and not higher.favours_method
+
+
 def test_holm_agrees_with_a_hand_worked_example() -> None:
     # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1: 0.02, 0.03, 0.06, then 0.04 raised to 0.06.
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
@@ -121,8 +136,8 @@ def test_holm_agrees_with_a_hand_worked_example() -> None:
     assert holm([]).size == 0
 
 
-@given(hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1)), st.randoms())
-def test_holm_lies_between_the_raw_and_bonferronis_values(p: Floats, random: object) -> None:
+@given(hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1)))
+def test_holm_lies_between_the_raw_and_bonferronis_values(p: Floats) -> None:
     adjusted = holm(p)
     assert (adjusted >= p).all()
     assert (adjusted <= np.minimum(1, p * len(p)) + 1e-15).all()
@@ -199,9 +214,16 @@ def test_mean_rank_is_the_mean_over_cells() -> None:
     assert found[2].low == found[2].high == 3
 
 
-def test_mean_rank_intervals_hold_their_value_and_stay_in_range() -> None:
-    for r in rank(scored(np.full((5, 3), 0.5), seed=4), better="lower"):
-        assert 1 <= r.mean_rank.low <= r.mean_rank.value <= r.mean_rank.high <= 5
+def test_mean_rank_intervals_hold_their_value() -> None:
+    """First in all of 40 cells by less than the noise: resampled ranks hardly ever say so."""
+    rng = np.random.default_rng(4)
+    cells = [0.1 * rng.standard_normal((2, 1, 60)) for _ in range(40)]
+    margin = np.array([-0.005, 0.005])[:, None, None]
+    level = [cell - cell.mean(axis=2, keepdims=True) + margin for cell in cells]
+    first, second = (r.mean_rank for r in rank(resample(level, resamples=500), better="lower"))
+    assert (first.value, second.value) == (1, 2)
+    assert first.low == 1 < first.high < 1.7
+    assert second.high == 2 > second.low > 1.3
 
 
 def test_clear_differences_among_twenty_methods_are_resolved() -> None:
@@ -213,12 +235,13 @@ def test_clear_differences_among_twenty_methods_are_resolved() -> None:
 
 
 def test_equal_methods_are_rarely_separated() -> None:
-    """Holm holds the chance of any false separation among five equal methods near 5 %."""
+    """Holm holds the chance of any false separation of five equal methods near 5 %, not 30 %."""
+    equal = np.full((5, 1), 0.5)
     wrong = sum(
-        len(tied_groups(rank(scored(np.full((5, 1), 0.5), seed=s), better="lower"))) > 1
-        for s in range(60)
+        len(tied_groups(rank(scored(equal, seeds=1, seed=s), better="lower"))) > 1
+        for s in range(80)
     )
-    assert wrong <= 6
+    assert wrong <= 8
 
 
 def test_a_single_method_is_first() -> None:
@@ -272,8 +295,7 @@ def test_verdict_of_a_difference_that_the_correction_takes_away() -> None:
 
 
 def test_verdict_of_one_seed_says_so() -> None:
-    one = made(-0.012, -0.0151, -0.009)
-    one = replace(one, difference=replace(one.difference, seeds=1))
+    one = made(-0.012, -0.0151, -0.009, seeds=1)
     assert "one seed" in say(one)
     assert say(one).endswith(
         "One seed: the interval reflects test samples only, not repeated training."
