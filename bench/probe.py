@@ -124,7 +124,7 @@ def step_cost(model: nn.Module, numerics: Numerics) -> StepCost:
         with FlopCounterMode(display=False) as counter:
             out = forward(2).float().mean()
             if out.requires_grad:
-                torch.autograd.backward(out)
+                out.backward()
     model.zero_grad(set_to_none=True)
     return StepCost(saved_bytes_per_sample=saved, flops_per_sample=counter.get_total_flops() / 2)
 

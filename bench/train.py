@@ -90,7 +90,7 @@ def train_step(
     objective = loss if adapted.penalty is None else loss + adapted.penalty()
     adam.zero_grad(set_to_none=True)
     if objective.requires_grad:  # there may be no group that trains at the moment
-        torch.autograd.backward(objective)
+        objective.backward()
         adam.step()
         if adapted.after_step is not None:
             adapted.after_step()

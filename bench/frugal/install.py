@@ -33,10 +33,11 @@ def frugal(model: nn.Module, *, fold: bool | None = None) -> Iterator[None]:
     off `requires_grad` and `training` at every call. Names, parameters, buffers, parametrizations
     and hooks stay as they are; leaving the context restores the model exactly.
 
-    `fold` says whether BatchNorm in evaluation mode becomes part of the convolution before it, where
-    that is possible and pays. It is faster, and rounds differently: over many layers enough to turn
-    the sign of an activation here and there. By default it is done in half precision, where rounding
-    is that coarse anyway, while in single precision the forward pass is the stock one bit for bit.
+    `fold` says whether BatchNorm in evaluation mode becomes part of the convolution before it,
+    where possible and worth it. That is faster and rounds differently: over many layers enough to
+    turn the sign of an activation here and there. By default it is done in half precision, where
+    rounding is as coarse anyway; in single precision the forward pass is the stock one bit for bit
+    on the CPU.
 
     Gradients of gradients are not available inside. Frozen tensors may change in place, but not
     through `.data`, which autograd does not see: a copy of a frozen weight in the computing type

@@ -18,7 +18,7 @@ class Traffic(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.moved_bytes = 0
         self.peak_bytes = 0
         self._alive: dict[int, int] = {}
