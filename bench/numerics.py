@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench import allocator
 from bench.errors import ConfigError
 from bench.frugal import frugal
 from bench.record import Determinism
@@ -73,6 +74,7 @@ def choose(device: str, *, frugal: bool = True) -> Numerics:
         torch.backends.cudnn.allow_tf32 = True
         bfloat16 = torch.cuda.is_bf16_supported()
         return Numerics(device=torch.device(device), bfloat16=bfloat16, frugal=frugal)
+    allocator.keep()
     return Numerics(device=torch.device("cpu"), bfloat16=_cpu_has_bfloat16(), frugal=frugal)
 
 

@@ -1,5 +1,6 @@
 """Velocity maps → seismic records, with OpenFWI's forward operator."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -23,10 +24,14 @@ def ricker() -> Tensor:
 def simulate(velocity_mps: Tensor) -> Tensor:
     """Records of one or several velocity maps, on the device of the maps.
 
+    A GPU takes all maps at once. On a CPU each map is one thread's work, on as many threads as
+    torch uses: deepwave's own OpenMP threads meet at a barrier in every time step, which takes
+    twice the processor time, and five times the time where other programs are at work.
+
     Parameters
     ----------
     velocity_mps
-        (n, 70 z, 70 x), m/s, in [1500, 4500].
+        (n, 70 z, 70 x), m/s, in [1500, 4500]; n at least 1.
 
     Returns
     -------
@@ -34,6 +39,19 @@ def simulate(velocity_mps: Tensor) -> Tensor:
         (n, 5 shots, 1000 time steps, 70 receivers) float32 pressure; row i is the state after
         step i. A record is bit-identical whatever batch it is simulated in.
     """
+    if velocity_mps.device.type != "cpu":
+        return _propagate(velocity_mps)
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        return torch.cat(list(pool.map(_propagate, velocity_mps.split(1))))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a thread's setting is the default of later threads
+
+
+def _propagate(velocity_mps: Tensor) -> Tensor:
+    """All maps as one batch of deepwave, on the device of the maps."""
     import deepwave  # takes a second to import, and most commands do not simulate
 
     n, device = velocity_mps.shape[0], velocity_mps.device

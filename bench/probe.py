@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import survey
+from bench import allocator, survey
 from bench.numerics import Numerics
 from bench.record import Machine, Phase
 from bench.saved import saved_bytes_per_sample
@@ -51,6 +51,8 @@ def measure(device: torch.device) -> Iterator[Meter]:
     memory in use before is given beside them.
     """
     cuda = device.type == "cuda"
+    if not cuda:
+        allocator.trim()  # else memory that an earlier fit has freed would hide this one's
     if cuda:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)

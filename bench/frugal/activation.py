@@ -23,28 +23,28 @@ class Activation:
 
     forward: Callable[[Tensor], Tensor]
     forward_inplace: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor], Tensor]
-    """(gradient of y, y or anything that is positive where y is) → gradient of x."""
+    backward: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """(gradient of y, y, where to write) → gradient of x; may write over y."""
     sign_suffices: bool
-    """Whether `backward` looks at no more than where y is positive."""
+    """Whether anything that is positive where y is does for y in `backward`."""
 
 
 _TANH = Activation(
     forward=torch.tanh,
     forward_inplace=torch.tanh_,
-    backward=lambda g, y: _aten.tanh_backward(g, y),
+    backward=lambda g, y, out: _aten.tanh_backward.grad_input(g, y, grad_input=out),
     sign_suffices=False,
 )
 _SIGMOID = Activation(
     forward=torch.sigmoid,
     forward_inplace=torch.sigmoid_,
-    backward=lambda g, y: _aten.sigmoid_backward(g, y),
+    backward=lambda g, y, out: _aten.sigmoid_backward.grad_input(g, y, grad_input=out),
     sign_suffices=False,
 )
 _RELU = Activation(
     forward=torch.relu,
     forward_inplace=torch.relu_,
-    backward=lambda g, y: _aten.threshold_backward(g, y, 0),
+    backward=lambda g, y, out: _aten.threshold_backward.grad_input(g, y, 0, grad_input=out),
     sign_suffices=True,
 )
 
@@ -53,7 +53,9 @@ def _leaky(slope: float) -> Activation:
     return Activation(
         forward=lambda x: F.leaky_relu(x, slope),
         forward_inplace=lambda x: F.leaky_relu_(x, slope),
-        backward=lambda g, y: _aten.leaky_relu_backward(g, y, slope, True),
+        backward=lambda g, y, out: _aten.leaky_relu_backward.grad_input(
+            g, y, slope, True, grad_input=out
+        ),
         sign_suffices=True,
     )
 

@@ -217,7 +217,7 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
             assert norm is not None
             y = norm.again(z, gamma, kept["beta"], first, second)
             y = y if act.sign_suffices else act.forward_inplace(y)
-        g = act.backward(g, y)
+        g = act.backward(g, y, torch.empty_like(y) if "y" in kept else y)
         del y
 
     scale: Tensor | None = None

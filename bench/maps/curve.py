@@ -33,4 +33,5 @@ def bends(
     right = np.searchsorted(place, columns, side="right")
     part = (columns - place[right - 1]) / (place[right] - place[right - 1])
     weight = 0.5 - 0.5 * np.cos(np.pi * part)
-    return depths[:, right - 1] * (1.0 - weight) + depths[:, right] * weight
+    curves: NDArray[np.float64] = depths[:, right - 1] * (1.0 - weight) + depths[:, right] * weight
+    return curves

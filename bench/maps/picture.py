@@ -74,19 +74,21 @@ def _frame(
 def _distance(
     rng: np.random.Generator, u: NDArray[np.float64], v: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Distance from the middle of a lobed superellipse, 1 on its outline."""
-    power = rng.uniform(1.9, 2.9)
+    """Distance from the middle of a lobed shape between circle and square, 1 on its outline."""
+    square = rng.uniform(0.0, 0.35)
     shift = rng.normal(0.0, 0.12, 2)
     u, v = u - shift[0], v - shift[1]
     around = np.arctan2(v, u)
     lobes = sum(
-        rng.normal(0.0, 0.07) * np.cos(k * around + rng.uniform(0.0, 2.0 * np.pi)) for k in (2, 3, 4)
+        rng.normal(0.0, 0.09) * np.cos(k * around + rng.uniform(0.0, 2.0 * np.pi)) for k in (2, 3)
     )
-    return np.asarray((np.abs(u) ** power + np.abs(v) ** power) ** (1.0 / power) * (1.0 + lobes))
+    distance = (1.0 - square) * np.hypot(u, v) + square * np.maximum(np.abs(u), np.abs(v))
+    return np.asarray(distance * (1.0 + lobes))
 
 
 def _stripes(rng: np.random.Generator, patch: Patch) -> NDArray[np.float64]:
     """Stripes of two cells' width, -1 and 1."""
     angle, period = rng.uniform(-0.9, 0.9), rng.uniform(2.5, 3.5)
     z, x = np.ogrid[patch]
-    return np.sign(np.sin(2.0 * np.pi / period * (x * np.cos(angle) + z * np.sin(angle))))
+    along: NDArray[np.float64] = x * np.cos(angle) + z * np.sin(angle)
+    return np.sign(np.sin(2.0 * np.pi / period * along))

@@ -1,0 +1,40 @@
+"""glibc's allocator and large activations.
+
+By default glibc asks the system for every block of over 32 MiB anew and gives it back when it is
+freed, so that each training step faults its pages in again; on a CPU that can cost as much time as
+the arithmetic (`bench speed --against reference` shows it). Here it is told to keep what it has.
+Elsewhere (macOS, musl) these functions do nothing.
+"""
+
+import ctypes
+import platform
+from functools import cache
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # mallopt(3)
+_MIB = 2**20
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL("libc.so.6") if platform.libc_ver()[0] == "glibc" else None
+
+
+def keep() -> None:
+    """Keep freed blocks for the next step instead of giving them back."""
+    if libc := _libc():
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, -1)
+
+
+def defaults() -> None:
+    """Behave as glibc does by itself once it has seen large blocks."""
+    if libc := _libc():
+        libc.mallopt(_MMAP_MAX, 65536)
+        libc.mallopt(_MMAP_THRESHOLD, 32 * _MIB)
+        libc.mallopt(_TRIM_THRESHOLD, 64 * _MIB)
+
+
+def trim() -> None:
+    """Give back what is free now, so that one fit's memory does not count as the next one's."""
+    if libc := _libc():
+        libc.malloc_trim(0)
