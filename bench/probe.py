@@ -1,5 +1,6 @@
 """Facts about the machine and the cost of a phase or a network."""
 
+import gc
 import os
 import platform
 import subprocess
@@ -52,7 +53,8 @@ def measure(device: torch.device) -> Iterator[Meter]:
     """
     cuda = device.type == "cuda"
     if not cuda:
-        allocator.trim()  # else memory that an earlier fit has freed would hide this one's
+        gc.collect()
+        allocator.trim()  # else what an earlier fit has freed would hide what this one needs
     if cuda:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.record import Cell
+from bench.record import Cell, MethodCard
 from bench.spec import PRETRAINING, TARGETS, Rules, Track
-from leaderboard.entries import FOUNDATION, BoardKey, Card, Entry, slug
+from leaderboard.entries import FOUNDATION, BoardKey, Entry
 from leaderboard.samples import Scores
 from leaderboard.views import Fit, View
 
@@ -25,13 +25,12 @@ class Variant:
 
     key: str
     label: str
-    slug: str
     index: int
     """Its colour and sign, the same on all boards and pages of a site."""
     entries: tuple[Entry, ...]
 
     @property
-    def card(self) -> Card:
+    def card(self) -> MethodCard:
         return self.entries[0].card
 
     @cached_property
@@ -42,6 +41,17 @@ class Variant:
             for e in self.entries
             if e.status == "done" and e.part == "test" and len(e.datasets) == 1
         }
+
+    @cached_property
+    def _seeds_of(self) -> dict[Fit, tuple[int, ...]]:
+        found: dict[Fit, list[int]] = defaultdict(list)
+        for fit, seed in self.fits:
+            found[fit].append(seed)
+        return {fit: tuple(sorted(seeds)) for fit, seeds in found.items()}
+
+    def seeds_of(self, fit: Fit) -> tuple[int, ...]:
+        """Seeds with which this fit is done."""
+        return self._seeds_of.get(fit, ())
 
     def seeds(self, view: View) -> tuple[int, ...]:
         """Seeds with every cell of the protocol: means over fewer cells are not comparable."""
@@ -100,6 +110,11 @@ class Board:
     def newest(self) -> str:
         return max(e.started for e in self.entries)
 
+    def has_samples(self, variant: Variant, fit: Fit, test: str, seeds: Sequence[int]) -> bool:
+        """Whether per-sample scores of a cell are known for all seeds."""
+        runs = [variant.fits.get((fit, seed)) for seed in seeds]
+        return all(e is not None and test in self.scores.get(e.run_id, {}) for e in runs)
+
     def samples(
         self, variant: Variant, fit: Fit, test: str, seeds: Sequence[int]
     ) -> npt.NDArray[np.float32] | None:
@@ -127,9 +142,7 @@ def gather(
         groups[entry.board].append(entry)
     labels = _labels(entries)
     order = {key: i for i, key in enumerate(sorted(labels, key=lambda k: (labels[k].lower(), k)))}
-    boards = [
-        _board(key, groups[key], *protocols[key], labels, order, scores) for key in groups
-    ]
+    boards = [_board(key, groups[key], *protocols[key], labels, order, scores) for key in groups]
     return sorted(boards, key=lambda b: (-len(b.entries), b.key))
 
 
@@ -153,7 +166,7 @@ def _board(
         else:
             by_variant[entry.variant].append(entry)
     variants = tuple(
-        Variant(k, labels[k], slug(labels[k]), order[k], tuple(by_variant[k]))
+        Variant(k, labels[k], order[k], tuple(by_variant[k]))
         for k in sorted(by_variant, key=lambda k: order[k])
     )
     return Board(

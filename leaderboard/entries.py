@@ -8,8 +8,8 @@ from typing import Literal
 
 from bench.columns import COSTS
 from bench.errors import RecordError
-from bench.record import FILE, Cell, Phase, Record, read
-from bench.spec import MethodSpec, canonical, digest
+from bench.record import FILE, Cell, MethodCard, Phase, Record, read
+from bench.spec import MethodSpec, Rules, Track, digest
 
 Origin = Literal["published", "local"]
 
@@ -41,14 +41,8 @@ class BoardKey:
         return f"{slug(self.track)}-{slug(self.backbone)}-{slug(self.fingerprint)[:8]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a method says of itself."""
-
-    category: str | None
-    summary: str | None
-    source: str | None
-    start: str | None
+UNKNOWN = MethodCard(category="other", summary="", source="", start="unknown")
+"""For a record whose harness did not ask the plugin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Entry:
     variant: str
     method: MethodSpec | None
     distribution_version: str | None
-    card: Card
+    card: MethodCard
     title: str
     datasets: tuple[str, ...]
     percent: int
@@ -85,7 +79,7 @@ class Entry:
 def slug(text: str) -> str:
     """Letters, digits, ``_`` and ``-`` of a text that may hold anything; a hash if none is left."""
     kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:60]
-    return kept if kept == text else f"{kept or 'x'}-{digest(text)[:6]}"
+    return kept if kept and kept == text else f"{kept or 'x'}-{digest(text)[:6]}"
 
 
 def variant_of(method: MethodSpec | None) -> str:
@@ -94,18 +88,13 @@ def variant_of(method: MethodSpec | None) -> str:
 
 
 def walk(sources: Sequence[Path]) -> Iterator[tuple[Origin, Path]]:
-    """Paths of all records, published ones first, in a fixed order, each once."""
-    seen: set[Path] = set()
-    for source in (PUBLISHED, *sources):
-        origin: Origin = "published" if source == PUBLISHED else "local"
-        folders = [source] if source == PUBLISHED else [source / "foundations", source / "runs"]
-        for folder in folders:
-            pattern = f"**/{FILE}" if origin == "published" else f"*/{FILE}"
-            for path in sorted(folder.glob(pattern)):
-                resolved = path.resolve()
-                if resolved not in seen:
-                    seen.add(resolved)
-                    yield origin, path
+    """Paths of all records, published ones first, in a fixed order."""
+    for path in sorted(PUBLISHED.glob(f"**/{FILE}")):
+        yield "published", path
+    for source in sources:
+        for kind in ("foundations", "runs"):
+            for path in sorted((source / kind).glob(f"*/{FILE}")):
+                yield "local", path
 
 
 class Gate:
@@ -113,7 +102,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
-        self._protocols: dict[str, str] = {}
+        self._protocols: dict[str, tuple[Track, Rules, str]] = {}
 
     def admit(self, path: Path) -> Record | Problem | None:
         """The record; or what is wrong with it; None for a second copy of the same run."""
@@ -129,19 +118,13 @@ class Gate:
                 f"Its run id {record.run_id[:40]!r} is not the hash of its specification: "
                 "the record was edited or written by another program.",
             )
-        claim = canonical(
-            [
-                record.track.model_dump(mode="json"),
-                record.rules.model_dump(mode="json"),
-                record.spec.backbone,
-                record.spec.track,
-            ]
-        )
-        known = self._protocols.setdefault(record.spec.fingerprint, claim)
-        if known != claim or record.track.name != record.spec.track:
+        spec = record.spec
+        claim = (record.track, record.rules, spec.backbone)
+        known = self._protocols.setdefault(spec.fingerprint, claim)
+        if known != claim or record.track.name != spec.track:
             return Problem(
                 path,
-                f"Its fingerprint {record.spec.fingerprint[:40]!r} belongs to another protocol: "
+                f"Its fingerprint {spec.fingerprint[:40]!r} belongs to another protocol: "
                 "its track or rules differ from those of the other records that carry it.",
             )
         if record.run_id in self._seen:
@@ -161,7 +144,7 @@ def entry_of(record: Record, origin: Origin, folder: Path) -> Entry:
         variant=variant_of(spec.method),
         method=spec.method,
         distribution_version=record.method_distribution_version,
-        card=card(record),
+        card=record.method_card or UNKNOWN,
         title=spec.title,
         datasets=spec.datasets,
         percent=spec.percent,
@@ -176,14 +159,6 @@ def entry_of(record: Record, origin: Origin, folder: Path) -> Entry:
         configs_tried=record.configs_tried,
         started=record.started.strftime("%Y-%m-%d"),
     )
-
-
-def card(record: Record) -> Card:
-    """What the method's plugin said of itself when it ran."""
-    told = record.method_card
-    if told is None:
-        return Card(None, None, None, None)
-    return Card(told.category, told.summary, told.source, told.start)
 
 
 def costs(record: Record) -> dict[str, float | None]:

@@ -1,6 +1,6 @@
 """Homes and published records → boards, a chunk of records at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,9 +14,6 @@ from leaderboard.samples import Scores
 
 _CHUNK = 256
 """Whole records in memory at once."""
-
-Visitor = Callable[[Record, Entry, Scores | None], Sequence[Problem]]
-"""Sees each whole record once; returns what is wrong with its files."""
 
 
 @dataclass
@@ -33,7 +30,7 @@ class Library:
         return gather(self.entries, self.protocols, self.scores)
 
 
-def read(sources: Sequence[Path], visit: Visitor | None = None) -> Library:
+def read(sources: Sequence[Path]) -> Library:
     """The records of these homes and the published ones; damaged ones become problems."""
     library = Library()
     gate, places = Gate(), walk(sources)
@@ -45,18 +42,14 @@ def read(sources: Sequence[Path], visit: Visitor | None = None) -> Library:
                 library.problems.append(record)
             elif record:
                 chunk.append((record, entry_of(record, origin, path.parent)))
-        _take(library, chunk, visit)
+        _take(library, chunk)
     return library
 
 
-def _take(library: Library, chunk: list[tuple[Record, Entry]], visit: Visitor | None) -> None:
+def _take(library: Library, chunk: list[tuple[Record, Entry]]) -> None:
     found = samples.read([entry for _, entry in chunk])
     library.problems.extend(found.problems)
     library.scores.update(found.scores)
     for record, entry in chunk:
         library.entries.append(entry)
         library.protocols.setdefault(entry.board, (record.track, record.rules))
-        if visit:
-            library.problems.extend(visit(record, entry, found.scores.get(entry.run_id)))
-
-

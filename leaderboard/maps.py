@@ -19,13 +19,30 @@ Floats = npt.NDArray[np.float64]
 
 ERROR_RANGE_MPS = 1000.0
 """Error pictures end at minus and plus this; larger errors have the end colours."""
-INFORMATION_UNIT = "m/s per cell"
+PITCH = 72
+"""Pixels from one tile of a sheet to the next: a map is 70 wide."""
+_LEVELS = 127
+"""Of each colour scale in a sheet; one is 24 m/s."""
 
-_VELOCITY = ((0.22, 0.09, 285), (0.36, 0.12, 265), (0.50, 0.11, 235), (0.63, 0.10, 195),
-             (0.75, 0.12, 150), (0.86, 0.14, 112), (0.96, 0.09, 95))  # fmt: skip
+_VELOCITY = (
+    (0.22, 0.09, 285),
+    (0.36, 0.12, 265),
+    (0.50, 0.11, 235),
+    (0.63, 0.10, 195),
+    (0.75, 0.12, 150),
+    (0.86, 0.14, 112),
+    (0.96, 0.09, 95),
+)
 """OKLCh anchors of the velocity scale: lightness rises evenly, so that order reads without hue."""
-_ERROR = ((0.36, 0.13, 262), (0.58, 0.13, 250), (0.80, 0.07, 240), (0.975, 0.0, 90),
-          (0.80, 0.09, 60), (0.60, 0.16, 42), (0.40, 0.14, 30))  # fmt: skip
+_ERROR = (
+    (0.36, 0.13, 262),
+    (0.58, 0.13, 250),
+    (0.80, 0.07, 240),
+    (0.975, 0.0, 90),
+    (0.80, 0.09, 60),
+    (0.60, 0.16, 42),
+    (0.40, 0.14, 30),
+)
 """Blue: predicted too slow; orange: too fast; both ends equally dark."""
 
 
@@ -44,35 +61,59 @@ def load(folder: Path, datasets: Sequence[str]) -> dict[str, Gallery]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {
-                name: _gallery(arrays[f"{name}.sample"], arrays[f"{name}.truth"],
-                               arrays[f"{name}.prediction"])
+                name: _gallery(
+                    arrays[f"{name}.sample"], arrays[f"{name}.truth"], arrays[f"{name}.prediction"]
+                )
                 for name in datasets
                 if f"{name}.truth" in arrays
-            }  # fmt: skip
+            }
     except (OSError, BadZipFile, KeyError, EOFError, zlib.error) as error:
         raise ValueError(f"Maps cannot be read: {error}.") from error
 
 
-def _gallery(samples: npt.NDArray[np.int32], truth: npt.NDArray[np.uint16],
-             prediction: npt.NDArray[np.uint16]) -> Gallery:  # fmt: skip
+def _gallery(
+    samples: npt.NDArray[np.int32],
+    truth: npt.NDArray[np.uint16],
+    prediction: npt.NDArray[np.uint16],
+) -> Gallery:
     shape = (len(samples), *MAP_SHAPE)
     if truth.shape != shape or prediction.shape != shape:
         raise ValueError(f"Maps are {truth.shape} and {prediction.shape}, not {shape}.")
     return Gallery(samples, truth, prediction)
 
 
-def velocity_png(maps: npt.NDArray[np.uint16]) -> bytes:
-    """Picture of one map (z, x) in m/s, one pixel a cell."""
-    scaled = (maps.astype(np.float64) - VELOCITY_MIN_MPS) / (VELOCITY_MAX_MPS - VELOCITY_MIN_MPS)
-    return _png(_index(scaled), "velocity")
+def velocity_tile(velocity: npt.NDArray[np.uint16]) -> Bytes:
+    """Colour indices of one map (z, x) in m/s."""
+    span = VELOCITY_MAX_MPS - VELOCITY_MIN_MPS
+    return _index((velocity.astype(np.float64) - VELOCITY_MIN_MPS) / span, 0)
 
 
-def error_png(prediction: npt.NDArray[np.uint16], truth: npt.NDArray[np.uint16]) -> bytes:
-    """Picture of prediction - truth, both (z, x) in m/s."""
+def error_tile(prediction: npt.NDArray[np.uint16], truth: npt.NDArray[np.uint16]) -> Bytes:
+    """Colour indices of prediction - truth, both (z, x) in m/s."""
     difference = prediction.astype(np.float64) - truth.astype(np.float64)
-    return _png(_index(difference / (2 * ERROR_RANGE_MPS) + 0.5), "error")
+    return _index(difference / (2 * ERROR_RANGE_MPS) + 0.5, _LEVELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Many tiles in one PNG: fewer files to write, open and delete."""
+
+    png: bytes
+    width: int
+    height: int
+
+    @staticmethod
+    def of(rows: Sequence[Sequence[Bytes]]) -> "Sheet":
+        """Tiles in rows of equal length, `PITCH` pixels apart."""
+        height, width = PITCH * len(rows), PITCH * max(map(len, rows))
+        index = np.full((height, width), 2 * _LEVELS, np.uint8)
+        for i, row in enumerate(rows):
+            for j, tile in enumerate(row):
+                y, x = i * PITCH, j * PITCH
+                index[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+        return Sheet(_png(index), width, height)
 
 
 def mae_mps(prediction: npt.NDArray[np.uint16], truth: npt.NDArray[np.uint16]) -> float:
@@ -111,21 +152,40 @@ def palette(scale: str) -> Bytes:
 
 def _srgb(lab: Floats) -> Bytes:
     """OKLab → sRGB (Ottosson 2020), clipped to the gamut."""
-    to_lms = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728],
-                       [1, -0.0894841775, -1.2914855480]])  # fmt: skip
-    to_rgb = np.array([[4.0767416621, -3.3077115913, 0.2309699292],
-                       [-1.2684380046, 2.6097574011, -0.3413193965],
-                       [-0.0041960863, -0.7034186147, 1.7076147010]])  # fmt: skip
+    to_lms = np.array(
+        [
+            [1, 0.3963377774, 0.2158037573],
+            [1, -0.1055613458, -0.0638541728],
+            [1, -0.0894841775, -1.2914855480],
+        ]
+    )
+    to_rgb = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
     linear = np.clip((lab @ to_lms.T) ** 3 @ to_rgb.T, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.round(encoded * 255).astype(np.uint8)
+    colours: Bytes = np.round(encoded * 255).astype(np.uint8)
+    return colours
 
 
-def _index(scaled: Floats) -> Bytes:
-    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+def _index(scaled: Floats, first: int) -> Bytes:
+    index: Bytes = (np.round(np.clip(scaled, 0, 1) * (_LEVELS - 1)) + first).astype(np.uint8)
+    return index
 
 
-def _png(index: Bytes, scale: str) -> bytes:
+@cache
+def _both() -> bytes:
+    """PNG palette: velocity, error, and one colour for the gaps."""
+    picks = np.round(np.linspace(0, 255, _LEVELS)).astype(int)
+    colours = [*palette("velocity")[picks], *palette("error")[picks]]
+    return b"".join(bytes(colour.tolist()) for colour in colours) + b"\x80" * 3
+
+
+def _png(index: Bytes) -> bytes:
     """An 8-bit palette PNG."""
     height, width = index.shape
     rows = np.zeros((height, width + 1), np.uint8)
@@ -133,8 +193,8 @@ def _png(index: Bytes, scale: str) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     chunks = (
         (b"IHDR", header),
-        (b"PLTE", palette(scale).tobytes()),
-        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
+        (b"PLTE", _both()),
+        (b"IDAT", zlib.compress(rows.tobytes(), 6)),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)

@@ -21,7 +21,9 @@ COLOURS: Final = (
 lighter. The number of colours and of signs have no common factor: 56 methods are told apart."""
 
 _DARK = ':root[data-theme="dark"] {name}{{--c:{dark}}}'
-_PREFERRED = '@media (prefers-color-scheme:dark){{:root:not([data-theme="light"]) {name}{{--c:{dark}}}}}'
+_PREFERRED = (
+    '@media (prefers-color-scheme:dark){{:root:not([data-theme="light"]) {name}{{--c:{dark}}}}}'
+)
 
 
 def style_sheet(boards: Iterable[Board]) -> str:

@@ -4,12 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.record import Record
-from leaderboard import library, palette, table
-from leaderboard.entries import Entry, Problem
-from leaderboard.pages import front, runs
-from leaderboard.pages.places import Places
-from leaderboard.samples import Scores
+from leaderboard import cells, complexity, crew, library, palette, published, table
+from leaderboard.boards import Board
+from leaderboard.entries import Problem
+from leaderboard.pages import (
+    about,
+    compare,
+    front,
+    gallery,
+    generalisation,
+    listing,
+    lowdata,
+    methods,
+    pretrain,
+    sweep,
+)
+from leaderboard.pages.places import Places, has_page
 from leaderboard.site import ASSETS, Site, replacing
 
 TITLE = "FWI PEFT Bench"
@@ -32,27 +42,51 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> Report:
     that cannot be shown are returned as problems and listed on a page. Raises `HomeError` if `out`
     cannot be written or holds something else.
     """
-    with replacing(out) as folder:
+    with replacing(out) as folder, crew.without_collection():
         site = Site(folder, title)
-        _assets(site)
+        found = library.read(sources)
+        problems = list(found.problems)
+        made = found.boards()
+        with crew.writing(site, found.entries) as run_pages:
+            _assets(site, made)
+            places = Places(tuple(made))
+            for board in made:
+                problems += _board(site, board, places)
+            problems += run_pages()
+        problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
+        about.write(site, made)
+        listing.problems(site, made, problems)
+        if not made:
+            site.page("index.html", "empty")
+    index = out.expanduser().absolute() / "index.html"
+    return Report(index, len(found.entries), site.pages, tuple(problems))
 
-        def visit(record: Record, entry: Entry, scores: Scores | None) -> list[Problem]:
-            return runs.write(site, record, entry, scores)
 
-        gathered = library.read(sources, visit)
-        made = gathered.boards()
-        site.file("assets/methods.css", palette.style_sheet(made).encode())
-        places = Places(tuple(made))
-        for board in made:
-            front.write(site, board, table.rows(board), places, {}, [])
-    return Report(
-        out.expanduser().absolute() / "index.html",
-        len(gathered.entries),
-        site.pages,
-        tuple(gathered.problems),
-    )
+def _board(site: Site, board: Board, places: Places) -> list[Problem]:
+    """All pages of a board; returns files that could not be used."""
+    rows = table.rows(board)
+    front.write(site, board, rows, places)
+    listing.runs(site, board, places)
+    listing.data(site, board, places, rows)
+    every_cell = cells.table(board)
+    for row in rows:
+        methods.write(site, board, places, row, every_cell)
+    paper = published.paper()
+    if has_page(board, "lowdata"):
+        lowdata.write(site, board, places, every_cell, paper)
+    if has_page(board, "ood"):
+        reference = published.openfwi_cross_dataset()
+        generalisation.write(site, board, places, complexity.of(board), reference)
+    if has_page(board, "pretrain"):
+        pretrain.write(site, board, places)
+    if has_page(board, "sweep"):
+        sweep.write(site, board, places, paper)
+    if has_page(board, "compare"):
+        compare.write(site, board, places)
+    return gallery.write(site, board, places) if has_page(board, "gallery") else []
 
 
-def _assets(site: Site) -> None:
+def _assets(site: Site, boards: Sequence[Board]) -> None:
+    site.file("assets/methods.css", palette.style_sheet(boards).encode())
     for path in sorted(ASSETS.iterdir()):
         site.file(f"assets/{path.name}", path.read_bytes())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,12 @@ def read(entries: Sequence[Entry]) -> Read:
     except (pl.exceptions.PolarsError, OSError):
         pass
     found = Read({}, [])
-    for path, entry in paths.items():
+    for name, entry in paths.items():
         try:
-            one = _split(_scan([path]), {path: entry})
+            one = _split(_scan([name]), {name: entry})
         except (pl.exceptions.PolarsError, OSError) as error:
             reason = str(error).splitlines()[0][:200]
-            found.problems.append(Problem(Path(path), f"Scores cannot be read: {reason}."))
+            found.problems.append(Problem(Path(name), f"Scores cannot be read: {reason}."))
             continue
         found.scores.update(one.scores)
         found.problems.extend(one.problems)
@@ -54,25 +55,29 @@ def _scan(paths: Sequence[str]) -> pl.DataFrame:
     if not paths:
         return pl.DataFrame()
     frame = pl.scan_parquet(list(paths), include_file_paths="path", glob=False)
-    return frame.select("path", *_COLUMNS).collect()
+    return frame.select("path", *_COLUMNS).sort("path", "dataset", "part", "sample").collect()
 
 
 def _split(frame: pl.DataFrame, paths: dict[str, Entry]) -> Read:
+    """A frame of many runs, cut where run, dataset or part change."""
     found = Read({}, [])
     if frame.is_empty():
         return found
-    for (path,), run in frame.group_by("path", maintain_order=True):
-        entry = paths[str(path)]
-        scores: Scores = {}
-        own = run.filter(pl.col("part") == entry.part)
-        for (dataset,), cell in own.group_by("dataset", maintain_order=True):
-            values = cell.sort("sample").select(METRICS).to_numpy().T.astype(np.float32)
-            scores[str(dataset)] = np.ascontiguousarray(values)
-        reason = _disagreement(entry, scores)
+    values = frame.select(pl.col(METRICS).cast(pl.Float32)).to_numpy().T
+    keys = frame.select(pl.struct("path", "dataset", "part").rle().alias("run")).unnest("run")
+    scores: dict[str, Scores] = {path: {} for path in paths}
+    start = 0
+    for length, key in keys.iter_rows():
+        end = start + length
+        if key["part"] == paths[key["path"]].part:
+            scores[key["path"]][key["dataset"]] = np.ascontiguousarray(values[:, start:end])
+        start = end
+    for path, entry in paths.items():
+        reason = _disagreement(entry, scores[path])
         if reason:
-            found.problems.append(Problem(Path(str(path)), reason))
+            found.problems.append(Problem(Path(path), reason))
         else:
-            found.scores[entry.run_id] = scores
+            found.scores[entry.run_id] = scores[path]
     return found
 
 
@@ -82,8 +87,8 @@ def _disagreement(entry: Entry, scores: Scores) -> str | None:
         values = scores.get(dataset)
         if values is None or values.shape[1] != cell.samples:
             return f"Scores of {dataset} are missing or not of {cell.samples} samples."
-        mae, mse, ssim = values.mean(axis=1, dtype=np.float64)
-        told, means = (cell.mae, cell.rmse, cell.ssim), (mae, np.sqrt(mse), ssim)
-        if not np.allclose(told, means, rtol=1e-3, atol=1e-4):
+        mae, mse, ssim = values.mean(axis=1, dtype=np.float64).tolist()
+        pairs = ((cell.mae, mae), (cell.rmse, mse**0.5), (cell.ssim, ssim))
+        if not all(isclose(a, b, rel_tol=1e-3, abs_tol=1e-4) for a, b in pairs):
             return f"Scores of {dataset} do not give the means that the record states."
     return None

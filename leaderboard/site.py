@@ -1,7 +1,5 @@
 """Files of the site: templates, safe writing, atomic replacement."""
 
-import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     made.filters.update(text.FILTERS)
     return made
@@ -40,7 +39,6 @@ class Site:
         self.pages = 0
         self._environment = environment()
         self._folders: set[Path] = set()
-        self._pictures: set[str] = set()
 
     def page(self, name: str, template: str, **values: object) -> None:
         """Render one page; `name` is its path in the site, at most one folder deep."""
@@ -50,14 +48,6 @@ class Site:
         )
         self.pages += 1
         self.file(name, content.encode())
-
-    def picture(self, content: bytes) -> str:
-        """Write a picture once, named after its content; returns its path in the site."""
-        name = f"maps/{hashlib.sha256(content).hexdigest()[:20]}.png"
-        if name not in self._pictures:
-            self._pictures.add(name)
-            self.file(name, content)
-        return name
 
     def file(self, name: str, content: bytes) -> None:
         path = self.folder / name
@@ -107,11 +97,11 @@ def _swap(fresh: Path, out: Path) -> None:
         fresh.replace(out)
         return
     old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old."))
-    os.replace(out, old / "site")
+    out.replace(old / "site")
     try:
         fresh.replace(out)
     except OSError:
-        os.replace(old / "site", out)
+        (old / "site").replace(out)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

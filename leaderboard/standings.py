@@ -1,7 +1,7 @@
 """How the methods of a board stand in a protocol: intervals, gains, ranks."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -10,8 +10,8 @@ import numpy as np
 from bench.columns import score as column
 from leaderboard import statistics
 from leaderboard.boards import Board, Variant
-from leaderboard.resampling import Estimate, Floats, Resamples, distribution, resample
-from leaderboard.samples import METRICS as STORED
+from leaderboard.resampling import Estimate, Floats, Resamples, distribution
+from leaderboard.stacks import stack
 from leaderboard.statistics import Better, Comparison
 from leaderboard.views import View
 
@@ -47,44 +47,26 @@ def better(metric: str) -> Better:
     return column(metric).better or "lower"
 
 
-def resampled(
-    board: Board, variants: Sequence[Variant], view: View, metric: str, seeds: Sequence[int]
-) -> Resamples | None:
-    """Joint resamples over the cells of a protocol; None without per-sample scores of all."""
-    stored = STORED.index("mse" if metric == "rmse" else metric)
-    cells, tests = [], []
-    for fit, test in view.cells:
-        found = [board.samples(v, fit, test, seeds) for v in variants]
-        arrays = [a[:, stored] for a in found if a is not None]
-        if len(arrays) != len(variants) or len({a.shape for a in arrays}) != 1:
-            return None
-        if arrays[0].shape[1] < 2:
-            return None
-        cells.append(np.stack(arrays))
-        tests.append(test)
-    if not cells or not seeds:
-        return None
-    statistic = "root_mean" if metric == "rmse" else "mean"
-    return resample(cells, test_sets=tests, statistic=statistic)
-
-
 def standings(board: Board, view: View) -> dict[str, Standing]:
     """Every method of the board by variant key."""
     made = {v.key: _bare(v, view) for v in board.variants}
     together, seeds = comparable(board, view)
-    joint = {m: resampled(board, together, view, m, seeds) for m in METRICS} if together else {}
+    shared = stack(board, together, view, seeds)
+    joint = {m: shared.resample(m) for m in METRICS} if shared else {}
     ranks = _ranks(joint.get("mae"), together)
     comparisons = _comparisons(joint.get("mae"), together, board.opponent)
-    for i, variant in enumerate(together):
+    for variant in board.variants:
         bare = made[variant.key]
-        scores = dict(bare.scores)
-        for metric in METRICS:
-            draws = joint[metric]
-            where = i
-            if bare.seeds != seeds or draws is None:
-                draws, where = resampled(board, [variant], view, metric, bare.seeds), 0
-            if draws is not None:
-                scores[metric] = Score(bare.scores[metric].value, mean(draws, where))
+        if not bare.seeds:
+            continue
+        draws, where = joint, together.index(variant) if variant in together else 0
+        if bare.seeds != seeds or variant not in together:
+            own, where = stack(board, [variant], view, bare.seeds), 0
+            draws = {m: own.resample(m) for m in METRICS} if own else {}
+        scores = {
+            m: Score(bare.scores[m].value, mean(draws[m], where)) if m in draws else bare.scores[m]
+            for m in METRICS
+        }
         made[variant.key] = Standing(
             bare.seeds,
             bare.fits,
@@ -105,7 +87,8 @@ def comparable(board: Board, view: View) -> tuple[list[Variant], tuple[int, ...]
     have = {
         v.key: set(v.seeds(view))
         for v in board.variants
-        if (seeds := v.seeds(view)) and resampled_exists(board, v, view, seeds)
+        if (seeds := v.seeds(view))
+        and all(board.has_samples(v, fit, test, seeds) for fit, test in view.cells)
     }
     if not have:
         return [], ()
@@ -115,11 +98,6 @@ def comparable(board: Board, view: View) -> tuple[list[Variant], tuple[int, ...]
         common = {min(counts, key=lambda s: (-counts[s], s))}
     together = [v for v in board.variants if common <= have.get(v.key, set())]
     return together, tuple(sorted(common))
-
-
-def resampled_exists(board: Board, variant: Variant, view: View, seeds: Sequence[int]) -> bool:
-    """Whether per-sample scores of every cell are known."""
-    return all(board.samples(variant, f, t, seeds) is not None for f, t in view.cells)
 
 
 def mean(draws: Resamples, method: int) -> Estimate:
@@ -134,7 +112,8 @@ def mean(draws: Resamples, method: int) -> Estimate:
 def pair(board: Board, one: Variant, other: Variant, view: View, metric: str) -> Resamples | None:
     """Two methods on their common seeds; None if they have none or no per-sample scores."""
     seeds = sorted(set(one.seeds(view)) & set(other.seeds(view)))
-    return resampled(board, [one, other], view, metric, seeds) if seeds else None
+    both = stack(board, [one, other], view, seeds) if seeds else None
+    return both.resample(metric) if both else None
 
 
 def _bare(variant: Variant, view: View) -> Standing:
@@ -164,16 +143,16 @@ def _comparisons(
 
 
 def _gains(
-    joint: dict[str, Resamples | None],
+    joint: Mapping[str, Resamples],
     together: Sequence[Variant],
     variant: Variant,
     opponent: Variant | None,
 ) -> dict[str, Estimate]:
-    if opponent is None or variant is opponent or opponent not in together:
+    if variant not in together or opponent not in together or variant is opponent:
         return {}
     ours, theirs = together.index(variant), together.index(opponent)
     return {
         metric: statistics.gain(draws, method=ours, opponent=theirs, better=better(metric))
         for metric, draws in joint.items()
-        if draws is not None and (draws.scores[theirs] != 0).all()
+        if (draws.scores[theirs] != 0).all()
     }

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 from markupsafe import Markup, escape
@@ -17,25 +18,51 @@ _POINTS = {
     "triangle": ((0, -1.25), (1.15, 0.85), (-1.15, 0.85)),
     "diamond": ((0, -1.35), (1.2, 0), (0, 1.35), (-1.2, 0)),
     "wedge": ((0, 1.25), (1.15, -0.85), (-1.15, -0.85)),
-    "cross": ((-.4, -1.2), (.4, -1.2), (.4, -.4), (1.2, -.4), (1.2, .4), (.4, .4), (.4, 1.2),
-              (-.4, 1.2), (-.4, .4), (-1.2, .4), (-1.2, -.4), (-.4, -.4)),
-    "star": tuple((r * math.sin(i * math.pi / 5), -r * math.cos(i * math.pi / 5))
-                  for i, r in enumerate((1.45, 0.62) * 5)),
-    "hexagon": tuple((1.2 * math.cos(i * math.pi / 3), 1.2 * math.sin(i * math.pi / 3))
-                     for i in range(6)),
-}  # fmt: skip
+    "cross": (
+        (-0.4, -1.2),
+        (0.4, -1.2),
+        (0.4, -0.4),
+        (1.2, -0.4),
+        (1.2, 0.4),
+        (0.4, 0.4),
+        (0.4, 1.2),
+        (-0.4, 1.2),
+        (-0.4, 0.4),
+        (-1.2, 0.4),
+        (-1.2, -0.4),
+        (-0.4, -0.4),
+    ),
+    "star": tuple(
+        (r * math.sin(i * math.pi / 5), -r * math.cos(i * math.pi / 5))
+        for i, r in enumerate((1.45, 0.62) * 5)
+    ),
+    "hexagon": tuple(
+        (1.2 * math.cos(i * math.pi / 3), 1.2 * math.sin(i * math.pi / 3)) for i in range(6)
+    ),
+}
 
 
 def tag(name: str, *children: str, **attributes: object) -> Markup:
     """One element. ``class_`` is class, ``data_tip`` is data-tip; None leaves an attribute out."""
     words = [name]
     for key, value in attributes.items():
-        if value is None:
-            continue
-        text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
-        words.append(f'{key.rstrip("_").replace("_", "-")}="{escape(text)}"')
-    inside = "".join(escape(child) for child in children)
+        if value is not None:
+            words.append(f'{_attribute(key)}="{_value(value)}"')
+    inside = "".join([c if isinstance(c, Markup) else escape(c) for c in children])
     return Markup(f"<{' '.join(words)}>{inside}</{name}>")
+
+
+@cache
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
+
+
+def _value(value: object) -> str:
+    """Numbers need no escaping, and there are very many of them."""
+    if isinstance(value, float):
+        shown = f"{value:.2f}"
+        return shown[:-3] if shown.endswith(".00") else shown
+    return str(value) if isinstance(value, int) else escape(value)
 
 
 def text(x: float, y: float, content: str, **attributes: object) -> Markup:
@@ -96,14 +123,19 @@ def decades(low: float, high: float) -> list[float]:
     return [v for v in fine if low <= v <= high]
 
 
-def around(values: Iterable[float], *, zero: bool = False, pad: float = 0.08) -> tuple[float, float]:
+def around(
+    values: Iterable[float], *, zero: bool = False, pad: float = 0.08
+) -> tuple[float, float]:
     """A range with room around the values."""
     known = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
     low, high = min(known), max(known)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
     margin = (high - low) * pad or abs(high) * pad or 1.0
-    return (low if zero and low == 0 else low - margin, high if zero and high == 0 else high + margin)
+    return (
+        low if zero and low == 0 else low - margin,
+        high if zero and high == 0 else high + margin,
+    )
 
 
 @dataclass
@@ -126,27 +158,35 @@ class Panel:
         """x from, x to, y from (bottom), y to (top), in pixels."""
         return self.left, self.width - self.right, self.height - self.bottom, self.top
 
-    def axis_x(self, label: str, places: Sequence[tuple[float, str]], *, grid: bool = False) -> None:
+    def axis_x(
+        self, label: str, places: Sequence[tuple[float, str]], *, grid: bool = False
+    ) -> None:
         x0, x1, y0, y1 = self.area
-        for x, name in places:
-            if grid:
-                self.marks.append(line(x, y0, x, y1, class_="grid"))
-            self.marks.append(text(x, y0 + 16, name, class_="tick", text_anchor="middle"))
-        self.marks.append(line(x0, y0, x1, y0, class_="axis"))
-        self.marks.append(
-            text((x0 + x1) / 2, self.height - 5, label, class_="label", text_anchor="middle")
+        parts = [
+            (f'<path d="M{x:.1f} {y0:g}V{y1:g}" class="grid"/>' if grid else "")
+            + f'<text x="{x:.1f}" y="{y0 + 16:g}" class="tick middle">{escape(name)}</text>'
+            for x, name in places
+        ]
+        parts.append(f'<path d="M{x0:g} {y0:g}H{x1:g}" class="axis"/>')
+        parts.append(
+            f'<text x="{(x0 + x1) / 2:g}" y="{self.height - 5:g}" class="label middle">'
+            f"{escape(label)}</text>"
         )
+        self.marks.append(Markup("".join(parts)))
 
     def axis_y(self, label: str, places: Sequence[tuple[float, str]]) -> None:
         x0, x1, y0, y1 = self.area
-        for y, name in places:
-            self.marks.append(line(x0, y, x1, y, class_="grid"))
-            self.marks.append(text(x0 - 6, y + 3.5, name, class_="tick", text_anchor="end"))
+        parts = [
+            f'<path d="M{x0:g} {y:.1f}H{x1:g}" class="grid"/>'
+            f'<text x="{x0 - 6:g}" y="{y + 3.5:.1f}" class="tick end">{escape(name)}</text>'
+            for y, name in places
+        ]
         middle = (y0 + y1) / 2
-        self.marks.append(
-            text(11, middle, label, class_="label", text_anchor="middle",
-                 transform=f"rotate(-90 11 {middle:g})")
-        )  # fmt: skip
+        parts.append(
+            f'<text x="11" y="{middle:g}" class="label middle" '
+            f'transform="rotate(-90 11 {middle:g})">{escape(label)}</text>'
+        )
+        self.marks.append(Markup("".join(parts)))
 
     def render(self, *, kind: Literal["panel", "wide"] = "panel") -> Markup:
         return tag(

@@ -110,9 +110,13 @@ def _flat(row: Row) -> dict[str, Any]:
 def _schema() -> dict[str, pl.DataType]:
     text, whole, real = pl.String(), pl.Int64(), pl.Float64()
     schema: dict[str, pl.DataType] = {
-        "method": text, "category": text, "distribution": text, "code": text, "record": text,
+        "method": text,
+        "category": text,
+        "distribution": text,
+        "code": text,
+        "record": text,
         "seeds": whole,
-    }  # fmt: skip
+    }
     for view in RANKED:
         schema |= {f"{view.name}_rank": whole, f"{view.name}_worst_rank": whole}
         for metric in METRICS:

@@ -57,7 +57,9 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.3g}\u00a0s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}\u00a0h {minutes:02}\u00a0min" if hours else f"{minutes}\u00a0min {rest:02}\u00a0s"
+    return (
+        f"{hours}\u00a0h {minutes:02}\u00a0min" if hours else f"{minutes}\u00a0min {rest:02}\u00a0s"
+    )
 
 
 def cost(value: float | None, name: str) -> str:
@@ -85,7 +87,13 @@ def command(words: Sequence[str]) -> str:
     return " ".join(quote(word) for word in words)
 
 
-FILTERS: dict[str, Callable[..., str]] = {
+def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """For a choice whose keys are their own labels."""
+    return [(name, name) for name in names]
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "pairs": pairs,
     "score": score,
     "signed": signed,
     "count": count,

@@ -31,10 +31,18 @@ def _others(target: str) -> tuple[str, ...]:
     return tuple(t for t in TARGETS if t != target)
 
 
-ID = View("id", "In distribution", "Fit on each target, tested on the same.",
-          {Fit(t): (t,) for t in TARGETS})  # fmt: skip
-OOD = View("ood", "Out of distribution", "Fit on each target, tested on the three others.",
-           {Fit(t): _others(t) for t in TARGETS})  # fmt: skip
+ID = View(
+    "id",
+    "In distribution",
+    "Fit on each target, tested on the same.",
+    {Fit(t): (t,) for t in TARGETS},
+)
+OOD = View(
+    "ood",
+    "Out of distribution",
+    "Fit on each target, tested on the three others.",
+    {Fit(t): _others(t) for t in TARGETS},
+)
 LOWDATA = View(
     "lowdata",
     "Low data",

@@ -78,16 +78,25 @@ class Fake:
         )
 
 
-BASELINE = Fake(name="baseline", category="full", skill=1.12, reach=1.10, trainable=24_409_123,
-                start="scratch", summary="The backbone trained from scratch.")  # fmt: skip
+BASELINE = Fake(
+    name="baseline",
+    category="full",
+    skill=1.12,
+    reach=1.10,
+    trainable=24_409_123,
+    start="scratch",
+    summary="The backbone trained from scratch.",
+)
 FFT = Fake(name="fft", category="full", trainable=24_409_123, summary="Full fine-tuning.")
 LORA = Fake(name="lora", skill=1.02, reach=0.86, config={"rank": 16, "alpha": 16.0}, speed=21.0)
-BITFIT = Fake(name="bitfit", category="selective", skill=1.15, reach=0.92, trainable=8_642,
-              speed=25.0)  # fmt: skip
+BITFIT = Fake(
+    name="bitfit", category="selective", skill=1.15, reach=0.92, trainable=8_642, speed=25.0
+)
 ADAPTER = Fake(name="adapter", skill=1.03, reach=0.87, trainable=142_993)
 METHODS = (BASELINE, FFT, LORA, BITFIT, ADAPTER)
 
-_LEVEL = dict(zip((*PRETRAINING, *TARGETS), (0.06, 0.1, 0.22, 0.08, 0.16, 0.09, 0.12, 0.17, 0.18, 0.17), strict=True))  # fmt: skip
+_LEVELS = (0.06, 0.1, 0.22, 0.08, 0.16, 0.09, 0.12, 0.17, 0.18, 0.17)
+_LEVEL = dict(zip((*PRETRAINING, *TARGETS), _LEVELS, strict=True))
 
 
 def populate(
@@ -146,7 +155,9 @@ def make(
         part=part,
     )
     rng = np.random.default_rng(int(spec.run_id[:8], 16))
-    scores = {d: _scores(method, spec, d, rng) for d in spec.test_datasets} if status == "done" else {}
+    scores = (
+        {d: _scores(method, spec, d, rng) for d in spec.test_datasets} if status == "done" else {}
+    )
     record = Record(
         run_id=spec.run_id,
         status=status,
@@ -159,27 +170,41 @@ def make(
         foundation_sha256=None if method and method.start == "scratch" else "ab" * 32,
         data_sha256={d: digest(d) * 4 for d in spec.test_datasets},
         curve=_curve(track, rng),
-        train=_phase(method.speed if method else 18.0, track, percent) if status == "done" else None,
+        train=_phase(method, track, percent) if status == "done" else None,
         score=None,
         counts=_counts(method) if status == "done" else None,
         cells=tuple(_cell(d, part, frame) for d, frame in scores.items()),
         facts={},
-        machine=Machine(processor="Test CPU", cores=2, memory_bytes=8 << 30, gpu=None, driver=None,
-                        system="Linux"),
+        machine=Machine(
+            processor="Test CPU",
+            cores=2,
+            memory_bytes=8 << 30,
+            gpu=None,
+            driver=None,
+            system="Linux",
+        ),
         versions={"python": "3.11.7", "torch": "2.15.0"},
         commit="0" * 40,
         dirty=False,
         command=("bench", "run", "--method", spec.method_name, "--protocol", "lowdata"),
-        determinism=Determinism(device="cpu", precision="bfloat16", channels_last=True,
-                                frugal=True, threads=2, deterministic_algorithms=False),
+        determinism=Determinism(
+            device="cpu",
+            precision="bfloat16",
+            channels_last=True,
+            frugal=True,
+            threads=2,
+            deterministic_algorithms=False,
+        ),
         started=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=seed),
         ended=datetime(2026, 1, 1, 0, 3, tzinfo=UTC) + timedelta(hours=seed),
-    )  # fmt: skip
+    )
     folder = home / ("runs" if method else "foundations") / spec.run_id
     write(record, folder)
     if scores:
-        frames = [f.with_columns(pl.lit(d).alias("dataset"), pl.lit(part).alias("part"))
-                  for d, f in scores.items()]  # fmt: skip
+        frames = [
+            f.with_columns(pl.lit(d).alias("dataset"), pl.lit(part).alias("part"))
+            for d, f in scores.items()
+        ]
         columns = ("dataset", "part", "sample", "mae", "mse", "ssim", "edge")
         pl.concat(frames).select(columns).write_parquet(folder / SCORES_FILE)
     if scores and maps:
@@ -205,7 +230,9 @@ def truth(dataset: str, count: int = KEPT) -> np.ndarray:
     return np.stack(maps).astype(np.uint16)
 
 
-def _scores(method: Fake | None, spec: FitSpec, dataset: str, rng: np.random.Generator) -> pl.DataFrame:
+def _scores(
+    method: Fake | None, spec: FitSpec, dataset: str, rng: np.random.Generator
+) -> pl.DataFrame:
     """MAE falls with the data in distribution; hard samples are hard for every method."""
     hardness = np.random.default_rng(int(digest(dataset)[:8], 16)).lognormal(0, 0.25, SAMPLES)
     own = dataset in spec.datasets
@@ -217,9 +244,14 @@ def _scores(method: Fake | None, spec: FitSpec, dataset: str, rng: np.random.Gen
     ssim = np.exp(-2.2 * mae).astype(np.float32)
     edge = np.clip(0.9 - 2 * mae, 0, 1).astype(np.float32)
     return pl.DataFrame(
-        {"sample": np.arange(SAMPLES, dtype=np.int32), "mae": mae, "mse": mse, "ssim": ssim,
-         "edge": edge}
-    )  # fmt: skip
+        {
+            "sample": np.arange(SAMPLES, dtype=np.int32),
+            "mae": mae,
+            "mse": mse,
+            "ssim": ssim,
+            "edge": edge,
+        }
+    )
 
 
 def _cell(dataset: str, part: Part, frame: pl.DataFrame) -> Cell:
@@ -235,14 +267,19 @@ def _cell(dataset: str, part: Part, frame: pl.DataFrame) -> Cell:
 
 
 def _curve(track: Track, rng: np.random.Generator) -> tuple[Epoch, ...]:
-    losses = 0.15 + 0.3 * np.exp(-np.arange(track.fit.epochs) / 6) + rng.normal(0, 0.004, track.fit.epochs)
+    losses = (
+        0.15
+        + 0.3 * np.exp(-np.arange(track.fit.epochs) / 6)
+        + rng.normal(0, 0.004, track.fit.epochs)
+    )
     return tuple(
         Epoch(epoch=i, loss=float(loss), learning_rate=8e-4 * (1 if i < 18 else 0.1), seconds=6.0)
         for i, loss in enumerate(losses)
     )
 
 
-def _phase(speed: float, track: Track, percent: int) -> Phase:
+def _phase(method: Fake | None, track: Track, percent: int) -> Phase:
+    speed = method.speed if method else 18.0
     samples = (track.data.train or 0) * track.fit.epochs * percent // 100
     return Phase(
         seconds=samples / speed,

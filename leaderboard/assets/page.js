@@ -107,6 +107,17 @@
     $(`svg .s-${button.dataset.series}`).forEach((mark) => mark.classList.toggle("off", !on));
   }));
 
+  // A method under the pointer, or whose legend has the focus, stands out.
+  const light = (index) => {
+    $("svg.plot").forEach((plot) => plot.classList.toggle("dim", index !== null && !!plot.querySelector(`.s-${index}`)));
+    $("svg .lit").forEach((mark) => mark.classList.remove("lit"));
+    if (index !== null) $(`svg .s-${index}`).forEach((mark) => mark.classList.add("lit"));
+  };
+  $("[data-series]").forEach((button) => {
+    for (const enter of ["pointerenter", "focus"]) button.addEventListener(enter, () => light(button.dataset.series));
+    for (const leave of ["pointerleave", "blur"]) button.addEventListener(leave, () => light(null));
+  });
+
   // Switches: of several figures that answer the same question, one is shown.
   $("[data-switch]").forEach((box) => {
     const options = $("[data-choose]", box);

@@ -18,27 +18,34 @@ def gains(
     axis: str,
     width: float = 310,
     height: float = 236,
-    kind: str = "panel",
+    colours: Sequence[int] | None = None,
 ) -> Markup:
-    """A group of bars for each of `groups`, a bar for each of `series`; hatched: unresolved."""
-    ends = [e for v in values.values() for e in ((v.low, v.high) if isinstance(v, Estimate) else (v,))]
+    """A group of bars for each of `groups`, a bar for each of `series`; pale: unresolved.
+
+    `colours` are the series' places in the palette; without it, their order.
+    """
+    fills = list(colours) if colours is not None else list(range(len(series)))
+    ends = [
+        e for v in values.values() for e in ((v.low, v.high) if isinstance(v, Estimate) else (v,))
+    ]
     low, high = svg.around(ends, zero=True)
     panel = svg.Panel(
         width=width,
         height=height,
         title=title,
-        description="; ".join(
-            f"{g}, {s}: {_value(v):+.1f} %" for (g, s), v in values.items()
-        ),
+        description="; ".join(f"{g}, {s}: {_value(v):+.1f} %" for (g, s), v in values.items()),
         top=24,
         left=50,
-    )  # fmt: skip
+    )
     x0, x1, y0, y1 = panel.area
     y = svg.linear(low, high, y0, y1)
     step = (x1 - x0) / max(len(groups), 1)
     bar = min(step * 0.76 / max(len(series), 1), 26)
     panel.marks.append(svg.text(x0, 13, head, class_="head"))
-    panel.axis_y("gain (%)", [(y(v), text.signed(v, 0 if abs(high - low) > 8 else 1)) for v in svg.ticks(low, high, 5)])
+    panel.axis_y(
+        "gain (%)",
+        [(y(v), text.signed(v, 0 if abs(high - low) > 8 else 1)) for v in svg.ticks(low, high, 5)],
+    )
     panel.axis_x(axis, [(x0 + step * (i + 0.5), g) for i, g in enumerate(groups)])
     panel.marks.append(svg.line(x0, y(0), x1, y(0), class_="zero"))
     for i, group in enumerate(groups):
@@ -46,25 +53,34 @@ def gains(
             value = values.get((group, one))
             if value is not None:
                 x = x0 + step * (i + 0.5) + bar * (j - len(series) / 2)
-                panel.marks.append(_bar(value, x, bar, y, j, f"{group}\n{one}"))
-    return panel.render(kind="wide" if kind == "wide" else "panel")
+                panel.marks.append(_bar(value, x, bar, y, fills[j], f"{group}\n{one}"))
+    return panel.render()
 
 
-def legend(series: Sequence[str]) -> Markup:
+def legend(series: Sequence[str], colours: Sequence[int] | None = None) -> Markup:
     """Colours of the series, in words beside."""
+    fills = list(colours) if colours is not None else list(range(len(series)))
     items = [
         svg.tag(
             "li",
-            svg.tag("svg", svg.tag("rect", width=12, height=12, rx=2, class_=f"fill-{j}"),
-                    class_="plot swatch", width="12", height="12", aria_hidden="true"),
+            svg.tag(
+                "svg",
+                svg.tag("rect", width=12, height=12, rx=2, class_=f"fill-{fills[j]}"),
+                class_="plot swatch",
+                width="12",
+                height="12",
+                aria_hidden="true",
+            ),
             svg.tag("span", name),
         )
         for j, name in enumerate(series)
-    ]  # fmt: skip
+    ]
     return svg.tag("ul", *items, class_="key")
 
 
-def _bar(value: Estimate | float, x: float, width: float, y: svg.Scale, index: int, name: str) -> Markup:
+def _bar(
+    value: Estimate | float, x: float, width: float, y: svg.Scale, index: int, name: str
+) -> Markup:
     middle = _value(value)
     top, bottom = sorted((y(middle), y(0)))
     tip = f"{name}\n{text.signed(middle)} %"
@@ -75,8 +91,15 @@ def _bar(value: Estimate | float, x: float, width: float, y: svg.Scale, index: i
         unresolved = "" if value.excludes_zero else " pale"
         centre = x + width / 2
         whisker = svg.line(centre, y(value.low), centre, y(value.high), class_="bar-err")
-    rect = svg.tag("rect", x=x + 0.75, y=top, width=max(width - 1.5, 1.0), height=max(bottom - top, 0.5),
-                   rx=1.5, class_=f"fill-{index}{unresolved}")  # fmt: skip
+    rect = svg.tag(
+        "rect",
+        x=x + 0.75,
+        y=top,
+        width=max(width - 1.5, 1.0),
+        height=max(bottom - top, 0.5),
+        rx=1.5,
+        class_=f"fill-{index}{unresolved}",
+    )
     return svg.tag("g", rect, whisker, data_tip=tip)
 
 

@@ -13,8 +13,13 @@ from leaderboard.statistics import pareto_front
 from leaderboard.table import MACHINE_BOUND, Row
 from leaderboard.views import View
 
-AXES = ("trainable_parameters", "adapter_bytes", "saved_bytes_per_sample", "peak_bytes",
-        "train_seconds")  # fmt: skip
+AXES = (
+    "trainable_parameters",
+    "adapter_bytes",
+    "saved_bytes_per_sample",
+    "peak_bytes",
+    "train_seconds",
+)
 _COLUMNS = {column.name: column for column in COSTS}
 
 
@@ -49,8 +54,8 @@ def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
     best.sort(key=lambda p: (p.cost, -p.error))
     label = f"{column.label} ({column.unit})" if column.unit else column.label
     panel = svg.Panel(
-        width=760,
-        height=400,
+        width=1080,
+        height=440,
         title=f"MAE {view.label.lower()} against {column.label.lower()}",
         description="On the Pareto front, cheapest first: "
         + "; ".join(
@@ -62,7 +67,9 @@ def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
     )
     x0, x1, y0, y1 = panel.area
     x, places = _cost_axis([p.cost for p in known], cost, x0, x1)
-    ends = [v for p in known for v in ((p.interval.low, p.interval.high) if p.interval else (p.error,))]
+    ends = [
+        v for p in known for v in ((p.interval.low, p.interval.high) if p.interval else (p.error,))
+    ]
     low, high = svg.around(ends, pad=0.06)
     y = svg.linear(low, high, y0, y1)
     panel.axis_x(label, places, grid=True)
@@ -99,7 +106,9 @@ def _binary(low: float, high: float) -> list[float]:
     return [2.0**p for p in range(first, last + 1, step)]
 
 
-def _staircase(best: Sequence[Point], x: svg.Scale, y: svg.Scale, end: float) -> list[tuple[float, float]]:
+def _staircase(
+    best: Sequence[Point], x: svg.Scale, y: svg.Scale, end: float
+) -> list[tuple[float, float]]:
     corners: list[tuple[float, float]] = []
     for p in best:
         if corners:
@@ -120,15 +129,7 @@ def _mark(
         tip += f" ({p.interval.low:.4f} to {p.interval.high:.4f})"
         whisker = svg.line(px, y(p.interval.low), px, y(p.interval.high), class_="err")
     tip += f"\n{_COLUMNS[cost].label}: {text.cost(p.cost, cost)}"
-    right = px + 9 + 7 * len(variant.label) < end + 20
-    place = (px + (9 if right else -9), py + 4)
-    width = 7 * len(variant.label)
-    free = all(abs(place[1] - b) > 11 or abs(place[0] - a) > width for a, b in taken)
-    label = Markup()
-    if free:
-        taken.append(place)
-        label = svg.text(*place, variant.label, class_="who",
-                         text_anchor="start" if right else "end")  # fmt: skip
+    label = _label(variant.label, px, py, taken, end)
     return svg.tag(
         "g",
         whisker,
@@ -136,3 +137,16 @@ def _mark(
         label,
         class_=palette.classes(variant),
     )
+
+
+def _label(name: str, x: float, y: float, taken: list[tuple[float, float]], end: float) -> Markup:
+    """The name in the first free place around its mark, or nothing."""
+    width = 7.0 * len(name)
+    for side, down in ((1, -5), (-1, -5), (1, 14), (-1, 14)):
+        left = x + 9 if side > 0 else x - 9 - width
+        inside = left > 60 and left + width < end + 26
+        if inside and all(abs(y + down - b) > 11 or abs(left - a) > width for a, b in taken):
+            taken.append((left, y + down))
+            anchor = "start" if side > 0 else "end"
+            return svg.text(x + 9.0 * side, y + down, name, class_="who", text_anchor=anchor)
+    return Markup()

@@ -22,14 +22,14 @@ def heat(
     digits: int = 3,
     head: str = "",
     marked: tuple[str, str] | None = None,
-    cell: float = 62,
+    cell: float = 70,
     left: float = 96,
 ) -> Markup:
     """Rows × columns, `ends` the values of the darkest and the lightest colour."""
     width = left + cell * len(columns) + 8
     panel = svg.Panel(
         width=width,
-        height=58 + 34 * len(rows) + 22,
+        height=62 + 34 * len(rows),
         title=title,
         description="; ".join(f"{r} × {c}: {v:.{digits}f}" for (r, c), v in values.items()),
         left=left,
@@ -39,10 +39,15 @@ def heat(
     low, high = ends
     if head:
         panel.marks.append(svg.text(0, 13, head, class_="head"))
-    panel.marks.append(svg.text(left + cell * len(columns) / 2, 32, column_label, class_="label",
-                                text_anchor="middle"))  # fmt: skip
+    middle = left + cell * len(columns) / 2
+    panel.marks.append(
+        svg.text(middle, 32, f"{column_label} →", class_="label", text_anchor="middle")
+    )
+    panel.marks.append(svg.text(left - 8, 49, f"{row_label} ↓", class_="label", text_anchor="end"))
     for j, name in enumerate(columns):
-        panel.marks.append(svg.text(left + cell * (j + 0.5), 49, name, class_="tick", text_anchor="middle"))
+        panel.marks.append(
+            svg.text(left + cell * (j + 0.5), 49, name, class_="tick", text_anchor="middle")
+        )
     for i, row in enumerate(rows):
         top = panel.top + 34 * i
         panel.marks.append(svg.text(left - 8, top + 21, row, class_="tick", text_anchor="end"))
@@ -50,8 +55,11 @@ def heat(
             x = left + cell * j
             value = values.get((row, column))
             if value is None:
-                panel.marks.append(svg.tag("rect", x=x + 1, y=top + 1, width=cell - 2, height=32,
-                                           rx=4, class_="empty"))  # fmt: skip
+                panel.marks.append(
+                    svg.tag(
+                        "rect", x=x + 1, y=top + 1, width=cell - 2, height=32, rx=4, class_="empty"
+                    )
+                )
                 continue
             share = min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0)
             fill = colours[round(share * (len(colours) - 1))][1]
@@ -60,12 +68,25 @@ def heat(
                 svg.tag(
                     "g",
                     svg.tag("rect", x=x + 1, y=top + 1, width=cell - 2, height=32, rx=4, fill=fill),
-                    svg.text(x + cell / 2, top + 21, f"{value:.{digits}f}", class_=inside,
-                             text_anchor="middle"),
-                    svg.tag("rect", x=x + 2.5, y=top + 2.5, width=cell - 5, height=29, rx=3,
-                            class_="marked") if marked == (row, column) else Markup(),
+                    svg.text(
+                        x + cell / 2,
+                        top + 21,
+                        f"{value:.{digits}f}",
+                        class_=inside,
+                        text_anchor="middle",
+                    ),
+                    svg.tag(
+                        "rect",
+                        x=x + 2.5,
+                        y=top + 2.5,
+                        width=cell - 5,
+                        height=29,
+                        rx=3,
+                        class_="marked",
+                    )
+                    if marked == (row, column)
+                    else Markup(),
                     data_tip=f"{row_label} {row}\n{column_label} {column}\n{value:.4f}",
                 )
-            )  # fmt: skip
-    panel.marks.append(svg.text(left - 8, panel.height - 6, row_label, class_="label", text_anchor="end"))
+            )
     return panel.render()

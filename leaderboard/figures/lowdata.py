@@ -41,8 +41,8 @@ def panel(
     values += [v for p in printed for v in p.values.values()]
     low, high = svg.around(values)
     made = svg.Panel(
-        width=310,
-        height=232,
+        width=560,
+        height=330,
         title=f"{label}, trained on {train}, tested on {test}",
         description="; ".join(
             f"{c.variant.label} "
@@ -58,7 +58,11 @@ def panel(
     made.axis_x("training data (%)", [(x(p), str(p)) for p in PERCENTS])
     made.axis_y(label, [(y(v), f"{v:g}") for v in svg.ticks(low, high, 5)])
     own = train == test
-    made.marks.append(svg.text(x0, 13, f"on {text.dataset(test)}{' (in distribution)' if own else ''}", class_="head"))
+    made.marks.append(
+        svg.text(
+            x0, 13, f"on {text.dataset(test)}{' (in distribution)' if own else ''}", class_="head"
+        )
+    )
     made.marks.extend(_printed(p, x, y) for p in printed)
     made.marks.extend(_curve(c, x, y, label) for c in curves)
     return made.render()
@@ -71,12 +75,17 @@ def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, label: str) -> Markup:
     edge += [(x(p), y(curve.intervals[p].low)) for p in reversed(band)]
     dots = []
     for p in steps:
-        tip = f"{curve.variant.label}, {p} %\n{label} {curve.values[p]:.4f}"
         if p in curve.intervals:
             e = curve.intervals[p]
+            dots.append(svg.line(x(p), y(e.low), x(p), y(e.high), class_="thin"))
+        tip = f"{curve.variant.label}, {p} %\n{label} {curve.values[p]:.4f}"
+        if p in curve.intervals:
             tip += f" ({e.low:.4f} to {e.high:.4f})"
-        dots.append(svg.marker(x(p), y(curve.values[p]), curve.variant.index, size=3.2,
-                               class_="dot", data_tip=tip))  # fmt: skip
+        dots.append(
+            svg.marker(
+                x(p), y(curve.values[p]), curve.variant.index, size=4, class_="dot", data_tip=tip
+            )
+        )
     return svg.tag(
         "g",
         svg.area(edge, class_="band") if len(band) > 1 else Markup(),
@@ -89,12 +98,21 @@ def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, label: str) -> Markup:
 def _printed(curve: Printed, x: svg.Scale, y: svg.Scale) -> Markup:
     """As printed; numbers that cannot be right are marked with a cross."""
     steps = sorted(curve.values)
-    marks = [svg.path([(x(p), y(curve.values[p])) for p in steps], class_="printed",
-                      stroke_dasharray=curve.dashes)]  # fmt: skip
+    marks = [
+        svg.path(
+            [(x(p), y(curve.values[p])) for p in steps],
+            class_="printed",
+            stroke_dasharray=curve.dashes,
+        )
+    ]
     for p in steps:
         doubt = "\nas printed; flagged as unreliable" if p in curve.suspect else "\nas printed"
         tip = f"{curve.method} (paper), {p} %\n{curve.values[p]:g}{doubt}"
         a, b = x(p), y(curve.values[p])
-        sign = f"M{a - 3:.1f} {b - 3:.1f}l6 6m0 -6l-6 6" if p in curve.suspect else f"M{a:.1f} {b:.1f}h0"
+        sign = (
+            f"M{a - 3:.1f} {b - 3:.1f}l6 6m0 -6l-6 6"
+            if p in curve.suspect
+            else f"M{a:.1f} {b:.1f}h0"
+        )
         marks.append(svg.tag("path", d=sign, class_="printed-mark", data_tip=tip))
     return svg.tag("g", *marks, class_="s-paper")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
 from bench.record import Epoch
@@ -39,42 +40,64 @@ def learning_curve(curve: Sequence[Epoch]) -> Markup:
 
 
 def spread(scores: Scores) -> Markup:
-    """Per-sample MAE of each cell: every sample or the quartiles, and the mean."""
+    """Per-sample MAE of each cell: the quartiles, and every sample where there are few."""
     row, names = 44, list(scores)
-    maes = {name: np.asarray(scores[name][METRICS.index("mae")], np.float64) for name in names}
+    maes = [scores[name][METRICS.index("mae")].astype(np.float64) for name in names]
+    fives = [quartiles(values) for values in maes]
     panel = svg.Panel(
         width=560,
         height=54 + row * len(names),
         title="Spread of the per-sample MAE",
         description="; ".join(
-            f"{name}: median {np.median(v):.3f}, quartiles {np.quantile(v, 0.25):.3f} and "
-            f"{np.quantile(v, 0.75):.3f}, {len(v)} samples"
-            for name, v in maes.items()
+            f"{name}: median {five[2]:.3f}, quartiles {five[1]:.3f} and {five[3]:.3f}, "
+            f"{len(values)} samples"
+            for name, values, five in zip(names, maes, fives, strict=True)
         ),
         left=106,
     )
     x0, x1, _, _ = panel.area
-    high = max((float(v.max()) for v in maes.values()), default=1.0) * 1.05 or 1.0
+    high = max((five[4] for five in fives), default=1.0) * 1.05 or 1.0
     x = svg.linear(0, high, x0, x1)
     panel.axis_x("MAE on [−1, 1]", [(x(v), f"{v:g}") for v in svg.ticks(0, high, 6)], grid=True)
-    for i, (name, values) in enumerate(maes.items()):
+    for i, (name, values, five) in enumerate(zip(names, maes, fives, strict=True)):
         middle = panel.top + row * (i + 0.5)
         panel.marks.append(
             svg.text(x0 - 10, middle + 4, text.dataset(name), class_="tick", text_anchor="end")
         )
-        panel.marks.extend(_strip(values, x, middle))
+        panel.marks.append(_strip(values, five, x, middle))
     return panel.render()
 
 
-def _strip(values: np.ndarray, x: svg.Scale, middle: float) -> list[Markup]:
-    low, first, median, third, high = (float(q) for q in np.quantile(values, (0, 0.25, 0.5, 0.75, 1)))
-    marks = [
-        svg.line(x(low), middle, x(high), middle, class_="whisker"),
-        svg.tag("rect", x=x(first), y=middle - 9, width=max(x(third) - x(first), 1.0), height=18,
-                class_="box"),
-        svg.line(x(median), middle - 9, x(median), middle + 9, class_="median"),
-    ]  # fmt: skip
+def quartiles(values: npt.NDArray[np.float64]) -> tuple[float, float, float, float, float]:
+    """Minimum, quartiles and maximum, linearly interpolated."""
+    ordered = np.sort(values).tolist()
+    last = len(ordered) - 1
+
+    def at(share: float) -> float:
+        whole, part = divmod(share * last, 1)
+        i = int(whole)
+        return float(ordered[i] + part * (ordered[min(i + 1, last)] - ordered[i]))
+
+    return at(0), at(0.25), at(0.5), at(0.75), at(1)
+
+
+def _strip(
+    values: npt.NDArray[np.float64],
+    five: tuple[float, float, float, float, float],
+    x: svg.Scale,
+    middle: float,
+) -> Markup:
+    """Written out: there are tens of thousands of these on a large board."""
+    low, first, median, third, high = (round(x(v), 1) for v in five)
+    top, bottom = middle - 9, middle + 9
+    parts = [
+        f'<path d="M{low} {middle}H{high}" class="whisker"/>'
+        f'<path d="M{first} {top}H{max(third, first + 1):.1f}V{bottom}H{first}Z" class="box"/>'
+        f'<path d="M{median} {top}V{bottom}" class="median"/>'
+    ]
     if len(values) <= _DOTS:
-        d = "".join(f"M{x(float(v)):.1f} {middle + (i % 5 - 2) * 3:.0f}h0" for i, v in enumerate(values))
-        marks.append(svg.tag("path", d=d, class_="dots"))
-    return marks
+        dots = (
+            f"M{x(v):.1f} {middle + (i % 5 - 2) * 3:.0f}h0" for i, v in enumerate(values.tolist())
+        )
+        parts.append(f'<path d="{"".join(dots)}" class="dots"/>')
+    return Markup("".join(parts))

@@ -20,7 +20,7 @@ def error() -> Markup:
 
 
 def _bar(scale: str, label: str, low: float, high: float) -> Markup:
-    width, left = 240.0, 14.0
+    width, left = 240.0, 22.0
     x = svg.linear(low, high, left, left + width)
     gradient = svg.tag(
         "linearGradient",
@@ -28,19 +28,24 @@ def _bar(scale: str, label: str, low: float, high: float) -> Markup:
         id=f"scale-{scale}",
     )
     ends = [
-        svg.text(x(v), 41, f"{v:,.0f}".replace("-", "−").replace(",", "\u202f"), class_="tick",
-                 text_anchor="middle")
+        svg.text(
+            x(v),
+            41,
+            f"{v:,.0f}".replace("-", "−").replace(",", "\u202f"),
+            class_="tick",
+            text_anchor="middle",
+        )
         for v in (low, (low + high) / 2, high)
-    ]  # fmt: skip
+    ]
     return svg.tag(
         "svg",
         svg.tag("defs", gradient),
         svg.text(left, 11, label, class_="label"),
         svg.tag("rect", x=left, y=17, width=width, height=10, rx=2, fill=f"url(#scale-{scale})"),
         *ends,
-        class_="plot bar",
-        viewBox="0 0 268 46",
-        width="268",
+        class_="plot scale",
+        viewBox="0 0 290 46",
+        width="290",
         height="46",
         role="img",
         aria_label=f"Colour scale: {label} from {low:g} to {high:g}",

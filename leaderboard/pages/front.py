@@ -5,32 +5,16 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bench.columns import COSTS
-from leaderboard import palette, svg, text
+from leaderboard import palette, statistics, svg, text
 from leaderboard.boards import OPPONENT, Board
+from leaderboard.figures import cost
+from leaderboard.pages import columns
 from leaderboard.pages.places import Places
-from leaderboard.site import Site
 from leaderboard.resampling import Estimate
+from leaderboard.site import Site
 from leaderboard.standings import METRICS, Score
 from leaderboard.table import MACHINE_BOUND, Row
 from leaderboard.views import RANKED
-
-_SHOWN = ("id", "ood", "lowdata", "mae", "cost")
-"""Column groups that are shown at first."""
-_EAGER_COSTS = ("trainable_parameters", "adapter_bytes", "peak_bytes", "samples_per_second")
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A column of the leaderboard."""
-
-    key: str
-    label: str
-    group: str
-    needs: str
-    """Column groups that must all be switched on."""
-    first: str
-    """Direction of the first sort: best on top."""
-    tip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,61 +30,54 @@ class Item:
     tip: str | None = None
 
 
-def write(site: Site, board: Board, rows: list[Row], places: Places, figures: dict[str, Markup],
-          verdicts: list[str]) -> None:  # fmt: skip
+def write(site: Site, board: Board, rows: list[Row], places: Places) -> None:
     """Write the board's front page."""
-    heads = _heads()
     ranges = _ranges(rows)
     items = [[*_scores(row, ranges), *_costs(row), *_origin(row)] for row in rows]
-    categories = sorted({row.variant.card.category or "other" for row in rows})
+    categories = sorted({row.variant.card.category for row in rows})
     site.page(
         places.front(board),
         "front",
         rows=list(zip(rows, items, strict=True)),
-        heads=heads,
-        groups=[(v.name, v.label) for v in RANKED] + [("cost", "Cost"), ("origin", "Provenance")],
-        switches=[*((v.name, v.label) for v in RANKED), *_METRIC_SWITCHES],
-        shown=_SHOWN,
+        heads=columns.heads(),
+        groups=columns.GROUPS,
+        switches=columns.SWITCHES,
+        shown=columns.SHOWN,
         categories=categories,
         signs={row.variant.key: palette.sign(row.variant) for row in rows},
         opponent=OPPONENT,
-        figures=figures,
-        verdicts=verdicts,
+        scatters=_scatters(rows),
+        costs=[(c, text.LABELS[c]) for c in cost.AXES if any(r.costs[c] is not None for r in rows)],
+        variants=[(r.variant, palette.sign(r.variant)) for r in rows],
+        views=[(v.name, v.label) for v in RANKED],
+        verdicts=_verdicts(rows),
         seeds=sorted({s for row in rows for s in row.seeds}),
         **places.common(board),
     )
 
 
-_METRIC_SWITCHES = (
-    ("mae", "MAE"),
-    ("rmse", "RMSE"),
-    ("ssim", "SSIM"),
-    ("cost", "Cost"),
-    ("more", "More cost"),
-    ("origin", "Provenance"),
-)
+def _scatters(rows: list[Row]) -> list[tuple[str, str, Markup]]:
+    return [
+        (view.name, axis, figure)
+        for view in RANKED
+        for axis in cost.AXES
+        if (figure := cost.scatter(rows, view, axis))
+    ]
 
 
-def _heads() -> list[Head]:
-    heads = []
+def _verdicts(rows: list[Row]) -> list[tuple[str, str]]:
+    """In words, for each protocol: the best method against the opponent."""
+    lines = []
     for view in RANKED:
-        n, where = view.name, view.label.lower()
-        heads.append(Head(f"{n}-rank", "Rank", n, n, "asc", f"Rank {where} by MAE; methods that the data cannot tell apart share it"))  # fmt: skip
-        for metric in METRICS:
-            label, needs = text.LABELS[metric], f"{n} {metric}"
-            better = "desc" if metric == "ssim" else "asc"
-            arrow = "↑" if metric == "ssim" else "↓"
-            heads.append(Head(f"{n}-{metric}", f"{label} {arrow}", n, needs, better, f"{label} {where}, mean over targets and seeds, with 95 % interval"))  # fmt: skip
-            heads.append(Head(f"{n}-{metric}-gain", "Gain %", n, needs, "desc", f"{label} better than {OPPONENT} by, %"))  # fmt: skip
-        heads.append(Head(f"{n}-better", f"P(> {OPPONENT})", n, f"{n} mae", "desc", f"Probability that its MAE {where} is lower than that of {OPPONENT}"))  # fmt: skip
-    for column in COSTS:
-        needs = "cost" if column.name in _EAGER_COSTS else "more"
-        first = "asc" if column.better == "lower" else "desc"
-        unit = f"\n{column.unit}" if column.unit not in ("bytes", "s", "") else ""
-        heads.append(Head(column.name, column.label + unit, "cost", needs, first, column.description))
-    heads.append(Head("seeds", "Seeds", "origin", "origin", "desc", "Seeds with at least one fit"))
-    heads.append(Head("badge", "Record", "origin", "origin", "asc", "Where the records come from"))
-    return heads
+        ranked = [r for r in rows if r.standings[view.name].comparison]
+        best = min(ranked, key=lambda r: r.standings[view.name].scores["mae"].value, default=None)
+        comparison = best.standings[view.name].comparison if best else None
+        if best and comparison:
+            sentence = statistics.verdict(
+                comparison, method=best.variant.label, opponent=OPPONENT, score="MAE"
+            )
+            lines.append((view.label, sentence))
+    return lines
 
 
 def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:
@@ -158,7 +135,8 @@ def _score(score: Score, metric: str, ends: tuple[float, float] | None, row: Row
     if known is None or ends is None:
         return Item(f"{score.value:.6f}", shown, tip="No per-sample scores: no interval")
     basis = f"{known.seeds} seeds" if known.seeds > 1 else "one seed: test samples only"
-    tip = f"95 % interval {text.score(known.low, metric)} to {text.score(known.high, metric)}, {basis}"
+    low, high = text.score(known.low, metric), text.score(known.high, metric)
+    tip = f"95 % interval {low} to {high}, {basis}"
     return Item(f"{score.value:.6f}", shown, picture=_interval(known, ends, row), tip=tip)
 
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from leaderboard.boards import Board, Variant
+from leaderboard.entries import BoardKey
 
 _PAGES = (
     ("", "Leaderboard"),
     ("lowdata", "Low data"),
-    ("ood", "Out of distribution"),
+    ("ood", "Generalisation"),
     ("pretrain", "Pretraining"),
     ("sweep", "Sweeps"),
     ("gallery", "Maps"),
@@ -30,23 +31,30 @@ class Places:
         return f"{board.key.slug}-{kind}.html" if kind else self.front(board)
 
     def method(self, board: Board, variant: Variant) -> str:
-        return f"methods/{board.key.slug}-{variant.slug}.html"
+        return method_page(board.key, variant.key)
+
+    def comparison(self, board: Board, variant: Variant) -> str:
+        return f"compare/{board.key.slug}-{variant.key}.html"
 
     def data(self, board: Board, suffix: str) -> str:
         return f"data/{board.key.slug}.{suffix}"
 
     def common(self, board: Board) -> dict[str, object]:
         """What every page of a board is given."""
-        tabs = [
-            (self.page(board, kind), label) for kind, label in _PAGES if has_page(board, kind)
-        ]
+        tabs = [(self.page(board, kind), label) for kind, label in _PAGES if has_page(board, kind)]
         return {
             "board": board,
             "tabs": tabs,
             "boards": [(self.front(b), b) for b in self.boards],
+            "compare_page": {v.key: self.comparison(board, v) for v in board.variants},
             "method_page": {v.key: self.method(board, v) for v in board.variants},
             "data_files": {s: self.data(board, s) for s in ("csv", "json", "parquet")},
         }
+
+
+def method_page(board: BoardKey, variant: str) -> str:
+    """Known before the board is: run pages link to it."""
+    return f"methods/{board.slug}-{variant}.html"
 
 
 def has_page(board: Board, kind: str) -> bool:

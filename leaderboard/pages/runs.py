@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.columns import COSTS
-from bench.record import FILE, SCORES_FILE, Record
-from leaderboard import maps
+from bench.record import FILE, MAPS_FILE, SCORES_FILE, Record, read
+from leaderboard import maps, samples
 from leaderboard.entries import Entry, Problem, peak_bytes
 from leaderboard.figures import run as figures
 from leaderboard.figures import scales
+from leaderboard.pages.places import method_page
 from leaderboard.samples import Scores
 from leaderboard.site import Site
 
@@ -21,15 +22,32 @@ MPS = 1500.0
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Truth, prediction and error of one test sample; files below `maps/`."""
+    """Truth, prediction and error of one test sample: a row of the run's sheet."""
 
     dataset: str
     rank: str
     sample: int
     mae_mps: float
-    truth: str
-    prediction: str
-    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """All pictures of a run; `sheet` is the file's path in the site."""
+
+    sheet: str
+    width: int
+    height: int
+    items: tuple[Picture, ...]
+
+
+def write_all(site: Site, entries: Sequence[Entry]) -> list[Problem]:
+    """The pages of these runs, read again from their files."""
+    scores = samples.read(entries).scores
+    return [
+        problem
+        for entry in entries
+        for problem in write(site, read(entry.folder / FILE), entry, scores.get(entry.run_id))
+    ]
 
 
 def write(site: Site, record: Record, entry: Entry, scores: Scores | None) -> list[Problem]:
@@ -38,8 +56,8 @@ def write(site: Site, record: Record, entry: Entry, scores: Scores | None) -> li
     try:
         pictures = _pictures(site, entry)
     except ValueError as error:
-        problems.append(Problem(entry.folder, str(error)))
-        pictures = []
+        problems.append(Problem(entry.folder / MAPS_FILE, str(error)))
+        pictures = None
     files = _downloads(site, entry)
     site.page(
         f"runs/{entry.run_id}.html",
@@ -49,10 +67,15 @@ def write(site: Site, record: Record, entry: Entry, scores: Scores | None) -> li
         columns=COSTS,
         files=files,
         pictures=pictures,
+        pitch=maps.PITCH,
+        runs_page=f"{entry.board.slug}-runs.html",
+        method_page=method_page(entry.board, entry.variant) if entry.method else None,
         velocity_bar=scales.velocity() if pictures else None,
         error_bar=scales.error() if pictures else None,
         curve=figures.learning_curve(record.curve) if record.curve else None,
-        spread=figures.spread(scores) if scores else None,
+        spread=figures.spread({d: scores[d] for d in entry.cells if d in scores})
+        if scores
+        else None,
         phases=[
             (name, phase, peak_bytes(phase))
             for name, phase in (("training", record.train), ("scoring", record.score))
@@ -74,27 +97,29 @@ def _downloads(site: Site, entry: Entry) -> dict[str, str]:
     return files
 
 
-def _pictures(site: Site, entry: Entry) -> list[Picture]:
+def _pictures(site: Site, entry: Entry) -> Pictures | None:
     """Best, median and worst of the kept samples of each cell, by this run's own MAE."""
-    pictures = []
+    items, rows = [], []
     for dataset, gallery in maps.load(entry.folder, tuple(entry.cells)).items():
         errors = [
             maps.mae_mps(p, t) for p, t in zip(gallery.prediction, gallery.truth, strict=True)
         ]
         for rank, i in chosen(errors):
             truth, prediction = gallery.truth[i], gallery.prediction[i]
-            pictures.append(
-                Picture(
-                    dataset,
-                    rank,
-                    int(gallery.samples[i]),
-                    errors[i],
-                    site.picture(maps.velocity_png(truth)),
-                    site.picture(maps.velocity_png(prediction)),
-                    site.picture(maps.error_png(prediction, truth)),
-                )
+            items.append(Picture(dataset, rank, int(gallery.samples[i]), errors[i]))
+            rows.append(
+                [
+                    maps.velocity_tile(truth),
+                    maps.velocity_tile(prediction),
+                    maps.error_tile(prediction, truth),
+                ]
             )
-    return pictures
+    if not rows:
+        return None
+    sheet = maps.Sheet.of(rows)
+    name = f"runs/{entry.run_id}.png"
+    site.file(name, sheet.png)
+    return Pictures(name, sheet.width, sheet.height, tuple(items))
 
 
 def chosen(errors: Sequence[float]) -> list[tuple[str, int]]:

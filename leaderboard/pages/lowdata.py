@@ -1,0 +1,84 @@
+"""The low-data page: score against the part of the training data, and the paper's curves."""
+
+from collections.abc import Sequence
+
+import polars as pl
+from markupsafe import Markup
+
+from bench.spec import PERCENTS, TARGETS
+from leaderboard import palette
+from leaderboard.boards import Board, Variant
+from leaderboard.cells import Cell, Key
+from leaderboard.figures import lowdata as figures
+from leaderboard.pages.places import Places
+from leaderboard.site import Site
+from leaderboard.standings import METRICS
+from leaderboard.views import Fit
+
+_PRINTED = {"FFT-PFM": "6 3", "LoRA-PFM": "2 3", "Baseline": "1 4"}
+
+
+def write(
+    site: Site, board: Board, places: Places, table: dict[Key, Cell], paper: pl.DataFrame
+) -> None:
+    """Panels for each training target, test set and metric."""
+    blocks = [
+        (
+            metric,
+            train,
+            [_panel(board, table, train, test, metric, paper) for test in _order(train)],
+        )
+        for metric in METRICS
+        for train in TARGETS
+    ]
+    site.page(
+        places.page(board, "lowdata"),
+        "lowdata",
+        blocks=blocks,
+        metrics=METRICS,
+        targets=TARGETS,
+        variants=[(v, palette.sign(v)) for v in board.variants],
+        **places.common(board),
+    )
+
+
+def _order(train: str) -> tuple[str, ...]:
+    return (train, *(t for t in TARGETS if t != train))
+
+
+def _panel(
+    board: Board, table: dict[Key, Cell], train: str, test: str, metric: str, paper: pl.DataFrame
+) -> Markup:
+    curves = [c for v in board.variants if (c := _curve(table, v, train, test, metric)).values]
+    return figures.panel(
+        curves, printed(paper, train, test, metric), train=train, test=test, metric=metric
+    )
+
+
+def _curve(
+    table: dict[Key, Cell], variant: Variant, train: str, test: str, metric: str
+) -> figures.Curve:
+    cells = {p: table.get((variant.key, Fit(train, p), test, metric)) for p in PERCENTS}
+    return figures.Curve(
+        variant,
+        {p: c.value for p, c in cells.items() if c},
+        {p: c.interval for p, c in cells.items() if c and c.interval},
+    )
+
+
+def printed(paper: pl.DataFrame, train: str, test: str, metric: str) -> Sequence[figures.Printed]:
+    """The paper's numbers for this panel, as printed."""
+    here = paper.filter(
+        pl.col("train_dataset") == train,
+        pl.col("test_dataset") == test,
+        pl.col("metric") == metric,
+        pl.col("fraction_percent").is_not_null(),
+    )
+    made = []
+    for method, dashes in _PRINTED.items():
+        rows = here.filter(pl.col("method") == method).sort("fraction_percent").to_dicts()
+        if rows:
+            values = {row["fraction_percent"]: row["value"] for row in rows}
+            suspect = frozenset(row["fraction_percent"] for row in rows if row["suspect"])
+            made.append(figures.Printed(method, values, suspect, dashes))
+    return made

@@ -1,0 +1,203 @@
+"""The site in a real browser: it works by mouse and keyboard, says no error, asks for nothing."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import factory
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from leaderboard import render
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1360,1000",
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with several methods and seeds, and every kind of page."""
+    home = tmp_path_factory.mktemp("home")
+    factory.populate(home, factory.METHODS[:4])
+    for rank in (4, 8):
+        for alpha in (4.0, 8.0):
+            lora = factory.Fake(name="lora", config={"rank": rank, "alpha": alpha})
+            factory.make(home, lora, ("Style_A",), part="validation", maps=False)
+    return render.build([home], tmp_path_factory.mktemp("out") / "site").index.parent
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    driver = shutil.which("chromedriver")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not driver or not chromium:
+        pytest.skip("no Chromium with chromedriver on this machine")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    chrome = Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def page(browser: Chrome, site: Path) -> Iterator[Chrome]:
+    """The front page; afterwards: no message on the console, no request but for our files."""
+    browser.set_window_size(1360, 1000)
+    browser.get("about:blank")
+    for log in ("browser", "performance"):
+        browser.get_log(log)  # what Chromium did before is not ours
+    browser.get((site / "index.html").as_uri())
+    yield browser
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    asked = {urlsplit(url).scheme for url in _requests(browser)}
+    assert asked <= {"file", "about", "data"}
+
+
+def _requests(browser: Chrome) -> Iterator[str]:
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            yield message["params"]["request"]["url"]
+
+
+def _all(browser: Chrome, selector: str) -> list[WebElement]:
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def _one(browser: Chrome, selector: str) -> WebElement:
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def _methods(browser: Chrome) -> list[str]:
+    return [a.text for a in _all(browser, "table.board tbody tr th a") if a.is_displayed()]
+
+
+def _heads(browser: Chrome) -> list[str]:
+    cells = [th for th in _all(browser, "th[data-key]") if th.is_displayed()]
+    return [th.get_attribute("data-key") or "" for th in cells]
+
+
+def test_sorting_by_a_column_and_back(page: Chrome) -> None:
+    before = _methods(page)
+    button = _one(page, 'th[data-key="trainable_parameters"] button')
+    button.click()
+    assert _methods(page)[0] == "bitfit"  # 8,642 parameters, the fewest
+    head = _one(page, 'th[data-key="trainable_parameters"]')
+    assert head.get_attribute("aria-sort") == "ascending"
+    button.send_keys(Keys.ENTER)
+    assert _methods(page)[-1] == "bitfit"
+    button.send_keys(Keys.ENTER)
+    assert _methods(page) == before
+
+
+def test_search_filter_and_the_address(page: Chrome) -> None:
+    _one(page, "#search").send_keys("LoRA")
+    assert _methods(page) == ["lora"]
+    assert _one(page, "#status").text == "1 of 4 methods"
+    _one(page, "#search").clear()
+    _one(page, "#search").send_keys(" ")
+    _one(page, '[data-filter="full"]').click()
+    assert sorted(_methods(page)) == ["baseline", "fft"]
+    assert "cat=full" in page.current_url
+
+
+def test_a_linked_view_opens_as_it_was(page: Chrome, site: Path) -> None:
+    start = (site / "index.html").as_uri()
+    page.get("about:blank")
+    page.get(f"{start}#sort=trainable_parameters.desc&cat=additive,selective&cols=ood,ssim")
+    assert _methods(page) == ["lora", "bitfit"]
+    assert _heads(page) == ["method", "ood-rank", "ood-ssim", "ood-ssim-gain"]
+
+
+def test_columns_toggle(page: Chrome) -> None:
+    assert "id-rmse" not in _heads(page)
+    _one(page, '[data-columns="rmse"]').click()
+    assert "id-rmse" in _heads(page)
+    _one(page, '[data-columns="id"]').click()
+    assert "id-rmse" not in _heads(page) and "ood-rmse" in _heads(page)
+
+
+def test_figures_switch_and_the_legend_hides_a_method(page: Chrome) -> None:
+    shown = [f for f in _all(page, "[data-shown-by=plot]") if f.is_displayed()]
+    assert [f.get_attribute("data-is") for f in shown] == ["ood trainable_parameters"]
+    _one(page, '[data-choose="trainable_parameters"]').send_keys(Keys.ARROW_RIGHT)
+    shown = [f for f in _all(page, "[data-shown-by=plot]") if f.is_displayed()]
+    assert [f.get_attribute("data-is") for f in shown] == ["ood adapter_bytes"]
+    button = _one(page, "[data-series]")
+    mark = f".s-{button.get_attribute('data-series')}"
+    visible = [g for g in shown[0].find_elements(By.CSS_SELECTOR, mark) if g.is_displayed()]
+    assert visible
+    button.click()
+    assert not visible[0].is_displayed()
+
+
+def test_every_page_is_reached_and_is_silent(page: Chrome, site: Path) -> None:
+    """Links lead to files; each kind of page loads without a message."""
+    seen: set[str] = set()
+    queue = [(site / "index.html").as_uri()]
+    kinds: set[str] = set()
+    while queue:
+        url = queue.pop()
+        name = url.removeprefix(site.as_uri() + "/")
+        kind = name.split("/")[0]
+        if url in seen or (kind in kinds and "/" in name) or not name.endswith(".html"):
+            continue
+        seen.add(url)
+        kinds.add(kind)
+        page.get(url)
+        script = "return [...document.querySelectorAll('a[href]')].map(a => a.href.split('#')[0])"
+        queue += page.execute_script(script)
+        missing = [a for a in queue if not Path(urlsplit(a).path).is_file()]
+        assert missing == []
+    names = {url.rsplit("/", 1)[1] for url in seen}
+    assert {"problems.html", "protocol.html", "contribute.html"} <= names
+    for kind in ("lowdata", "ood", "pretrain", "sweep", "gallery", "compare", "runs"):
+        assert any(name.endswith(f"-{kind}.html") for name in names), kind
+
+
+def test_fits_a_phone_in_both_themes(page: Chrome, site: Path) -> None:
+    """No page scrolls sideways; the theme button turns the paper dark and back."""
+    page.set_window_size(500, 900)  # Chromium's narrowest
+    paper = "return getComputedStyle(document.documentElement).backgroundColor"
+    for path in [*site.glob("*.html"), next(site.glob("runs/*.html"))]:
+        page.get(path.as_uri())
+        wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.execute_script(wide) <= 0, path.name
+    before = page.execute_script(paper)
+    _one(page, "#theme").click()
+    assert page.execute_script(paper) != before
+    _one(page, "#theme").click()
+    assert page.execute_script(paper) == before
+
+
+def test_velocity_maps_are_drawn(page: Chrome, site: Path) -> None:
+    """The pictures load: the sheet of a run has its true size."""
+    run = next(p for p in site.glob("runs/*.html") if p.with_suffix(".png").is_file())
+    page.get(run.as_uri())
+    script = """
+      const done = arguments[0], image = document.querySelector('svg.map image');
+      const probe = new Image();
+      probe.onload = () => done([probe.width, +image.getAttribute('width')]);
+      probe.onerror = () => done(null);
+      probe.src = image.href.baseVal;
+    """
+    width, stated = page.execute_async_script(script)
+    assert width == stated > 0
