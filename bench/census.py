@@ -9,6 +9,7 @@ from torch import nn
 
 from bench import adaptation, backbones
 from bench.contract import Config, Method
+from bench.errors import MethodError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +18,6 @@ class Counts:
 
     trainable: int
     total: int
-
-
-@cache
-def _template(backbone: str) -> nn.Module:
-    return backbones.build(backbone)
 
 
 @cache
@@ -42,7 +38,10 @@ def backbone_parameters(backbone: str) -> int:
 
 def count(method: Method, config: Config, backbone: str) -> Counts:
     """Adapt a fresh network and count. Raises what `adaptation.adapt` raises."""
-    adapted = adaptation.adapt(method, copy.deepcopy(_template(backbone)), config)
+    try:
+        adapted = adaptation.adapt(method, copy.deepcopy(_skeleton(backbone)), config)
+    except MethodError:  # it may only be that the method looks at weights, which the meta has not
+        adapted = adaptation.adapt(method, backbones.build(backbone), config)
     return Counts(
         trainable=sum(p.numel() for group in adapted.groups for p in group.parameters),
         total=sum(p.numel() for p in adapted.model.parameters()),

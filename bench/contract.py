@@ -11,7 +11,7 @@ scoring. Before `adapt` every parameter of the foundation has `requires_grad=Fal
 exactly the parameters in the returned groups are trained.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,7 +55,7 @@ BatchNorm = Literal["frozen", "affine", "statistics", "both"]
 class Config(BaseModel):
     """Hyper-parameters of a method: frozen, unknown options refused. Subclass to add your own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate_scale: PositiveFloat = 1.0
     """Factor on the protocol's peak learning rate, for every group."""
@@ -128,5 +128,7 @@ class Method:
     adapt: Callable[[nn.Module, Any], Adapted]
     """(network, config) → `Adapted`. Raises `ConfigError` for a config the network cannot take."""
     config: type[Config] = field(default=Config)
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Options and their values; the protocol `sweep` tries all combinations."""
     version: int = 1
     """Raise it when the method's results change."""

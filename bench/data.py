@@ -1,5 +1,7 @@
 """Files → tensors on the device: splits, nested fractions, batches."""
 
+import hashlib
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ SMALLEST_SUBSET = 3
 """Two to train on (BatchNorm needs them) and one to hold out."""
 BYTES_PER_LOADED_SAMPLE = 2 * 5 * 1000 * 70 + 4 * 70 * 70
 """Records as float16, maps as float32."""
+_READERS = 4
+"""Threads that read batches ahead; each holds one batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,8 @@ def batch_order(
 ) -> list[Indices]:
     """One epoch's batches: a permutation cut into equal parts (to within one sample).
 
-    Never a batch of one sample where there are two; depends on the seed, never on the method.
+    Never a batch of one sample where there are two, so that batches of two may become three;
+    depends on the seed, never on the method.
     """
     rng = np.random.default_rng(seeds.derive(seed, "batches", *datasets, percent, epoch))
     count = batches_per_epoch(samples, batch)
@@ -59,14 +64,15 @@ def batch_order(
 
 
 def batches_per_epoch(samples: int, batch: int) -> int:
-    return -(-samples // batch)
+    """As many as hold `batch` samples at most, but so few that each holds two."""
+    return max(1, min(-(-samples // batch), samples // 2))
 
 
 class Pool:
     """Samples of one or several splits, by one running number, as scaled tensors in batches.
 
     Where they fit they live on the device, records as float16; otherwise they stream from the
-    files, the next batch being read while the present one is worked on.
+    files, the next batches being read while the present one is worked on. Both give the same bits.
     """
 
     def __init__(
@@ -88,16 +94,19 @@ class Pool:
                 where = torch.from_numpy(indices).to(self._device)
                 yield records[where].permute(0, 3, 1, 2), maps[where]
             return
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            ahead = [reader.submit(self._read, indices) for indices in order[:2]]
-            for number in range(len(order)):
-                x, y = ahead.pop(0).result()
-                if number + 2 < len(order):
-                    ahead.append(reader.submit(self._read, order[number + 2]))
-                yield (
-                    x.to(self._device, non_blocking=True).permute(0, 3, 1, 2),
-                    y.to(self._device, non_blocking=True),
-                )
+        with ThreadPoolExecutor(_READERS) as readers:
+            ahead = deque(readers.submit(self._read, indices) for indices in order[:_READERS])
+            try:
+                for number in range(len(order)):
+                    x, y = ahead.popleft().result()
+                    if number + _READERS < len(order):
+                        ahead.append(readers.submit(self._read, order[number + _READERS]))
+                    yield (
+                        x.to(self._device, non_blocking=True).permute(0, 3, 1, 2),
+                        y.to(self._device, non_blocking=True),
+                    )
+            finally:  # also where the caller stops half-way
+                readers.shutdown(cancel_futures=True)
 
     def _load(self) -> tuple[Tensor, Tensor]:
         # Shots last in memory, so that a batch is channels-last without a copy
@@ -111,8 +120,9 @@ class Pool:
 
     def _read(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Records (k, 1000, 70, 5) float16 and maps (k, 1, 70, 70) float32 on the CPU, scaled."""
-        records = torch.empty((len(indices), 1000, 70, 5), dtype=torch.float16)
-        maps = torch.empty((len(indices), 1, 70, 70))
+        pin = self._device.type == "cuda"
+        records = torch.empty((len(indices), 1000, 70, 5), dtype=torch.float16, pin_memory=pin)
+        maps = torch.empty((len(indices), 1, 70, 70), pin_memory=pin)
         owner = np.searchsorted(self._ends, indices, side="right")
         for number in np.unique(owner):
             samples, chosen = self._sources[number]
@@ -122,8 +132,7 @@ class Pool:
             pressure = torch.from_numpy(samples.records(rows))
             records[here] = scale_records(pressure).half().permute(0, 2, 3, 1)
             maps[here] = scale_maps(torch.from_numpy(samples.maps(rows)))
-        pin = self._device.type == "cuda"
-        return (records.pin_memory(), maps.pin_memory()) if pin else (records, maps)
+        return records, maps
 
 
 class Collection:
@@ -148,8 +157,13 @@ class Collection:
         key = (dataset, split)
         if key not in self._open:
             pairs = layout.files(dataset, split, self._track.data)
-            self._open[key] = Samples(self._folder / dataset, pairs)
+            self._open[key] = Samples(layout.folder(self._folder, dataset), pairs)
         return self._open[key]
+
+    def sketch(self, dataset: str) -> str:
+        """Hash of a dataset's content, both splits, that does not read all of it."""
+        parts = (self.samples(dataset, "train").sketch(), self.samples(dataset, "test").sketch())
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def training(self, sources: list[tuple[str, Indices]]) -> Pool:
         """Training samples of several datasets, by their numbers in each training split."""

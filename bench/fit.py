@@ -1,6 +1,6 @@
 """One fit, step by step: adapt, train, save the delta, score. Gathers the facts of its record."""
 
-import time
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,34 +22,13 @@ from bench import (
     train,
 )
 from bench.checkpoint import content_hash
-from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
+from bench.contract import Adapted, Method
+from bench.errors import FoundationError, MethodError
 from bench.numerics import seed_everything
 from bench.record import DELTA_FILE, FOUNDATION_FILE, Cell, Counts, Epoch, Phase
 from bench.seeds import derive
 from bench.session import Session
-from bench.spec import RULES, FitSpec
-
-_CHECKPOINT_SECONDS = 20.0
-"""Time between checkpoints: writing one of full fine-tuning takes about half a second."""
-
-
-def _pretrain(model: nn.Module, config: Config) -> Adapted:
-    group = ParameterGroup(
-        name="all",
-        parameters=tuple(model.parameters()),
-        weight_decay=RULES.pretraining_weight_decay,
-    )
-    return Adapted(model=model, groups=(group,))
-
-
-PRETRAINING = Method(
-    name="foundation",
-    summary="Pretraining of the foundation on six datasets.",
-    source="Ghosal et al. 2024",
-    traits=Traits(category="full", start="scratch", batchnorm="both"),
-    adapt=_pretrain,
-)
-"""Pretraining is a fit like any other: from scratch, of every parameter."""
+from bench.spec import FitSpec, digest
 
 
 class Fit:
@@ -58,9 +37,11 @@ class Fit:
     def __init__(self, spec: FitSpec, method: Method, session: Session) -> None:
         self.spec, self.method, self.session = spec, method, session
         self.folder: Path = session.home.run(spec)
+        self.budget = session.track.fit if spec.method else session.track.pretrain
         self.config = method.config(**(spec.method.config if spec.method else {}))
         self.curve: list[Epoch] = []
         self.resumed = 0
+        self.kept_epochs = 0  # those that an interruption does not lose
         self.foundation_sha256: str | None = None
         self.train_phase: Phase | None = None
         self.score_phase: Phase | None = None
@@ -69,16 +50,72 @@ class Fit:
         self.facts: dict[str, Any] = {}
 
     def run(self) -> None:
-        """Train from the last checkpoint, save the delta, score every test dataset."""
+        """Train from the last checkpoint, save the delta, score every test dataset.
+
+        What is finished already, epochs or cells, is not repeated.
+        """
         adapted = self._adapt()
+        unfinished = resume.Unfinished(self.folder, self._key())
+        trained = unfinished.trained()
+        if trained is None or not self._restore(adapted.model, trained):
+            unfinished.discard_cells()
+            self._fit(adapted, unfinished)
+        self._score(adapted.model, unfinished)
+
+    def forget_progress(self) -> None:
+        """The record is written: what it takes to go on is not needed any more."""
+        shutil.rmtree(self.folder / resume.FOLDER, ignore_errors=True)
+
+    def _key(self) -> str:
+        """Hash of everything that the numbers of this fit depend on."""
+        return digest(
+            [
+                self.spec.run_id,
+                self.foundation_sha256,
+                self.session.data_sha256(self.spec.datasets + self.spec.test_datasets),
+                self.session.numerics.describe().model_dump(),
+                probe.machine().processor,
+                probe.versions(),
+            ]
+        )
+
+    def _restore(self, model: nn.Module, trained: resume.Trained) -> bool:
+        """Take over a training that is over; False if its weights are not there as recorded."""
+        try:
+            weights, _ = delta.load(self._weights)
+        except FoundationError:
+            return False
+        if content_hash(weights) != trained.counts.adapter_sha256:
+            return False
+        delta.restore(model, weights)
+        self.curve, self.train_phase = list(trained.curve), trained.train
+        self.counts, self.facts = trained.counts, trained.facts
+        self.resumed = trained.resumed + 1
+        self.session.progress.say(f"Going on with {self.spec.title}: it is trained.")
+        return True
+
+    @property
+    def _weights(self) -> Path:
+        return self.folder / (DELTA_FILE if self.spec.method else FOUNDATION_FILE)
+
+    def _fit(self, adapted: Adapted, unfinished: resume.Unfinished) -> None:
+        """Train and save the delta."""
         initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
         cost = self._cost(adapted)
         delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
-        adam = self._train(adapted, initial)
+        adam = self._train(adapted, initial, unfinished)
         adaptation.check_frozen(self.method, adapted, initial)
         self._save(adapted, adam, initial, cost)
-        self._score(adapted.model)
-        resume.discard(self.folder)
+        assert self.train_phase is not None and self.counts is not None
+        unfinished.save_trained(
+            resume.Trained(
+                curve=tuple(self.curve),
+                train=self.train_phase,
+                counts=self.counts,
+                facts=self.facts,
+                resumed=self.resumed,
+            )
+        )
 
     def _adapt(self) -> Adapted:
         """The adapted network on the device. Adapting runs on the CPU, so that a seed gives the
@@ -108,13 +145,14 @@ class Fit:
             self.session.costs[key] = probe.step_cost(adapted.model, numerics)
         return self.session.costs[key]
 
-    def _train(self, adapted: Adapted, initial: dict[str, Tensor]) -> torch.optim.Optimizer | None:
-        spec, session = self.spec, self.session
-        budget = session.track.fit if spec.method else session.track.pretrain
+    def _train(
+        self, adapted: Adapted, initial: dict[str, Tensor], unfinished: resume.Unfinished
+    ) -> torch.optim.Optimizer | None:
+        spec, session, budget = self.spec, self.session, self.budget
         chosen = self._parts()
         pool = session.collection.training([(name, p.train) for name, p in chosen.items()])
         adam = train.optimiser(adapted, self.config.learning_rate_scale)
-        before = self._resume(adapted, adam)
+        before = self._resume(adapted, adam, unfinished)
         stage = session.progress.stage(spec.title, budget.epochs * len(pool), "samples")
         with stage as advance, probe.measure(session.numerics.device) as meter:
             advance(len(self.curve) * len(pool))
@@ -133,7 +171,7 @@ class Fit:
                     yield x, y
                     advance(len(x))
 
-            saved_at = time.perf_counter()
+            pace = resume.Pace(session.checkpoint_share)
             for epoch in train.fit(
                 adapted,
                 adam,
@@ -147,16 +185,18 @@ class Fit:
                 self.curve.append(epoch)
                 meter.samples += len(pool)
                 meter.warmed_up(len(pool))
-                if time.perf_counter() - saved_at > _CHECKPOINT_SECONDS:
-                    checkpoint = resume.Checkpoint(
-                        changed=delta.extract(adapted.model, initial),
-                        optimiser=adam.state_dict() if adam else None,
-                        curve=self.curve,
-                        seconds=before + sum(e.seconds for e in self.curve),
-                        resumed=self.resumed,
-                    )
-                    resume.save(self.folder, checkpoint)
-                    saved_at = time.perf_counter()
+                if pace.due:
+                    with pace.writing():
+                        unfinished.save_checkpoint(
+                            resume.Checkpoint(
+                                changed=delta.extract(adapted.model, initial),
+                                optimiser=adam.state_dict() if adam else None,
+                                curve=self.curve,
+                                seconds=before + sum(e.seconds for e in self.curve),
+                                resumed=self.resumed,
+                            )
+                        )
+                    self.kept_epochs = len(self.curve)
             if adapted.finish is not None:
                 held = [(name, p.validation) for name, p in chosen.items()]
                 self.facts = adapted.finish(
@@ -179,15 +219,18 @@ class Fit:
             for name in self.spec.datasets
         }
 
-    def _resume(self, adapted: Adapted, adam: torch.optim.Optimizer | None) -> float:
+    def _resume(
+        self, adapted: Adapted, adam: torch.optim.Optimizer | None, unfinished: resume.Unfinished
+    ) -> float:
         """Load the checkpoint, if there is one; returns the seconds spent before it."""
-        checkpoint = resume.load(self.folder)
+        checkpoint = unfinished.checkpoint()
         if checkpoint is None:
             return 0.0
         delta.restore(adapted.model, checkpoint.changed)
         if adam is not None and checkpoint.optimiser is not None:
             adam.load_state_dict(checkpoint.optimiser)
         self.curve, self.resumed = list(checkpoint.curve), checkpoint.resumed + 1
+        self.kept_epochs = len(self.curve)
         self.session.progress.say(f"Going on with {self.spec.title} after epoch {len(self.curve)}.")
         return checkpoint.seconds
 
@@ -200,7 +243,6 @@ class Fit:
     ) -> None:
         model = adapted.model
         changed = delta.extract(model, initial)
-        path = self.folder / (DELTA_FILE if self.spec.method else FOUNDATION_FILE)
         header = delta.Header(
             method=self.spec.method_name,
             config=self.config.model_dump(mode="json"),
@@ -208,7 +250,7 @@ class Fit:
             foundation_sha256=self.foundation_sha256,
             adapt_seed=derive(self.spec.seed, "adapt"),
         )
-        delta.save(changed, header, path)
+        delta.save(changed, header, self._weights)
         parameters = {name for name, _ in model.named_parameters()}
         self.counts = Counts(
             trainable_parameters=sum(p.numel() for g in adapted.groups for p in g.parameters),
@@ -217,11 +259,11 @@ class Fit:
             saved_bytes_per_sample=cost.saved_bytes_per_sample,
             flops_per_sample=cost.flops_per_sample,
             changed_buffers=sum(name not in parameters for name in changed),
-            adapter_bytes=path.stat().st_size,
+            adapter_bytes=self._weights.stat().st_size,
             adapter_sha256=content_hash(changed),
         )
 
-    def _score(self, model: nn.Module) -> None:
+    def _score(self, model: nn.Module, unfinished: resume.Unfinished) -> None:
         session, part = self.session, self.spec.part
         if part == "test":
             pools = {name: session.collection.test(name) for name in self.spec.test_datasets}
@@ -230,14 +272,24 @@ class Fit:
                 name: session.collection.training([(name, p.validation)])
                 for name, p in self._parts().items()
             }
-        scored = {}
-        total = sum(len(pool) for pool in pools.values())
+        scored = {name: cell for name in pools if (cell := unfinished.cell(name))}
+        total = sum(len(pool) for name, pool in pools.items() if name not in scored)
         stage = session.progress.stage(f"score {self.spec.title}", total, "samples")
         with stage as advance, probe.measure(session.numerics.device) as meter:
             for name, pool in pools.items():
-                scored[name] = evaluate.score(model, pool, gallery=session.track.gallery)
+                if name in scored:
+                    continue
+                result = evaluate.score(model, pool, gallery=session.track.gallery)
+                if not np.isfinite(result.scores["mse"]).all():
+                    raise MethodError(
+                        f"Method '{self.method.name}' predicts values that are not finite (NaN) "
+                        f"on {name} after training."
+                    )
+                scored[name] = result
+                unfinished.save_cell(name, result)
                 meter.samples += len(pool)
                 advance(len(pool))
+        scored = {name: scored[name] for name in pools}
         self.score_phase = meter.phase
         self.cells = [outputs.cell(name, part, result) for name, result in scored.items()]
         outputs.write_scores(self.folder, part, scored)

@@ -1,9 +1,10 @@
 """Makes a dataset's files: generated maps, simulated records, OpenFWI's layout, whole or absent."""
 
 import hashlib
-import json
+import io
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,23 +13,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import maps, physics, seeds, survey
-from bench.errors import HomeError
-from bench.layout import FilePair, generated
-from bench.record import write_atomically
+from bench import manifest, maps, physics, seeds, survey
+from bench.errors import DataError, HomeError
+from bench.layout import FilePair, all_files
+from bench.manifest import Manifest
+from bench.npy import SAMPLE_SHAPES, Content
 from bench.spec import Data
 
-MANIFEST = "manifest.json"
-"""Written last: SHA-256 of every file. A dataset with a manifest is complete."""
-
 BYTES_PER_SAMPLE = 4 * (math.prod(survey.RECORD_SHAPE) + math.prod(survey.MAP_SHAPE))
+_GIGABYTE = 1e9
 
 
 def missing(folder: Path, dataset: str, data: Data) -> int:
     """How many samples of a dataset have yet to be simulated."""
-    if (folder / dataset / MANIFEST).exists():
-        return 0
-    return sum(p.samples for p in _pairs(dataset, data) if not _whole(folder / dataset, p))
+    made = manifest.read(folder / dataset)
+    pairs = all_files(dataset, data)
+    return sum(p.samples for p in pairs if not _whole(folder / dataset, p, made))
 
 
 def make(
@@ -36,29 +36,34 @@ def make(
 ) -> None:
     """Make what is missing of one dataset below `folder`; `advance` hears of finished samples.
 
-    Each file appears under its name only when it is whole, so that an interrupted call goes on
-    with the first file that is not there. A sample depends on (data seed, dataset, number) alone.
+    Each file appears under its name only when it is whole and its hash is in the manifest, so that
+    an interrupted call goes on with the first file that is not there. A sample depends on (data
+    seed, dataset, number) alone. Raises `HomeError` where the files cannot be written.
     """
     target = folder / dataset
-    if (target / MANIFEST).exists():
-        return
+    made = manifest.read(target) or Manifest(dataset=dataset, data=data)
+    _check_space(folder, missing(folder, dataset, data) * BYTES_PER_SAMPLE)
     number = 0
-    for pair in _pairs(dataset, data):
-        if not _whole(target, pair):
-            _make_pair(target, pair, dataset, data.seed, number, device, advance)
+    for pair in all_files(dataset, data):
+        if not _whole(target, pair, made):
+            with _new_pair(target, pair) as (append_records, append_maps, finish):
+                velocity = velocity_maps(dataset, pair, seed=data.seed, first=number)
+                append_maps(velocity)
+                for part in np.array_split(velocity, -(-len(velocity) // _batch(device))):
+                    records = physics.simulate(torch.from_numpy(part[:, 0]).to(device))
+                    append_records(records.cpu().numpy())
+                    advance(len(part))
+                made = made.with_files(finish())
+                made.write(target)
         number += pair.samples
-    files = {
-        name: _sha256(target / name)
-        for pair in _pairs(dataset, data)
-        for name in (pair.records, pair.maps)
-    }
-    manifest = {"dataset": dataset, "data": data.model_dump(mode="json"), "sha256": files}
-    write_atomically(target / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def content_hash(folder: Path, dataset: str) -> str:
-    """SHA-256 of a complete dataset's manifest."""
-    return _sha256(folder / dataset / MANIFEST)
+    """SHA-256 over the hashes of all files of a complete dataset."""
+    made = manifest.read(folder / dataset)
+    if made is None:
+        raise DataError(f"{folder / dataset}: {dataset} has not been made; run `bench data make`.")
+    return made.content_sha256
 
 
 def velocity_maps(dataset: str, pair: FilePair, *, seed: int, first: int) -> NDArray[np.float32]:
@@ -75,62 +80,108 @@ def velocity_maps(dataset: str, pair: FilePair, *, seed: int, first: int) -> NDA
     )
 
 
-def _pairs(dataset: str, data: Data) -> tuple[FilePair, ...]:
-    return generated(dataset, "train", data) + generated(dataset, "test", data)
+def _whole(folder: Path, pair: FilePair, made: Manifest | None) -> bool:
+    return made is not None and all(
+        name in made.sha256 and (folder / name).exists() for name in (pair.records, pair.maps)
+    )
 
 
-def _whole(folder: Path, pair: FilePair) -> bool:
-    return (folder / pair.maps).exists() and (folder / pair.records).exists()
+def _batch(device: torch.device) -> int:
+    """Maps at a time: on a CPU some for each thread, so that progress shows; a GPU wants more."""
+    return 4 * torch.get_num_threads() if device.type == "cpu" else 64
 
 
-def _make_pair(
-    folder: Path,
-    pair: FilePair,
-    dataset: str,
-    seed: int,
-    first: int,
-    device: torch.device,
-    advance: Callable[[int], None],
-) -> None:
-    velocity = velocity_maps(dataset, pair, seed=seed, first=first)
-    with _new_array(folder / pair.maps, velocity.shape) as append:
-        append(velocity)
-    # On a CPU four maps keep twenty shots in cache and the progress alive; a GPU wants more
-    batch = 4 if device.type == "cpu" else 64
-    with _new_array(folder / pair.records, (pair.samples, *survey.RECORD_SHAPE)) as append:
-        for start in range(0, pair.samples, batch):
-            part = torch.from_numpy(velocity[start : start + batch, 0]).to(device)
-            append(physics.simulate(part).cpu().numpy())
-            advance(len(part))
+def _check_space(folder: Path, needed: int) -> None:
+    present = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(present).free
+    if needed > free:
+        raise HomeError(
+            f"{folder}: the data need {needed / _GIGABYTE:.1f} GB, {free / _GIGABYTE:.1f} GB are "
+            "free; free space or choose another --home."
+        )
+
+
+Append = Callable[[NDArray[np.float32]], None]
+Finish = Callable[[], dict[str, str]]
 
 
 @contextmanager
-def _new_array(
-    path: Path, shape: tuple[int, ...]
-) -> Iterator[Callable[[NDArray[np.float32]], None]]:
-    """Append parts to a float32 .npy file; it gets its name only when all is written.
+def _new_pair(folder: Path, pair: FilePair) -> Iterator[tuple[Append, Append, Finish]]:
+    """Append to the two files of a pair; `finish` gives their SHA-256 by name.
+
+    They get their names after the block has ended without an error, when all is on the disk; after
+    an error nothing of them is left.
+    """
+    with (
+        _NewFile(folder / pair.records, "records", pair.samples) as records,
+        _NewFile(folder / pair.maps, "maps", pair.samples) as velocity,
+    ):
+
+        def finish() -> dict[str, str]:
+            return {pair.records: records.close(), pair.maps: velocity.close()}
+
+        yield records.append, velocity.append, finish
+        records.rename()
+        velocity.rename()
+
+
+class _NewFile:
+    """A float32 .npy file that grows under a temporary name, and its hash.
 
     Plain writes, not a memory map: on a full disk they raise, where a map would kill the process.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def __init__(self, path: Path, content: Content, samples: int) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.part")
+        self._shape = (samples, *SAMPLE_SHAPES[content])
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> "_NewFile":
+        with _explained(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._temporary.open("wb", buffering=0)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "<f4", "fortran_order": False, "shape": self._shape}
+        )
+        try:
+            self._write(header.getbuffer())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def append(self, part: NDArray[np.float32]) -> None:
+        self._write(np.ascontiguousarray(part, dtype="<f4").data.cast("B"))
+
+    def close(self) -> str:
+        with _explained(self._path):
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return self._hash.hexdigest()
+
+    def rename(self) -> None:
+        with _explained(self._path):
+            self._temporary.replace(self._path)
+
+    def _write(self, content: memoryview) -> None:
+        self._hash.update(content)
+        with _explained(self._path):
+            while content:  # an unbuffered write may be a short one
+                content = content[self._file.write(content) :]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            yield lambda part: part.astype("<f4", copy=False).tofile(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
         raise HomeError(
             f"Cannot write {path}: {error.strerror or error}; free space or choose another --home. "
             "What is finished is kept."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

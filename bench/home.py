@@ -64,23 +64,37 @@ class Home:
         record = read(folder / FILE)
         return record if record.status == "done" else None
 
+    def was_done(self, spec: FitSpec) -> bool:
+        """Whether the record says so, even if some of the run's other files are lost."""
+        path = self.run(spec) / FILE
+        return path.exists() and read(path).status == "done"
+
     def records(self) -> Iterator[Path]:
         """Paths of all records, in a fixed order."""
         for kind in ("foundations", "runs"):
             yield from sorted((self.folder / kind).glob(f"*/{FILE}"))
 
     @contextmanager
-    def lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the lock of that name among processes; calls `waiting` once if another has it."""
+    def lock(self, name: str, waiting: Callable[[], None] | None) -> Iterator[bool]:
+        """Hold the lock of that name among processes; yields whether it is held.
+
+        If another process has it: calls `waiting` once and waits, or with None does not wait. The
+        system gives the lock of a killed process back.
+        """
         path = self.folder / "locks" / f"{name}.lock"
-        path.parent.mkdir(exist_ok=True)
         lock = FileLock(path)
         try:
+            path.parent.mkdir(exist_ok=True)
             lock.acquire(timeout=0.2)
         except Timeout:
+            if waiting is None:
+                yield False
+                return
             waiting()
             lock.acquire()
+        except OSError as error:
+            raise HomeError(f"Cannot write {path}: {error.strerror or error}.") from error
         try:
-            yield
+            yield True
         finally:
             lock.release()

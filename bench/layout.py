@@ -1,16 +1,19 @@
 """OpenFWI's folder layout: which files a dataset has, and which are for training and for testing.
 
 Vel and Style: ``<Dataset>/data/data{i}.npy`` with ``<Dataset>/model/model{i}.npy``; Fault:
-``<Dataset>/seis{L}_1_{i}.npy`` with ``<Dataset>/vel{L}_1_{i}.npy``, L the number of layers.
+``<Dataset>/seis{L}_1_{i}.npy`` with ``<Dataset>/vel{L}_1_{i}.npy``, L the number of layers. Copies
+of the data spell the folders in several ways: ``FlatVel_A``, ``flatvel-a``, ``FlatVel-A``.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
-from bench.errors import UnknownNameError
+from bench.errors import DataError, UnknownNameError
 from bench.spec import DATASETS, Data
 
 Split = Literal["train", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "test")
 OFFICIAL_SAMPLES_PER_FILE = 500
 
 
@@ -22,6 +25,8 @@ class FilePair:
     maps: str
     samples: int
     layers: int | None = None
+    map_types: tuple[str, ...] = ("<f4",)
+    """numpy types that the maps may have."""
 
 
 def layer_counts(dataset: str) -> tuple[int, ...] | None:
@@ -32,10 +37,56 @@ def layer_counts(dataset: str) -> tuple[int, ...] | None:
 
 
 def files(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
-    """The files of one split of one dataset, in the order that numbers its samples."""
-    if data.source == "generated":
-        return generated(dataset, split, data)
-    return official(dataset, split)
+    """The files of one split of one dataset, in the order that numbers its samples.
+
+    The official split, unless the data state their own numbers of samples.
+    """
+    if data.source == "files" and data.train is None and data.test is None:
+        return official(dataset, split)
+    return generated(dataset, split, data)
+
+
+def all_files(dataset: str, data: Data) -> tuple[FilePair, ...]:
+    """The files of both splits, training first."""
+    return tuple(pair for split in SPLITS for pair in files(dataset, split, data))
+
+
+def dataset_named(text: str) -> str:
+    """The dataset that `text` spells, whatever its case, dashes and underscores.
+
+    Raises `UnknownNameError`.
+    """
+    for dataset in DATASETS:
+        if _plain(dataset) == _plain(text):
+            return dataset
+    raise UnknownNameError("dataset", text, DATASETS)
+
+
+def find_folder(root: Path, dataset: str) -> Path | None:
+    """The dataset's folder below `root`, whatever its case, dashes and underscores; None if absent.
+
+    Raises `DataError` if `root` cannot be listed, or holds several such folders.
+    """
+    _check(dataset)
+    try:
+        found = [p for p in root.iterdir() if _plain(p.name) == _plain(dataset) and p.is_dir()]
+    except OSError as error:
+        raise DataError(
+            f"Data folder {root} cannot be read: {error.strerror or error}; name the folder that "
+            "holds FlatVel_A, Style_B, …"
+        ) from error
+    if len(found) > 1:
+        names = " and ".join(sorted(p.name for p in found))
+        raise DataError(f"{root}: {names} are both {dataset}; leave only one of them there.")
+    return found[0] if found else None
+
+
+def folder(root: Path, dataset: str) -> Path:
+    """As `find_folder`, but raises `DataError` for an absent folder too."""
+    found = find_folder(root, dataset)
+    if found is None:
+        raise DataError(f"{root / dataset}: the folder is missing; fetch or make {dataset}.")
+    return found
 
 
 def official(dataset: str, split: Split) -> tuple[FilePair, ...]:
@@ -49,15 +100,20 @@ def official(dataset: str, split: Split) -> tuple[FilePair, ...]:
         numbers = range(32) if split == "train" else range(32, 36)
     layers = layer_counts(dataset) or (None,)
     return tuple(
-        _pair(number, count, OFFICIAL_SAMPLES_PER_FILE) for count in layers for number in numbers
+        _pair(dataset, number, count, OFFICIAL_SAMPLES_PER_FILE)
+        for count in layers
+        for number in numbers
     )
 
 
 def generated(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
-    """The files that a generated track has: same names, its own sizes; test files come last."""
+    """The files of a track with its own sizes: the release's names; test files come last."""
     _check(dataset)
     if data.train is None or data.test is None:
-        raise ValueError("A generated track states its numbers of samples.")
+        raise DataError(
+            "These data state only one of their numbers of samples; a track needs both, data.train "
+            "and data.test, or for real files neither."
+        )
     layers = layer_counts(dataset) or (None,)
     pairs = []
     for position, count in enumerate(layers):
@@ -66,7 +122,8 @@ def generated(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
         files = -(-sizes[0] // data.samples_per_file)
         start, total = (first, sizes[0]) if split == "train" else (first + files, sizes[1])
         for number, done in enumerate(range(0, total, data.samples_per_file), start=start):
-            pairs.append(_pair(number, count, min(data.samples_per_file, total - done)))
+            size = min(data.samples_per_file, total - done)
+            pairs.append(_pair(dataset, number, count, size))
     return tuple(pairs)
 
 
@@ -75,12 +132,18 @@ def _share(total: int, position: int, parts: int) -> int:
     return total // parts + (position < total % parts)
 
 
-def _pair(number: int, layers: int | None, samples: int) -> FilePair:
+def _pair(dataset: str, number: int, layers: int | None, samples: int) -> FilePair:
     if layers is None:
         records, maps = f"data/data{number}.npy", f"model/model{number}.npy"
     else:
         records, maps = f"seis{layers}_1_{number}.npy", f"vel{layers}_1_{number}.npy"
-    return FilePair(records=records, maps=maps, samples=samples, layers=layers)
+    # The published statistics of Style_A were taken from maps of 64 bits
+    types = ("<f4", "<f8") if "Style" in dataset else ("<f4",)
+    return FilePair(records=records, maps=maps, samples=samples, layers=layers, map_types=types)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _check(dataset: str) -> None:

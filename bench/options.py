@@ -1,7 +1,8 @@
-"""``--method`` and ``--set`` → the methods and configs of a run."""
+"""``--method``, ``--set`` and ``--grid`` → the methods and configs of a run."""
 
 import json
 from collections.abc import Sequence
+from itertools import product
 
 from pydantic import ValidationError
 
@@ -30,22 +31,59 @@ def choose(
     """Each method with its config, and why others were left out (only where `skip_unfit`).
 
     A setting ``rank=8`` goes to every chosen method that has the option, ``lora.rank=8`` to one.
-    Raises `ConfigError` for a setting that is malformed, unknown or out of range.
+    Raises `ConfigError` for a setting that is malformed, unknown or out of range, or that the
+    network cannot take, and `MethodError` for a method that the network cannot take.
     """
-    given = _assign(settings, chosen)
+    given = _assign("--set", settings, chosen)
     choices, left_out = [], []
     for installed in chosen:
         name = installed.method.name
-        config = validate(installed, given[name])
+        config = validate(installed, {key: _value(text) for key, text in given[name].items()})
         try:
-            census.check_needs(installed.method, backbone)
-        except MethodError as error:
+            choices.append(_choice(installed, config, backbone))
+        except (ConfigError, MethodError) as error:
             if not skip_unfit:
                 raise
             left_out.append(f"{name} left out: {error}")
-            continue
-        choices.append(Choice(installed=installed, config=config))
     return choices, left_out
+
+
+def grids(
+    choices: Sequence[Choice], words: Sequence[str], backbone: str, *, skip_unfit: bool
+) -> tuple[list[Choice], list[str]]:
+    """Every config of every method's grid, and what was left out and why.
+
+    A word ``rank=4,8`` replaces the grid of each chosen method that has the option,
+    ``lora.rank=4,8`` of one; several words make all combinations. Other options stay as chosen.
+    Raises `ConfigError` for a method without a grid unless `skip_unfit`, and where nothing is left.
+    """
+    given = _assign("--grid", words, [choice.installed for choice in choices])
+    candidates, left_out = [], []
+    for choice in choices:
+        method = choice.installed.method
+        texts = given[method.name]
+        grid = {key: [_value(v) for v in dict.fromkeys(t.split(","))] for key, t in texts.items()}
+        if not words:
+            grid = {key: list(values) for key, values in method.grid.items()}
+        if not grid:
+            reason = (
+                f"'{method.name}' has no grid to sweep; name one, such as "
+                f"--grid {method.name}.learning_rate_scale=0.5,1,2."
+            )
+            if not skip_unfit:
+                raise ConfigError(reason)
+            left_out.append(f"Left out of the sweep: {reason}")
+        for values in product(*grid.values()) if grid else ():
+            point = dict(zip(grid, values, strict=True))
+            config = validate(choice.installed, choice.config.model_dump() | point)
+            try:
+                candidates.append(_choice(choice.installed, config, backbone))
+            except ConfigError as error:
+                at = ", ".join(f"{key}={value}" for key, value in point.items())
+                left_out.append(f"{method.name} with {at} left out of the sweep: {error}")
+    if not candidates and not skip_unfit:
+        raise ConfigError(" ".join(left_out))
+    return candidates, left_out
 
 
 def validate(installed: Installed, values: dict[str, object]) -> Config:
@@ -55,29 +93,43 @@ def validate(installed: Installed, values: dict[str, object]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(map(str, first["loc"]))
+        what = f"Option '{option}'" if option else "Options"
         raise ConfigError(
-            f"Option '{option}' of method '{installed.method.name}': {first['msg']} "
+            f"{what} of method '{installed.method.name}': {first['msg']} "
             f"(given: {first['input']!r})."
         ) from error
 
 
-def _assign(settings: Sequence[str], chosen: Sequence[Installed]) -> dict[str, dict[str, object]]:
+def _choice(installed: Installed, config: Config, backbone: str) -> Choice:
+    method = installed.method
+    census.check_needs(method, backbone)
+    try:
+        trainable = census.count(method, config, backbone).trainable
+    except MethodError:  # the plugin is broken: its fits will fail and be recorded as failed
+        trainable = 0
+    return Choice(installed=installed, config=config, trainable_parameters=trainable)
+
+
+def _assign(
+    flag: str, words: Sequence[str], chosen: Sequence[Installed]
+) -> dict[str, dict[str, str]]:
+    """Words ``option=value`` or ``method.option=value`` as texts, by method and option."""
     fields = {i.method.name: tuple(i.method.config.model_fields) for i in chosen}
-    given: dict[str, dict[str, object]] = {name: {} for name in fields}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
+    given: dict[str, dict[str, str]] = {name: {} for name in fields}
+    for word in words:
+        key, equals, text = word.partition("=")
         if not equals or not key or not text:
-            raise ConfigError(f"--set {setting}: write it as option=value, such as rank=8.")
+            raise ConfigError(f"{flag} {word}: write it as option=value, such as rank=8.")
         owner, dot, option = key.rpartition(".")
         if dot and owner not in fields:
-            raise UnknownNameError("method in --set", owner, fields)
+            raise UnknownNameError(f"method in {flag}", owner, fields)
         takers = [owner] if dot else [name for name, known in fields.items() if option in known]
         known = {option for name in ([owner] if dot else fields) for option in fields[name]}
         if option not in known:
             of = f" of method '{owner or next(iter(fields))}'" if dot or len(fields) == 1 else ""
             raise UnknownNameError(f"option{of}", option, known)
         for name in takers:
-            given[name][option] = _value(text)
+            given[name][option] = text
     return given
 
 

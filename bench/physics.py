@@ -76,5 +76,5 @@ def _propagate(velocity_mps: Tensor) -> Tensor:
             courant_number=survey.COURANT_NUMBER,
         )
     # (n·shots, receivers, time) → (n, shots, time, receivers); row 0 is the state before step 0
-    records = traces[..., 1:].unflatten(0, (n, shots)).transpose(-1, -2)
+    records: Tensor = traces[..., 1:].unflatten(0, (n, shots)).transpose(-1, -2)
     return records.contiguous()

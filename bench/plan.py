@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench import census, generate
 from bench.contract import Config
-from bench.protocols import Protocol
+from bench.protocols import Protocol, Slot
 from bench.record import Record
 from bench.registry import Installed
 from bench.session import Session
@@ -27,6 +27,8 @@ class Choice:
 
     installed: Installed
     config: Config
+    trainable_parameters: int
+    """0 where it cannot be told because the method fails."""
 
     @property
     def spec(self) -> MethodSpec:
@@ -50,6 +52,8 @@ class Plan:
     """Records of the fits that need not be repeated."""
     datasets_to_make: tuple[str, ...]
     records_to_simulate: int
+    strays: int
+    """Recorded fits that started from another foundation than the one that is there now."""
 
     @property
     def foundations(self) -> int:
@@ -65,45 +69,55 @@ class Plan:
 
 
 def plan(
-    protocol: Protocol, choices: Sequence[Choice], seeds: Sequence[int], session: Session
+    protocol: Protocol,
+    choices: Sequence[Choice],
+    seeds: Sequence[int],
+    session: Session,
+    *,
+    candidates: Sequence[Choice] = (),
 ) -> Plan:
     """Everything that a protocol asks of these methods and seeds, less what is recorded.
 
-    Raises `ConfigError` for a config that the network cannot take.
+    `candidates` are the configs that slots scored on validation data try.
     """
     tasks: list[Task] = []
     done: list[Record] = []
-    counted: dict[str, int] = {}
+    strays = 0
+    ours = [(choice, choice.spec) for choice in choices]
+    tried = [(choice, choice.spec) for choice in candidates]
 
-    def need(spec: FitSpec, choice: Choice | None) -> Iterator[Task]:
-        if found := session.home.find(spec):
-            done.append(found)
-            return
-        if choice is None:
-            trainable = census.backbone_parameters(session.backbone)
-        else:
-            method = choice.installed.method
-            if method.name not in counted:
-                counts = census.count(method, choice.config, session.backbone)
-                counted[method.name] = counts.trainable
-            trainable = counted[method.name]
-        installed = choice.installed if choice else None
-        yield Task(spec=spec, installed=installed, trainable_parameters=trainable)
+    def wanted(slot: Slot, seed: int) -> Iterator[tuple[FitSpec, Choice]]:
+        for choice, method in tried if slot.part == "validation" else ours:
+            if not slot.scratch_only or choice.installed.method.traits.start == "scratch":
+                spec = session.spec(
+                    method, (slot.dataset,), seed=seed, percent=slot.percent, part=slot.part
+                )
+                yield spec, choice
 
     for seed in seeds:
-        fits = [
-            task
-            for slot in protocol.slots
-            for choice in choices
-            if not slot.scratch_only or choice.installed.method.traits.start == "scratch"
-            for task in need(
-                session.spec(choice.spec, (slot.dataset,), seed=seed, percent=slot.percent),
-                choice,
-            )
-        ]
-        if protocol.foundation_tests or any(starts_from_foundation(task) for task in fits):
-            tasks.extend(need(session.foundation_spec(seed), None))
+        fits: list[Task] = []
+        found: list[Record] = []
+        for slot in protocol.slots:
+            for spec, choice in wanted(slot, seed):
+                if record := session.home.find(spec):
+                    found.append(record)
+                else:
+                    trainable = choice.trainable_parameters
+                    fits.append(
+                        Task(spec=spec, installed=choice.installed, trainable_parameters=trainable)
+                    )
+        foundation = session.foundation_spec(seed)
+        needed = protocol.foundation_tests or any(starts_from_foundation(task) for task in fits)
+        if record := session.home.find(foundation):
+            present = record.counts.adapter_sha256 if record.counts else None
+            strays += sum(r.foundation_sha256 not in (None, present) for r in found)
+            if needed:
+                done.append(record)
+        elif needed:
+            trainable = census.backbone_parameters(session.backbone)
+            tasks.append(Task(spec=foundation, installed=None, trainable_parameters=trainable))
         tasks.extend(fits)
+        done.extend(found)
     to_make = {}
     if session.track.data.source == "generated":
         for dataset in datasets(tasks):
@@ -114,6 +128,7 @@ def plan(
         done=tuple(done),
         datasets_to_make=tuple(to_make),
         records_to_simulate=sum(to_make.values()),
+        strays=strays,
     )
 
 

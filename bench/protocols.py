@@ -13,6 +13,8 @@ class Slot:
     dataset: str
     percent: int = 100
     part: Part = "test"
+    """``validation``: one fit for each config of the method's grid, scored on held-out training
+    data; ``test``: the chosen config."""
     scratch_only: bool = False
     """Only for methods that start from scratch: the foundation has seen this dataset."""
     tests: tuple[str, ...]
@@ -28,6 +30,15 @@ class Protocol:
     slots: tuple[Slot, ...]
     foundation_tests: tuple[str, ...] = ()
 
+    @property
+    def sweeps(self) -> bool:
+        """Whether it tries the configs of a grid."""
+        return any(slot.part == "validation" for slot in self.slots)
+
+    @property
+    def only_sweeps(self) -> bool:
+        return all(slot.part == "validation" for slot in self.slots)
+
 
 def _others(target: str) -> tuple[str, ...]:
     return tuple(t for t in TARGETS if t != target)
@@ -37,6 +48,7 @@ _ID = tuple(Slot(dataset=t, tests=(t,)) for t in TARGETS)
 _OOD = tuple(Slot(dataset=t, tests=_others(t)) for t in TARGETS)
 _LOWDATA = tuple(Slot(dataset=t, percent=p, tests=TARGETS) for t in TARGETS for p in PERCENTS)
 _PRETRAIN = tuple(Slot(dataset=d, scratch_only=True, tests=(d,)) for d in PRETRAINING)
+_SWEEP = tuple(Slot(dataset=t, part="validation", tests=(t,)) for t in TARGETS)
 _EVERYTHING = _PRETRAIN + _LOWDATA
 
 _PROTOCOLS = {
@@ -62,6 +74,17 @@ _PROTOCOLS = {
             name="lowdata",
             summary="Fit on 10, 25, 50, 75 and 100 % of each target, test on all four.",
             slots=_LOWDATA,
+        ),
+        Protocol(
+            name="sweep",
+            summary="Every config of a method's grid on each target, scored on validation data.",
+            slots=_SWEEP,
+        ),
+        Protocol(
+            name="all",
+            summary="pretrain, id, ood, lowdata and sweep at once.",
+            slots=_SWEEP + _EVERYTHING,
+            foundation_tests=PRETRAINING,
         ),
         Protocol(
             name="smoke",

@@ -7,9 +7,11 @@ None, never a sentinel.
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from pydantic import NonNegativeInt, ValidationError
 
@@ -175,13 +177,23 @@ def read(path: Path) -> Record:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Temporary file, fsync, rename: the file is whole or absent. Raises `HomeError`."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write; it gets its name when the block ends without an error and all is on disk.
+
+    Raises `HomeError` for any error in writing, also inside the block.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -189,5 +201,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise HomeError(
-            f"Cannot write {path}: {error.strerror or error}; free space or choose another --home."
+            f"Cannot write {path}: {error.strerror or error}; free space or choose another --home. "
+            "What is finished is kept."
         ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in a folder. Only for who is alone in it."""
+    for path in folder.glob(".*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)

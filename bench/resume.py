@@ -1,16 +1,29 @@
-"""The checkpoint of a fit in progress: what it takes to go on after the last finished epoch."""
+"""A fit in progress: what it takes to go on after the last finished epoch or cell.
 
-import io
+All of it lies in the folder ``unfinished`` of the run and is gone when the record is written. It
+belongs to a key, a hash of everything that the numbers depend on; under another key it is dropped.
+"""
+
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 
-from bench.record import Epoch, write_atomically
+from bench.evaluate import Scored
+from bench.record import Counts, Epoch, Phase, atomic_file, remove_leftovers, write_atomically
+from bench.spec import Frozen
 
-FILE = "checkpoint.pt"
+FOLDER = "unfinished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,30 +37,109 @@ class Checkpoint:
     resumed: int
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint, whole or not at all. Raises `HomeError` on a full disk."""
-    buffer = io.BytesIO()
-    content = {
-        "changed": checkpoint.changed,
-        "optimiser": checkpoint.optimiser,
-        "curve": [epoch.model_dump() for epoch in checkpoint.curve],
-        "seconds": checkpoint.seconds,
-        "resumed": checkpoint.resumed,
-    }
-    torch.save(content, buffer)
-    write_atomically(folder / FILE, buffer.getvalue())
+class Trained(Frozen):
+    """What is known when training is over; the weights lie beside it as the run's delta."""
+
+    curve: tuple[Epoch, ...]
+    train: Phase
+    counts: Counts
+    facts: dict[str, Any]
+    resumed: int
 
 
-def load(folder: Path) -> Checkpoint | None:
-    """The checkpoint of a run's folder; None where there is none that can be read."""
+class Unfinished:
+    """Reads and writes the state of one run in progress. Writing raises `HomeError`."""
+
+    def __init__(self, run: Path, key: str) -> None:
+        self._folder = run / FOLDER
+        key_file = self._folder / "key"
+        if not key_file.exists() or key_file.read_text(encoding="utf-8") != key:
+            self.discard()
+            write_atomically(key_file, key.encode())
+        remove_leftovers(self._folder)
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        content = {
+            "changed": checkpoint.changed,
+            "optimiser": checkpoint.optimiser,
+            "curve": [epoch.model_dump() for epoch in checkpoint.curve],
+            "seconds": checkpoint.seconds,
+            "resumed": checkpoint.resumed,
+        }
+        self._write("checkpoint.pt", lambda file: _torch_save(content, file))
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint; None where there is none that can be read."""
+        try:
+            path = self._folder / "checkpoint.pt"
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError):
+            return None
+        content["curve"] = [Epoch.model_validate(epoch) for epoch in content["curve"]]
+        return Checkpoint(**content)
+
+    def save_trained(self, trained: Trained) -> None:
+        """Training is over: its checkpoint is not needed any more."""
+        content = trained.model_dump_json().encode()
+        write_atomically(self._folder / "trained.json", content)
+        (self._folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def trained(self) -> Trained | None:
+        try:
+            return Trained.model_validate_json((self._folder / "trained.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def save_cell(self, dataset: str, scored: Scored) -> None:
+        arrays: dict[str, NDArray[Any]] = {f"scores.{n}": v for n, v in scored.scores.items()}
+        arrays |= {"truth": scored.truth, "prediction": scored.prediction}
+        self._write(f"{dataset}.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    def cell(self, dataset: str) -> Scored | None:
+        """The scores of a finished cell; None where there are none."""
+        try:
+            with np.load(self._folder / f"{dataset}.npz") as arrays:
+                scores = {n.removeprefix("scores."): arrays[n] for n in arrays if "." in n}
+                return Scored(scores=scores, truth=arrays["truth"], prediction=arrays["prediction"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def discard_cells(self) -> None:
+        for path in self._folder.glob("*.npz"):
+            path.unlink()
+
+    def discard(self) -> None:
+        """Remove it all."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        with atomic_file(self._folder / name) as file:
+            write(file)
+
+
+def _torch_save(content: dict[str, Any], file: BinaryIO) -> None:
     try:
-        content = torch.load(folder / FILE, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError):
-        return None
-    content["curve"] = [Epoch.model_validate(epoch) for epoch in content["curve"]]
-    return Checkpoint(**content)
+        torch.save(content, file)
+    except RuntimeError as error:  # torch hides what the file has raised
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
-def discard(folder: Path) -> None:
-    """Remove the checkpoint of a finished fit."""
-    (folder / FILE).unlink(missing_ok=True)
+class Pace:
+    """Says when the next checkpoint is due: after an epoch, as often as `share` of the time that
+    goes into writing them allows."""
+
+    def __init__(self, share: float) -> None:
+        self._share, self._cost, self._last = share, 0.0, time.perf_counter()
+
+    @property
+    def due(self) -> bool:
+        return self._cost <= self._share * (time.perf_counter() - self._last)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._last = time.perf_counter()
+        self._cost = self._last - start

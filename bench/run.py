@@ -1,66 +1,101 @@
 """The conductor: a plan's data, foundations and fits, one after the other, each recorded."""
 
+import gc
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from bench import generate, probe, record
+from bench import probe, record, supply
 from bench.contract import Method
 from bench.errors import BenchError, ConfigError, MethodError
-from bench.fit import PRETRAINING, Fit
+from bench.fit import Fit
 from bench.plan import Plan, datasets, starts_from_foundation
+from bench.preflight import check_data
+from bench.pretraining import PRETRAINING
 from bench.record import MethodCard, Record, Status
 from bench.registry import Installed
 from bench.session import Session
 from bench.spec import RULES, FitSpec
+from bench.tuning import Tried
 
 
 def conduct(plan: Plan, session: Session) -> list[Record]:
     """Make what is missing: data, then for each seed its foundation and its fits.
 
     Returns the records of all fits of the plan that ran now. Failed fits are recorded and the
-    others go on; a foundation that fails stops its fits.
+    others go on; a foundation that fails stops its fits. Fits that another process works on are
+    left to the end, when they are usually found done.
     """
     for dataset in plan.datasets_to_make:
-        _make_data(dataset, session)
-    for dataset in datasets(plan.tasks):  # damaged files stop the run before any training
-        session.collection.samples(dataset, "train")
-        session.collection.samples(dataset, "test")
+        supply.make(
+            dataset,
+            home=session.home,
+            track=session.track,
+            device=session.numerics.device,
+            progress=session.progress,
+        )
+    check_data(session, datasets(plan.tasks))
+    with _quick_collection():
+        return _fits(plan, session)
+
+
+def _fits(plan: Plan, session: Session) -> list[Record]:
     ran: list[Record] = []
     orphaned: set[int] = set()
-    for task in plan.tasks:
-        if task.spec.seed in orphaned and starts_from_foundation(task):
-            session.progress.say(f"{task.spec.title}: skipped, its foundation has failed")
-            continue
-        result = execute(task.spec, task.installed, session)
-        ran.append(result)
-        _tell(result, session)
-        if task.installed is None and result.status != "done":
-            orphaned.add(task.spec.seed)
+    tried = Tried(session.home)
+    todo = list(plan.tasks)
+    for patient in (False, True):
+        busy = []
+        for task in todo:
+            if task.spec.seed in orphaned and starts_from_foundation(task):
+                session.progress.say(f"{task.spec.title}: skipped, its foundation has failed")
+                continue
+            wait = patient or task.installed is None  # a foundation's fits need it
+            result = execute(task.spec, task.installed, session, tried, wait=wait)
+            if result is None:
+                busy.append(task)
+                continue
+            ran.append(result)
+            if task.installed is None and result.status != "done":
+                orphaned.add(task.spec.seed)
+        todo = busy
     return ran
 
 
-def execute(spec: FitSpec, installed: Installed | None, session: Session) -> Record:
+def execute(
+    spec: FitSpec, installed: Installed | None, session: Session, tried: Tried, *, wait: bool = True
+) -> Record | None:
     """Train and score one fit and write its record; returns the record found if it was done.
 
-    A fit that fails (NaN loss, memory, an error in a plugin) gets a record that says so. Errors in
-    the user's data or home are raised, and so is Ctrl-C, after noting the interruption.
+    None if another process works on it and `wait` is False. A fit that fails (NaN loss, memory, an
+    error in a plugin) gets a record that says so. Errors in the user's data or home are raised, and
+    so is Ctrl-C, after noting the interruption.
     """
 
     def waiting() -> None:
         session.progress.say(f"Waiting for another process that works on {spec.title} …")
 
-    with session.home.lock(spec.run_id, waiting):
+    with session.home.lock(spec.run_id, waiting if wait else None) as held:
+        if not held:
+            return None
         if found := session.home.find(spec):
+            session.progress.say(f"{spec.title}: done by another process")
             return found
         started = datetime.now(UTC)
         fit = Fit(spec, installed.method if installed else PRETRAINING, session)
+        record.remove_leftovers(fit.folder)
 
-        def write(status: Status, error: str | None) -> Record:
-            result = _record(fit, installed, status, error, started)
-            record.write(result, fit.folder)
+        def write(status: Status, error: str | None = None) -> Record:
+            result = _record(fit, installed, status, error, started, tried.count(spec))
+            if status == "done" or not session.home.was_done(spec):
+                record.write(result, fit.folder)
+            if status in ("done", "failed"):
+                fit.forget_progress()
+            _tell(result, fit)
             return result
 
         try:
@@ -70,31 +105,47 @@ def execute(spec: FitSpec, installed: Installed | None, session: Session) -> Rec
         except BenchError:
             raise
         except KeyboardInterrupt:
-            write("interrupted", None)
+            write("interrupted")
             raise
-        except (torch.OutOfMemoryError, MemoryError) as problem:
-            return write("out_of_memory", str(problem) or type(problem).__name__)
         except Exception as problem:  # the run boundary: whatever a plugin does wrong is recorded
+            if _out_of_memory(problem):
+                return write("out_of_memory", str(problem) or type(problem).__name__)
             last = traceback.extract_tb(problem.__traceback__)[-1]
             where = f"{Path(last.filename).name}:{last.lineno}"
             return write("failed", f"{type(problem).__name__}: {problem} ({where})")
-        return write("done", None)
+        finally:
+            gc.collect()  # networks refer to themselves; the next fit needs the memory
+        return write("done")
 
 
-def _make_data(dataset: str, session: Session) -> None:
-    folder, data = session.data_root, session.track.data
+@contextmanager
+def _quick_collection() -> Iterator[None]:
+    """Inside, the collector passes over what is there now, modules above all.
 
-    def waiting() -> None:
-        session.progress.say(f"Waiting for another process that makes {dataset} …")
+    Looking through them after each fit takes a quarter of a second.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
-    with session.home.lock(f"data-{folder.name}-{dataset}", waiting):
-        missing = generate.missing(folder, dataset, data)
-        with session.progress.stage(f"simulate {dataset}", missing, "records") as advance:
-            generate.make(folder, dataset, data, device=session.numerics.device, advance=advance)
+
+def _out_of_memory(problem: Exception) -> bool:
+    """On a CPU torch has no type of its own for it."""
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
 
 
 def _record(
-    fit: Fit, installed: Installed | None, status: Status, error: str | None, started: datetime
+    fit: Fit,
+    installed: Installed | None,
+    status: Status,
+    error: str | None,
+    started: datetime,
+    configs_tried: int,
 ) -> Record:
     session, spec = fit.session, fit.spec
     commit, dirty = probe.commit()
@@ -108,6 +159,7 @@ def _record(
         rules=RULES,
         method_distribution_version=installed.distribution_version if installed else None,
         method_card=_card(installed.method) if installed else None,
+        configs_tried=configs_tried,
         foundation_sha256=fit.foundation_sha256,
         data_sha256=session.data_sha256(seen),
         curve=tuple(fit.curve),
@@ -137,10 +189,11 @@ def _card(method: Method) -> MethodCard:
     )
 
 
-def _tell(result: Record, session: Session) -> None:
-    title = result.spec.title
-    if result.status != "done":
-        session.progress.say(f"{title}: {result.status}: {result.error}")
-        return
-    scores = ", ".join(f"{cell.dataset} {cell.mae:.3f}" for cell in result.cells)
-    session.progress.say(f"{title}: MAE {scores}")
+def _tell(result: Record, fit: Fit) -> None:
+    if result.status == "done":
+        told = "MAE " + ", ".join(f"{cell.dataset} {cell.mae:.3f}" for cell in result.cells)
+    elif result.status == "interrupted":
+        told = f"interrupted; {fit.kept_epochs} of {fit.budget.epochs} epochs are kept"
+    else:
+        told = f"{result.status}: {result.error}"
+    fit.session.progress.say(f"{result.spec.title}: {told}")

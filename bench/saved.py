@@ -22,14 +22,16 @@ def saved_bytes(forward: Callable[[], object], *, resident: Iterable[Tensor]) ->
     alive: list[object] = []  # an address may be used again once its storage is freed
 
     def pack(tensor: Tensor) -> Tensor:
-        alive.append(tensor)
-        storage = tensor.untyped_storage()
+        kept = tensor.detach()  # the result itself would hold its graph, and the graph the result
+        alive.append(kept)
+        storage = kept.untyped_storage()
         if storage.data_ptr() not in there:
             saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return kept
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         alive.append(forward())
+    alive.clear()  # the graph holds `pack` and `pack` this list, out of the collector's sight
     return sum(saved.values())
 
 

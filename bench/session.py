@@ -16,7 +16,7 @@ from bench.numerics import Numerics
 from bench.probe import StepCost
 from bench.progress import Progress
 from bench.record import FOUNDATION_FILE
-from bench.spec import PRETRAINING, FitSpec, MethodSpec, Track
+from bench.spec import PRETRAINING, FitSpec, MethodSpec, Part, Track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,12 @@ class Session:
     command: tuple[str, ...]
     data_folder: Path | None = None
     """Where real files lie, for a track that reads them."""
+    checkpoint_share: float = 0.01
+    """Part of the training time that may go into writing checkpoints."""
     costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
     _foundations: dict[int, Foundation] = field(default_factory=dict)
+    _sketches: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.fingerprint = fingerprint.fingerprint(self.track, self.backbone)
@@ -59,10 +62,19 @@ class Session:
         return self.data_folder
 
     def data_sha256(self, datasets: tuple[str, ...]) -> dict[str, str]:
-        """Content hashes of the datasets that a fit has seen, by name."""
-        if self.track.data.source != "generated":
-            return {}
-        return {name: generate.content_hash(self.data_root, name) for name in datasets}
+        """Content hashes of the datasets that a fit has seen, by name.
+
+        Of generated data, over the hashes of all files. Of real files, which are too large for
+        that, over each file's name, size, header and eight blocks of 4 KiB, evenly spaced.
+        """
+        return {name: self._content_hash(name) for name in datasets}
+
+    def _content_hash(self, dataset: str) -> str:
+        if self.track.data.source == "generated":
+            return generate.content_hash(self.data_root, dataset)
+        if dataset not in self._sketches:
+            self._sketches[dataset] = self.collection.sketch(dataset)
+        return self._sketches[dataset]
 
     def spec(
         self,
@@ -71,6 +83,7 @@ class Session:
         *,
         seed: int,
         percent: int = 100,
+        part: Part = "test",
     ) -> FitSpec:
         """A fit on this session's track and backbone."""
         return FitSpec(
@@ -81,6 +94,7 @@ class Session:
             datasets=datasets,
             percent=percent,
             seed=seed,
+            part=part,
         )
 
     def foundation_spec(self, seed: int) -> FitSpec:

@@ -129,10 +129,14 @@ class FitSpec(Frozen):
 
     @property
     def title(self) -> str:
-        """For people: ``lora on FlatVel_B, 10 %, seed 0``."""
+        """For people: ``lora on FlatVel_B, 10 %, seed 0``; in a sweep with its config."""
         share = "" if self.percent == 100 else f", {self.percent} %"
         on = self.datasets[0] if len(self.datasets) == 1 else f"{len(self.datasets)} datasets"
-        return f"{self.method_name} on {on}{share}, seed {self.seed}"
+        name = self.method_name
+        if self.method and self.part == "validation":
+            options = sorted(self.method.config.items())
+            name = " ".join([name, *(f"{key}={value}" for key, value in options if value)])
+        return f"{name} on {on}{share}, seed {self.seed}"
 
     @property
     def test_datasets(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -9,6 +10,10 @@ from torch import Tensor, nn
 
 from bench.contract import Config, ConfigError
 from methods._surgery import LayerNames
+
+_SIZES = (4, 8, 16, 32, 64, 128)
+GRID = {"rank": _SIZES, "alpha": tuple(map(float, _SIZES))}
+"""The range that Ghosal et al. (2024) search for their Table II."""
 
 
 class LowRankConfig(Config):
@@ -54,12 +59,20 @@ class LowRankUpdate(nn.Module):
         nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):
+        with full_precision(weight):
             if self.transposed:
                 update = torch.einsum("ir...,or->io...", self.A, self.B)
             else:
                 update = (self.B @ self.A.flatten(1)).view_as(weight)
             return weight + self.scale * update
+
+
+def full_precision(weight: Tensor) -> AbstractContextManager[object]:
+    """No autocast, on devices that have it (the meta device has not)."""
+    kind = weight.device.type
+    if torch.amp.is_autocast_available(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 def check_rank(rank: int, layers: Mapping[str, nn.Module]) -> None:

@@ -117,7 +117,8 @@ def reparametrize(
     made = []
     for layer in layers:
         module = make(layer)
-        parametrize.register_parametrization(layer, "weight", module)
+        # "unsafe" leaves out a trial evaluation: shapes and types are right by construction
+        parametrize.register_parametrization(layer, "weight", module, unsafe=True)
         made.append(module)
 
     def fold(model: nn.Module) -> nn.Module:

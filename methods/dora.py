@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
-from methods._low_rank import LowRankConfig, LowRankUpdate, check_rank
+from methods._low_rank import GRID, LowRankConfig, LowRankUpdate, check_rank, full_precision
 from methods._surgery import WEIGHT_LAYERS, parameters_of, reparametrize, select
 
 
@@ -29,7 +29,7 @@ class Decomposed(nn.Module):
         return norm.clamp_min(torch.finfo(weight.dtype).tiny)
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):
+        with full_precision(weight):
             direction: Tensor = self.update(weight)
             return direction * (self.magnitude / self._norm(direction.detach()))
 
@@ -51,5 +51,6 @@ method = Method(
     source="Liu et al. 2024, DoRA, arXiv:2402.09353; rank and alpha of Ghosal et al. 2024",
     traits=Traits(category="additive", batchnorm="frozen", mergeable=True),
     config=LowRankConfig,
+    grid=GRID,
     adapt=adapt,
 )

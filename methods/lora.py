@@ -15,7 +15,7 @@ adapter.
 from torch import nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
-from methods._low_rank import LowRankConfig, LowRankUpdate, check_rank
+from methods._low_rank import GRID, LowRankConfig, LowRankUpdate, check_rank
 from methods._surgery import WEIGHT_LAYERS, parameters_of, reparametrize, select
 
 
@@ -36,5 +36,6 @@ method = Method(
     source="Hu et al. 2021, LoRA, arXiv:2106.09685; rank and alpha of Ghosal et al. 2024",
     traits=Traits(category="additive", batchnorm="frozen", mergeable=True),
     config=LowRankConfig,
+    grid=GRID,
     adapt=adapt,
 )

@@ -39,7 +39,7 @@ def test_imports_without_torch(module: str) -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
-ORDINARY_WORDS = {"bias", "batchnorm", "head", "attention", "layernorm"}
+ORDINARY_WORDS = {"bias", "batchnorm", "head", "attention", "layernorm", "prompt"}
 """Names of methods that are torch's words too."""
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from bench import adaptation, backbones, train
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from bench.data import batch_order, batches_per_epoch
-from bench.fit import PRETRAINING
 from bench.numerics import Numerics, choose, seed_everything
+from bench.pretraining import PRETRAINING
 from bench.record import Epoch
 
 

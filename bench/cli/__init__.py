@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from bench.cli import adapt, lists, plugins, report, run, speed
+from bench.cli import adapt, compare, data, lists, plugins, replay, report, run, speed
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("compare")(compare.compare)
+app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("methods")(lists.methods)
 app.command("protocols")(lists.protocols)
@@ -27,6 +29,7 @@ app.command("speed")(speed.speed)
 app.command("check")(plugins.check)
 app.command("new-method")(plugins.new_method)
 app.add_typer(adapt.app, name="adapt")
+app.add_typer(data.app, name="data")
 
 
 @app.callback()

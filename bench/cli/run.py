@@ -12,6 +12,7 @@ from bench.cli.options import HomeOption
 if TYPE_CHECKING:
     from bench.estimate import Estimate
     from bench.plan import Plan
+    from bench.protocols import Protocol
     from bench.record import Record
 
 
@@ -34,42 +35,68 @@ def run(
         list[str] | None,
         typer.Option("--set", help="A method's option: rank=8, or lora.rank=8 for one of several."),
     ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For protocol sweep: an option's values, rank=4,8; repeat it, or add more words."
+        ),
+    ] = None,
     backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     home: HomeOption = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the real files, for track openfwi.")
     ] = None,
+    checkpoint_share: Annotated[
+        float,
+        typer.Option(
+            envvar="BENCH_CHECKPOINT_SHARE",
+            min=0.0,
+            help="Part of the training time that may go into checkpoints.",
+        ),
+    ] = 0.01,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="Torch's layers instead of the memory-frugal ones.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option(help="Plain lines, and few.")] = False,
+    more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
     from bench import numerics, options, plan, protocols, registry, terminal, tracks
+    from bench.cli.interrupts import interruptible
     from bench.home import Home, default
     from bench.session import Session
 
     chosen_track = tracks.load(track or ("smoke" if protocol == "smoke" else "mini"))
     chosen_protocol = protocols.get(protocol or chosen_track.default_protocol)
     seed_list = _seeds(seeds) if seeds else chosen_track.seeds
+    words = _grid_words(grid, more_grid, chosen_protocol)
     installed = registry.load()
     named = options.methods(method, installed)
     everything = options.ALL in method
-    with terminal.progress(quiet=quiet) as progress:
+    with interruptible(), terminal.progress(quiet=quiet) as progress:
         for problem in installed.problems:
             progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
         session = Session(
             home=Home(home or default()),
             track=chosen_track,
             backbone=backbone,
-            numerics=numerics.choose(device),
+            numerics=numerics.choose(device, frugal=not stock),
             progress=progress,
             command=("bench", *sys.argv[1:]),
             data_folder=data,
+            checkpoint_share=checkpoint_share,
         )
         choices, left_out = options.choose(named, setting or [], backbone, skip_unfit=everything)
+        candidates: list[plan.Choice] = []
+        if chosen_protocol.sweeps:
+            lenient = everything or not chosen_protocol.only_sweeps
+            candidates, more = options.grids(choices, words, backbone, skip_unfit=lenient)
+            left_out += more
         for line in left_out:
             progress.say(line)
-        todo = plan.plan(chosen_protocol, choices, seed_list, session)
+        todo = plan.plan(chosen_protocol, choices, seed_list, session, candidates=candidates)
         _announce(todo, session.home.folder, progress.say)
         if not todo.tasks:
             progress.say("Nothing to do: everything is recorded.")
@@ -91,6 +118,19 @@ def run(
         raise typer.Exit(1)
 
 
+def _grid_words(
+    grid: list[str] | None, more: list[str] | None, protocol: "Protocol"
+) -> tuple[str, ...]:
+    """All words of ``--grid rank=4,8 alpha=8,16``: those after the first arrive as arguments."""
+    from bench.errors import ConfigError
+
+    if grid and not protocol.sweeps:
+        raise ConfigError("--grid is for --protocol sweep; set one config's options with --set.")
+    if more and not (grid and all("=" in word for word in more)):
+        raise ConfigError(f"Unexpected word '{more[0]}'; see `bench run --help`.")
+    return tuple((grid or []) + (more or []))
+
+
 def _seeds(text: str) -> tuple[int, ...]:
     from bench.errors import ConfigError
 
@@ -110,6 +150,11 @@ def _announce(todo: "Plan", home: Path, say: Callable[[str], None]) -> None:
         f"pretrain {_count(todo.foundations, 'foundation')}, train {_count(todo.fits, 'fit')}, "
         f"score {_count(todo.cells, 'cell')}. Reused: {_count(len(todo.done), 'recorded fit')}."
     )
+    if todo.strays:
+        say(
+            f"Note: {_count(todo.strays, 'recorded fit')} started from another foundation than the "
+            "one in this home; delete their folders below runs to have them repeated."
+        )
 
 
 def _count(number: int, noun: str) -> str:
@@ -127,6 +172,8 @@ def _tell(cost: "Estimate", say: Callable[[str], None]) -> None:
 
 
 def _results(records: "list[Record]") -> None:
-    from bench.cli.results import show
+    from bench.cli import results, sweep
 
-    show([record for record in records if record.status == "done"])
+    done = [record for record in records if record.status == "done"]
+    results.show([record for record in done if record.spec.part == "test"])
+    sweep.show([record for record in done if record.spec.part == "validation"])

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bench import adaptation, backbones, maps, physics, probe, survey, train
 from bench.contract import Config
-from bench.fit import PRETRAINING
+from bench.pretraining import PRETRAINING
 from bench.record import write_atomically
 from bench.session import Session
 from bench.spec import Frozen, digest

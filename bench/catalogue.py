@@ -1,0 +1,50 @@
+"""What a folder of datasets is: generated or real, and which files it should have."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import layout, manifest
+from bench.errors import DataError
+from bench.layout import FilePair, Split
+from bench.manifest import Manifest
+from bench.spec import DATASETS, Data
+
+OFFICIAL = Data(source="files")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """One dataset's folder; `manifest` is None for real files."""
+
+    dataset: str
+    folder: Path
+    data: Data
+    manifest: Manifest | None
+
+    def pairs(self, split: Split) -> tuple[FilePair, ...]:
+        return layout.files(self.dataset, split, self.data)
+
+
+def shelf(root: Path, dataset: str, data: Data | None = None) -> Shelf | None:
+    """One dataset below `root`; None if it has no folder there.
+
+    Without `data`, a manifest tells what it should hold; without a manifest, it is the release.
+    Raises `DataError` for a root that cannot be listed, two folders of one dataset, or a manifest
+    that cannot be read.
+    """
+    folder = layout.find_folder(root, dataset)
+    if folder is None:
+        return None
+    made = manifest.read(folder)
+    wanted = data or (made.data if made else OFFICIAL)
+    return Shelf(dataset=dataset, folder=folder, data=wanted, manifest=made)
+
+
+def shelves(root: Path, data: Data | None = None) -> list[Shelf]:
+    """All datasets below `root`. Raises `DataError` if there is none, or as `shelf` does."""
+    found = [s for dataset in DATASETS if (s := shelf(root, dataset, data))]
+    if not found:
+        raise DataError(
+            f"Data folder {root} holds no dataset; name the folder that holds FlatVel_A, Style_B, …"
+        )
+    return found

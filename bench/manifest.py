@@ -1,0 +1,53 @@
+"""The manifest of a generated dataset: which files are made, and the hash of each."""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from bench.errors import DataError
+from bench.layout import all_files
+from bench.record import write_atomically
+from bench.spec import Data, Frozen, canonical
+
+FILE = "manifest.json"
+
+
+class Manifest(Frozen):
+    """What has been made of one dataset. A file that is not listed is not made."""
+
+    dataset: str
+    data: Data
+    sha256: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of each finished file, by its path in the dataset's folder."""
+
+    @property
+    def content_sha256(self) -> str:
+        """Hash of the content of all files, for records of runs."""
+        return hashlib.sha256(canonical(self.sha256).encode()).hexdigest()
+
+    def with_files(self, sha256: dict[str, str]) -> "Manifest":
+        """With more files, in the order of the layout, so that interruptions leave no trace."""
+        known = self.sha256 | sha256
+        names = [n for p in all_files(self.dataset, self.data) for n in (p.records, p.maps)]
+        return self.model_copy(update={"sha256": {n: known[n] for n in names if n in known}})
+
+    def write(self, folder: Path) -> None:
+        """Atomically. Raises `HomeError`."""
+        write_atomically(folder / FILE, self.model_dump_json(indent=1).encode())
+
+
+def read(folder: Path) -> Manifest | None:
+    """The manifest in a dataset's folder; None where there is none, as with real files.
+
+    Raises `DataError` for one that cannot be read.
+    """
+    path = folder / FILE
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise DataError(
+            f"{path}: cannot be read; delete the folder {folder} to have the dataset made again."
+        ) from error

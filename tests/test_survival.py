@@ -1,0 +1,280 @@
+"""Killed, interrupted, out of disk, robbed of files, two at once: the numbers stay the same.
+
+Everything happens for real: the command in processes of its own, signals, limits.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conftest import Bench
+from test_plugins import install
+
+from bench.record import Record, read
+
+Ran = tuple[Path, subprocess.CompletedProcess[str]]
+Found = Callable[[], bool]
+
+
+def words(track: Path, method: str = "lora", protocol: str = "ood") -> tuple[str, ...]:
+    return ("run", "--method", method, "--protocol", protocol, "--track", str(track), "--quiet")
+
+
+def copy(home: Path, target: Path, *parts: str) -> None:
+    """Parts of a home, by hard links: files are replaced there, never changed."""
+    for part in parts:
+        shutil.copytree(home / part, target / part, copy_function=os.link)
+    shutil.copy(home / "machine.json", target)
+
+
+def remove_runs(home: Path, *datasets: str) -> None:
+    """So that little is left to train: the runs of lora on these datasets."""
+    for run_id, record in records(home, "lora").items():
+        if record.spec.datasets[0] in datasets:
+            shutil.rmtree(home / "runs" / run_id)
+
+
+def records(home: Path, *methods: str) -> dict[str, Record]:
+    found = [read(path) for path in home.glob("*/*/record.json")]
+    return {r.run_id: r for r in found if r.spec.method_name in methods}
+
+
+def assert_same(home: Path, undisturbed: Path, *methods: str) -> None:
+    """Scores, weights, learning curves and data, bit for bit; nothing left over."""
+    ours, theirs = records(home, *methods), records(undisturbed, *methods)
+    assert ours.keys() == theirs.keys()
+    for run_id, record in ours.items():
+        assert record.status == "done"
+        assert record.cells == theirs[run_id].cells
+        assert record.counts == theirs[run_id].counts
+        assert record.data_sha256 == theirs[run_id].data_sha256
+        assert [e.loss for e in record.curve] == [e.loss for e in theirs[run_id].curve]
+    assert not list(home.glob("runs/*/unfinished"))
+    assert not [p for p in home.rglob(".*") if p.is_file()]
+
+
+@contextmanager
+def started(home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in the background, with a checkpoint after every epoch."""
+    environment = {"BENCH_HOME": str(home), "BENCH_CHECKPOINT_SHARE": "1e9"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def signal_when(
+    seen: Found, number: signal.Signals, home: Path, *arguments: str
+) -> tuple[str, str]:
+    """Start the command, send the signal as soon as something is seen; what it said."""
+    with started(home, *arguments) as process:
+        while not seen():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        process.send_signal(number)
+        return process.communicate(timeout=60)
+
+
+def appears(home: Path, pattern: str) -> Found:
+    return lambda: any(True for _ in home.glob(pattern))
+
+
+def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path) -> None:
+    """While simulating, pretraining, training and scoring; then the same command ends it."""
+    home, _ = ran
+    copy(home, tmp_path, "data", "runs")
+    remove_runs(tmp_path, "FlatVel_B")
+    (folder,) = tmp_path.glob("data/*/CurveFault_B")
+    shutil.rmtree(folder)
+    moments = {
+        "simulating": "data/*/CurveFault_B/.*.part",
+        "pretraining": "foundations/*/unfinished/checkpoint.pt",
+        "training": "runs/*/unfinished/checkpoint.pt",
+        "scoring": "runs/*/unfinished/*.npz",
+    }
+    for pattern in moments.values():
+        signal_when(appears(tmp_path, pattern), signal.SIGKILL, tmp_path, *words(tiny_track))
+    (unfinished,) = tmp_path.glob("runs/*/unfinished")
+    (unfinished.parent / ".delta.safetensors.killed").touch()  # as a kill while writing leaves it
+    (unfinished / ".checkpoint.pt.killed").touch()
+    last = bench(*words(tiny_track), home=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert "it is trained" in last.stdout
+    assert_same(tmp_path, home, "lora", "foundation")
+    assert max(r.resumed for r in records(tmp_path, "lora").values()) >= 2
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
+    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+) -> None:
+    home, _ = ran
+    copy(home, tmp_path, "data", "foundations", "runs")
+    remove_runs(tmp_path, "FlatVel_B")
+    with started(tmp_path, *words(tiny_track)) as process:
+        while not list(tmp_path.glob("runs/*/unfinished/checkpoint.pt")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        said, problem = process.communicate(timeout=60)
+        assert process.returncode == 130
+    assert "1 of 2 epochs are kept" in said
+    assert "Interrupted. What is finished is kept" in problem
+    assert f"bench run --method lora --protocol ood --track {tiny_track}" in problem
+    assert "Traceback" not in problem
+    (record,) = (r for r in records(tmp_path, "lora").values() if r.status != "done")
+    assert (record.status, record.cells, len(record.curve)) == ("interrupted", (), 1)
+    again = bench(*words(tiny_track), home=tmp_path)
+    assert "Going on with" in again.stdout
+    assert_same(tmp_path, home, "lora")
+
+
+def test_termination_does_not_hide_a_finished_record(
+    ran: Ran, tiny_track: Path, tmp_path: Path
+) -> None:
+    """A run whose scores are lost is repeated; until that is done its record stays."""
+    home, _ = ran
+    copy(home, tmp_path, "data", "foundations", "runs")
+    run_id = next(i for i, r in records(home, "lora").items() if r.spec.datasets == ("Style_B",))
+    (tmp_path / "runs" / run_id / "scores.parquet").unlink()
+    seen = appears(tmp_path, f"runs/{run_id}/unfinished/checkpoint.pt")
+    with started(tmp_path, *words(tiny_track)) as process:
+        while not seen():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        process.terminate()
+        _, problem = process.communicate(timeout=60)
+        assert process.returncode == 130
+    assert "go on with the same command" in problem
+    assert records(tmp_path, "lora")[run_id].status == "done"
+
+
+def test_lost_files_are_made_again(
+    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+) -> None:
+    home, _ = ran
+    copy(home, tmp_path, "data", "runs")
+    nothing = bench(*words(tiny_track), home=tmp_path)
+    assert "Nothing to do" in nothing.stdout, "all fits are there: no foundation is needed"
+    first, second, *_ = sorted(records(tmp_path, "lora"))
+    (tmp_path / "runs" / first / "scores.parquet").unlink()
+    (tmp_path / "runs" / second / "delta.safetensors").unlink()
+    done = bench(*words(tiny_track), home=tmp_path)
+    assert "pretrain 1 foundation, train 2 fits" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path, home, "lora", "foundation")
+
+
+def test_two_at_once_share_the_work(ran: Ran, tiny_track: Path, tmp_path: Path) -> None:
+    home, _ = ran
+    copy(home, tmp_path, "data", "runs")
+    remove_runs(tmp_path, "FlatVel_B", "Style_A")
+    (folder,) = tmp_path.glob("data/*/Style_A")
+    shutil.rmtree(folder)
+    with started(tmp_path, *words(tiny_track)) as one, started(tmp_path, *words(tiny_track)) as two:
+        said = [process.communicate(timeout=200) for process in (one, two)]
+        assert [one.returncode, two.returncode] == [0, 0], said
+    together = "".join(out for out, _ in said)
+    assert "Waiting for another process that makes Style_A" in together
+    for title in ("foundation on 6 datasets", "lora on FlatVel_B", "lora on Style_A"):
+        assert together.count(f"{title}, seed 0: MAE") == 1, "each is trained once"
+    assert_same(tmp_path, home, "lora", "foundation")
+
+
+def test_full_disk_is_one_sentence_and_loses_nothing(
+    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the full disk: no delta fits into it."""
+    home, _ = ran
+    copy(home, tmp_path, "data", "foundations", "runs")
+    remove_runs(tmp_path, "FlatVel_B")
+    full = subprocess.run(
+        [sys.executable, "-m", "bench", *words(tiny_track)],
+        env=os.environ | {"BENCH_HOME": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 2
+    assert full.stderr.startswith("Error: Cannot write ")
+    assert len(full.stderr.strip().splitlines()) == 1
+    assert "free space" in full.stderr
+    assert len(records(tmp_path, "lora")) == 3
+    assert bench(*words(tiny_track), home=tmp_path).returncode == 0
+    assert_same(tmp_path, home, "lora", "foundation")
+
+
+FAILING = """
+import torch
+from bench.contract import Adapted, Method, ParameterGroup, Traits
+
+def adapted(model, **more):
+    last = list(model.parameters())[-1]
+    return Adapted(model=model, groups=(ParameterGroup(name="last", parameters=(last,)),), **more)
+
+def diverges(model, config):
+    last = list(model.parameters())[-1]
+    def spoil():
+        with torch.no_grad():
+            last.fill_(float("nan"))
+    return adapted(model, after_step=spoil)
+
+def greedy(model, config):
+    return adapted(model, penalty=lambda: torch.zeros(10**15).sum())
+
+def broken(model, config):
+    raise ValueError("the plugin is wrong")
+
+TRAITS = Traits(category="full", batchnorm="both")
+
+def make(name, adapt):
+    return Method(name=name, summary="s", source="s", traits=TRAITS, adapt=adapt)
+
+methods = {m: make(m, globals()[m]) for m in ("diverges", "greedy", "broken")}
+nan, memory, error = methods["diverges"], methods["greedy"], methods["broken"]
+"""
+
+
+def test_failures_are_recorded_and_the_others_go_on(
+    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+) -> None:
+    home, _ = ran
+    copy(home, tmp_path, "data", "foundations", "runs")
+    remove_runs(tmp_path, "Style_B")
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    targets = {"diverges": "nan", "greedy": "memory", "broken": "error"}
+    install(site, "failing", targets, FAILING)
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    chosen = words(tiny_track, "diverges,greedy,broken,lora", "id")
+    done = bench(*chosen, home=tmp_path, PYTHONPATH=path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    expected = {
+        "diverges": ("failed", "loss became nan"),
+        "greedy": ("out_of_memory", "can't allocate memory"),
+        "broken": ("failed", "ValueError: the plugin is wrong"),
+    }
+    for name, (status, reason) in expected.items():
+        found = list(records(tmp_path, name).values())
+        assert [r.status for r in found] == [status] * 4
+        assert all(reason in (r.error or "") for r in found)
+        assert f"Failed: {name} on Style_A" in done.stderr
+    assert [r.status for r in records(tmp_path, "lora").values()] == ["done"] * 4
+    again = bench(*chosen, "--dry-run", home=tmp_path, PYTHONPATH=path)
+    assert "train 12 fits" in again.stdout, "what has failed is tried again"
