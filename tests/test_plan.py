@@ -71,7 +71,7 @@ def test_order_of_options_does_not_change_the_run_id() -> None:
 
 
 def test_run_id_is_the_same_in_every_process() -> None:
-    assert SPEC.run_id == "RUN_ID"
+    assert SPEC.run_id == "90b8dfd28ede0c52"
 
 
 def session(home: Path, track: Path | str) -> Session:

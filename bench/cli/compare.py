@@ -104,7 +104,7 @@ def _board(
 
 def _command(names: Sequence[str], protocol: str, track: str | None) -> str:
     methods = ",".join(dict.fromkeys(n.split()[0] for n in names if n != "foundation"))
-    words = ["bench", "run", "--method", methods or "baseline", "--protocol", protocol]
+    words = ["bench", "run", "--method", methods, "--protocol", protocol]
     return shlex.join(words + (["--track", _track_word(track)] if track else []))
 
 
