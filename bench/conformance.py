@@ -8,8 +8,8 @@ For plugin authors, in a test of their own package:
     def test_conforms():
         check_method(method)
 
-The checks are in `bench.checks`. Exceptions to the rules are declared in `Traits`, and no check
-names a method.
+The checks are in `bench.plugins.checks`. Exceptions to the rules are declared in `Traits`, and no
+check names a method.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bench.checks import CHECKS, NonconformanceError
 from bench.contract import Config, Method
 from bench.errors import MethodError
-from bench.trial import Case
+from bench.plugins.checks import CHECKS, NonconformanceError
+from bench.plugins.trial import Case
 
 __all__ = ["NonconformanceError", "Result", "check_method", "run"]
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import psutil
 
-from bench import layout
-from bench.data import BYTES_PER_LOADED_SAMPLE, SMALLEST_SUBSET
-from bench.generate import BYTES_PER_SAMPLE
+from bench.data import layout
+from bench.data.generate import BYTES_PER_SAMPLE
+from bench.data.pools import BYTES_PER_LOADED_SAMPLE, SMALLEST_SUBSET
 from bench.plan import Plan, Task
 from bench.session import Session
 from bench.spec import Track

@@ -9,26 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import (
-    adaptation,
-    backbones,
-    data,
-    delta,
-    evaluate,
-    outputs,
-    probe,
-    resume,
-    survey,
-    train,
-)
-from bench.checkpoint import content_hash
+from bench import backbones, outputs, resume, survey
 from bench.contract import Adapted, Method
+from bench.data import pools
 from bench.errors import FoundationError, MethodError
-from bench.numerics import seed_everything
+from bench.plugins import adaptation
 from bench.record import DELTA_FILE, FOUNDATION_FILE, Cell, Counts, Epoch, Phase
 from bench.seeds import derive
 from bench.session import Session
 from bench.spec import FitSpec, digest
+from bench.training import evaluate, probe, train
+from bench.training.numerics import seed_everything
+from bench.weights import delta
+from bench.weights.checkpoint import content_hash
 
 
 class Fit:
@@ -159,7 +152,7 @@ class Fit:
 
             def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
                 seed_everything(derive(spec.seed, "epoch", epoch))
-                order = data.batch_order(
+                order = pools.batch_order(
                     len(pool),
                     batch=budget.batch,
                     seed=spec.seed,
@@ -179,7 +172,7 @@ class Fit:
                 batchnorm=self.method.traits.batchnorm,
                 epochs=range(len(self.curve), budget.epochs),
                 total_epochs=budget.epochs,
-                steps_per_epoch=data.batches_per_epoch(len(pool), budget.batch),
+                steps_per_epoch=pools.batches_per_epoch(len(pool), budget.batch),
                 numerics=session.numerics,
             ):
                 self.curve.append(epoch)
@@ -206,10 +199,10 @@ class Fit:
         self.train_phase = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
         return adam
 
-    def _parts(self) -> dict[str, data.Parts]:
+    def _parts(self) -> dict[str, pools.Parts]:
         holdout = self.method.traits.holdout or self.spec.part == "validation"
         return {
-            name: data.parts(
+            name: pools.parts(
                 len(self.session.collection.samples(name, "train")),
                 dataset=name,
                 percent=self.spec.percent,
@@ -296,5 +289,5 @@ class Fit:
         outputs.write_maps(self.folder, scored)
 
 
-def _mean_mae(model: nn.Module, pool: data.Pool) -> float:
+def _mean_mae(model: nn.Module, pool: pools.Pool) -> float:
     return float(np.mean(evaluate.score(model, pool, gallery=0).scores["mae"]))

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bench.evaluate import Scored
 from bench.record import MAPS_FILE, SCORES_FILE, Cell, write_atomically
 from bench.spec import Part
+from bench.training.evaluate import Scored
 
 
 def cell(dataset: str, part: Part, scored: Scored) -> Cell:

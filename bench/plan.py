@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench import census, generate
 from bench.contract import Config
+from bench.data import generate
+from bench.plugins import census
+from bench.plugins.registry import Installed
 from bench.protocols import Protocol, Slot
 from bench.record import Record
-from bench.registry import Installed
 from bench.session import Session
 from bench.spec import FitSpec, MethodSpec
 

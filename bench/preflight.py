@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 
-from bench import catalogue
+from bench.data import catalogue
+from bench.data.inspection import changed_files, inspect
+from bench.data.layout import SPLITS
 from bench.errors import DataError
-from bench.inspection import changed_files, inspect
-from bench.layout import SPLITS
 from bench.record import write_atomically
 from bench.session import Session
 

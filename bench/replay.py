@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
-from bench import generate, numerics
+from bench.data import generate
 from bench.errors import ConfigError, RecordError, UnknownNameError
 from bench.home import Home
 from bench.plan import Plan, Task
+from bench.plugins.registry import Installed, Registry
 from bench.progress import Progress
 from bench.record import FILE, Cell, Record, read
-from bench.registry import Installed, Registry
 from bench.run import conduct
 from bench.session import Session
+from bench.training import numerics
 
 SCORES = ("mae", "rmse", "ssim")
 RELATIVE = 0.05

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from bench.evaluate import Scored
 from bench.record import Counts, Epoch, Phase, atomic_file, remove_leftovers, write_atomically
 from bench.spec import Frozen
+from bench.training.evaluate import Scored
 
 FOLDER = "unfinished"
 

@@ -9,18 +9,20 @@ from pathlib import Path
 
 import torch
 
-from bench import probe, record, supply
+from bench import record
 from bench.contract import Method
+from bench.data import supply
 from bench.errors import BenchError, ConfigError, MethodError
 from bench.fit import Fit
 from bench.plan import Plan, datasets, starts_from_foundation
+from bench.plugins.pretraining import PRETRAINING
+from bench.plugins.registry import Installed
+from bench.plugins.tuning import Tried
 from bench.preflight import check_data
-from bench.pretraining import PRETRAINING
 from bench.record import MethodCard, Record, Status
-from bench.registry import Installed
 from bench.session import Session
 from bench.spec import RULES, FitSpec
-from bench.tuning import Tried
+from bench.training import probe
 
 
 def conduct(plan: Plan, session: Session) -> list[Record]:

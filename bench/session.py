@@ -7,16 +7,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench import fingerprint, generate
-from bench.checkpoint import content_hash
-from bench.data import Collection
+from bench import fingerprint
+from bench.data import generate
+from bench.data.pools import Collection
 from bench.errors import DataError, FoundationError
 from bench.home import Home
-from bench.numerics import Numerics
-from bench.probe import StepCost
 from bench.progress import Progress
 from bench.record import FOUNDATION_FILE
 from bench.spec import PRETRAINING, FitSpec, MethodSpec, Part, Track
+from bench.training.numerics import Numerics
+from bench.training.probe import StepCost
+from bench.weights.checkpoint import content_hash
 
 
 @dataclass(frozen=True, kw_only=True)

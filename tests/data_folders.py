@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import layout, physics, survey
+from bench import physics, survey
+from bench.data import layout
 from bench.spec import DATASETS, Data
 
 TINY = Data(source="files", train=4, test=2, samples_per_file=2)

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from bench import backbones
-from bench.checkpoint import load_backbone_state
 from bench.errors import UnknownNameError
+from bench.weights.checkpoint import load_backbone_state
 
 
 @pytest.fixture(scope="module")

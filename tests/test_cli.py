@@ -10,8 +10,8 @@ import pytest
 from conftest import Bench
 from safetensors.torch import load_file
 
-from bench.checkpoint import content_hash
 from bench.record import Record, read
+from bench.weights.checkpoint import content_hash
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 

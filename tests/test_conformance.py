@@ -9,9 +9,10 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from bench import adaptation, conformance, registry
+from bench import conformance
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
 from bench.errors import MethodError
+from bench.plugins import adaptation, registry
 
 
 @pytest.mark.parametrize("name", sorted(registry.load().methods))
@@ -230,7 +231,7 @@ def crash(model: nn.Module, config: Config) -> Adapted:
 def test_garbage_is_refused_with_the_reason(
     adapt: Callable[[nn.Module, Any], Any], message: str
 ) -> None:
-    from bench import miniatures
+    from bench.plugins import miniatures
 
     with pytest.raises(MethodError, match=message):
         adaptation.adapt(broken(adapt), miniatures.convolutional(), Config())

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bench import layout, metrics, miniatures
-from bench.data import Collection, Pool, batch_order, batches_per_epoch, parts
+from bench import metrics
+from bench.data import layout
+from bench.data.pools import Collection, Pool, batch_order, batches_per_epoch, parts
+from bench.data.reader import Samples
+from bench.data.scaling import scale_maps, scale_records
 from bench.errors import DataError
-from bench.reader import Samples
-from bench.scaling import scale_maps, scale_records
+from bench.plugins import miniatures
 from bench.spec import DATASETS, PERCENTS, Budget, Track
 
 CPU = torch.device("cpu")

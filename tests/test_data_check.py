@@ -14,15 +14,16 @@ from data_folders import TINY, alter, build, samples
 from PIL import Image
 from skimage.filters import sobel
 
-from bench import cli, numerics
+from bench import cli
+from bench.data.inspection import inspect
+from bench.data.npy import FileError
 from bench.errors import DataError
 from bench.home import Home
-from bench.inspection import inspect
-from bench.npy import FileError
 from bench.preflight import check_data
 from bench.progress import Silent
 from bench.session import Session
 from bench.spec import Budget, Data, Track
+from bench.training import numerics
 
 CPU = torch.device("cpu")
 GENERATED = Data(source="generated", train=3, test=2, samples_per_file=2)

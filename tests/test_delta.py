@@ -9,11 +9,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench import adaptation, adapters, backbones, delta, miniatures, registry
-from bench.checkpoint import content_hash, load_backbone_state, save_safetensors, save_upstream
+from bench import backbones
 from bench.contract import INPUT_SHAPE, Adapted
 from bench.errors import BenchError, FoundationError, UnknownNameError
-from bench.trial import predict
+from bench.plugins import adaptation, miniatures, registry
+from bench.plugins.trial import predict
+from bench.weights import adapters, delta
+from bench.weights.checkpoint import (
+    content_hash,
+    load_backbone_state,
+    save_safetensors,
+    save_upstream,
+)
 
 
 def adapt(name: str, model: nn.Module, **options: object) -> Adapted:

@@ -17,7 +17,7 @@ from bench.backbones.inversionnet import Block, InversionNet
 from bench.frugal import frugal
 from bench.frugal.activation import fills_memory, pack_signs, unpack_signs
 from bench.frugal.convolution import Convolution
-from bench.saved import saved_bytes, saved_bytes_per_sample
+from bench.training.saved import saved_bytes, saved_bytes_per_sample
 
 
 class LowRank(nn.Module):

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import generate, layout, manifest, physics
+from bench import physics
+from bench.data import generate, layout, manifest
+from bench.data.reader import Samples
 from bench.errors import DataError, HomeError
-from bench.reader import Samples
 from bench.spec import Data
 
 CPU = torch.device("cpu")

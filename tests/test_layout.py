@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import layout
+from bench.data import layout
 from bench.errors import DataError, UnknownNameError
 from bench.spec import DATASETS, Data
 

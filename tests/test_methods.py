@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from bench import adaptation, backbones, miniatures, registry
+from bench import backbones
 from bench.contract import INPUT_SHAPE, Adapted
 from bench.errors import ConfigError, MethodError
-from bench.trial import predict
+from bench.plugins import adaptation, miniatures, registry
+from bench.plugins.trial import predict
 
 COUNTS = {
     "adapter": 142_993,  # 25 blocks: 2·16·C + 16 + C, the sum of C being 4,321

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench import options, registry
 from bench.errors import BenchError, ConfigError, MethodError
 from bench.plan import Choice
+from bench.plugins import options, registry
 
 BACKBONE = "inversionnet"
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from conftest import Bench
 
-from bench import numerics, options, plan, protocols, registry, tracks
+from bench import plan, protocols, tracks
 from bench.home import Home
+from bench.plugins import options, registry
+from bench.plugins.tuning import Tried
 from bench.progress import Silent
 from bench.record import read, write
 from bench.session import Session
 from bench.spec import FitSpec, MethodSpec
-from bench.tuning import Tried
+from bench.training import numerics
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import registry, scaffold
 from bench.errors import BenchError, ConfigError, HomeError
+from bench.plugins import registry, scaffold
 
 LIST = """
 import json

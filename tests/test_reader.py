@@ -8,10 +8,10 @@ import psutil
 import pytest
 from data_folders import TINY, alter, build, build_sparse_release, samples
 
-from bench import layout
+from bench.data import layout
+from bench.data.npy import FileError, NpyFile
+from bench.data.reader import Samples
 from bench.errors import DataError
-from bench.npy import FileError, NpyFile
-from bench.reader import Samples
 from bench.spec import DATASETS, Data
 
 

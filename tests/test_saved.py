@@ -5,7 +5,7 @@ import weakref
 import torch
 from torch import Tensor, nn
 
-from bench.saved import saved_bytes
+from bench.training.saved import saved_bytes
 
 
 def test_the_graph_that_was_counted_is_freed() -> None:

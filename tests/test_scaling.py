@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.scaling import scale_maps, scale_records, unscale_maps, unscale_records
+from bench.data.scaling import scale_maps, scale_records, unscale_maps, unscale_records
 
 pressures = st.floats(-30, 60, width=32)
 velocities = st.floats(1500, 4500, width=32)

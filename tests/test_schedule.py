@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.schedule import factor
+from bench.training.schedule import factor
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.numerics import seed_everything
 from bench.seeds import derive
+from bench.training.numerics import seed_everything
 
 
 def draws() -> tuple[float, float, float]:

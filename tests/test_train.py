@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import adaptation, backbones, train
+from bench import backbones
 from bench.contract import Adapted, Method, ParameterGroup, Traits
-from bench.data import batch_order, batches_per_epoch
-from bench.numerics import Numerics, choose, seed_everything
-from bench.pretraining import PRETRAINING
+from bench.data.pools import batch_order, batches_per_epoch
+from bench.plugins import adaptation
+from bench.plugins.pretraining import PRETRAINING
 from bench.record import Epoch
+from bench.training import train
+from bench.training.numerics import Numerics, choose, seed_everything
 
 
 def batch(samples: int) -> tuple[Tensor, Tensor]:

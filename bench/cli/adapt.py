@@ -17,7 +17,7 @@ Out = Annotated[Path, typer.Argument(help="The file to write.")]
 @app.command("apply")
 def apply(foundation: Foundation, delta: Delta, out: Out) -> None:
     """Write the whole adapted network's state as safetensors."""
-    from bench import adapters
+    from bench.weights import adapters
 
     typer.echo(f"Wrote {adapters.apply(foundation, delta, out)}")
 
@@ -25,7 +25,7 @@ def apply(foundation: Foundation, delta: Delta, out: Out) -> None:
 @app.command("merge")
 def merge(foundation: Foundation, delta: Delta, out: Out) -> None:
     """Write a plain backbone with the same predictions: upstream format (.pth) or safetensors."""
-    from bench import adapters
+    from bench.weights import adapters
 
     typer.echo(f"Wrote {adapters.merge(foundation, delta, out)}")
 
@@ -39,8 +39,8 @@ def diff(
     ] = False,
 ) -> None:
     """List the tensors that the delta adds or changes."""
-    from bench import adapters
     from bench.terminal import table
+    from bench.weights import adapters
 
     rows = adapters.diff(foundation, delta, merged=merged)
     table(

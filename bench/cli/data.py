@@ -9,10 +9,10 @@ import typer
 from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from bench.inspection import Report
-    from bench.layout import Split
+    from bench.data.inspection import Report
+    from bench.data.layout import Split
+    from bench.data.summary import Summary
     from bench.spec import Data
-    from bench.summary import Summary
 
 app = typer.Typer(help="Make, show, check and describe the samples.", no_args_is_help=True)
 
@@ -47,8 +47,10 @@ def make(
     quiet: QuietOption = False,
 ) -> None:
     """Generate maps and simulate their records; goes on where an earlier call stopped."""
-    from bench import numerics, supply, terminal, tracks
+    from bench import terminal, tracks
+    from bench.data import supply
     from bench.home import Home, default
+    from bench.training import numerics
 
     chosen, place, where = tracks.load(track), Home(home or default()), numerics.choose(device)
     root = supply.folder(place, chosen)
@@ -84,9 +86,11 @@ def show(
     home: HomeOption = None,
 ) -> None:
     """Draw maps and shot records into a PNG; generated samples need not have been made."""
-    from bench import catalogue, drawing, generate, numerics, supply, tracks
+    from bench import tracks
+    from bench.data import catalogue, drawing, generate, supply
     from bench.errors import ConfigError, DataError
     from bench.home import Home, default
+    from bench.training import numerics
 
     (name,) = _known([dataset])
     if split not in ("train", "test"):
@@ -128,7 +132,9 @@ def check(
     quiet: QuietOption = False,
 ) -> None:
     """Say what is there, what is missing and what is wrong. Exit code 1 if anything is wrong."""
-    from bench import inspection, numerics, terminal
+    from bench import terminal
+    from bench.data import inspection
+    from bench.training import numerics
 
     data, where = _expected(path, track), numerics.choose(device).device
     depth: inspection.Depth = "quick" if quick else "full"
@@ -169,7 +175,8 @@ def stats(
     """Mean, deviation and range of records and maps, and the maps' spatial information."""
     from dataclasses import asdict
 
-    from bench import catalogue, summary, terminal
+    from bench import terminal
+    from bench.data import catalogue, summary
 
     wanted = _known(dataset)
     data = _expected(path, track)
@@ -184,7 +191,7 @@ def stats(
 
 def _known(datasets: list[str] | None) -> tuple[str, ...]:
     """The datasets asked for, or all. Raises `UnknownNameError`."""
-    from bench.layout import dataset_named
+    from bench.data.layout import dataset_named
     from bench.spec import DATASETS
 
     return tuple(dataset_named(name) for name in datasets) if datasets else DATASETS
@@ -201,7 +208,7 @@ def _expected(path: Path, track: str | None) -> "Data | None":
 
 
 def _report(report: "Report") -> dict[str, object]:
-    from bench.npy import FileError
+    from bench.data.npy import FileError
 
     return {
         "dataset": report.dataset,

@@ -8,7 +8,7 @@ import typer
 from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from bench.registry import Installed
+    from bench.plugins.registry import Installed
 
 
 def methods(
@@ -18,7 +18,7 @@ def methods(
     """Installed methods: origin, traits, parameters."""
     from dataclasses import asdict
 
-    from bench import registry
+    from bench.plugins import registry
     from bench.terminal import table
 
     found = registry.load()
@@ -50,8 +50,8 @@ def methods(
 def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from bench import census
     from bench.errors import MethodError
+    from bench.plugins import census
 
     method = installed.method
     trainable = total = unsuited = None

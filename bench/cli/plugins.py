@@ -16,7 +16,8 @@ def check(
     """Run the conformance suite on a method; exit code 1 if a check fails."""
     from dataclasses import asdict
 
-    from bench import conformance, registry
+    from bench import conformance
+    from bench.plugins import registry
     from bench.terminal import table
 
     results = conformance.run(registry.load().get(method).method)
@@ -40,7 +41,7 @@ def new_method(
     folder: Annotated[Path, typer.Option(help="Where the package's folder is made.")] = Path(),
 ) -> None:
     """Write a small installable package with one method in it."""
-    from bench import scaffold
+    from bench.plugins import scaffold
 
     package = scaffold.write(name, folder)
     typer.echo(f"Wrote {package}. Next: pip install -e {package} && bench check {name}")

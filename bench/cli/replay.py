@@ -24,9 +24,10 @@ def replay(
 
     It runs in a folder of its own, which is removed; the home stays as it is.
     """
-    from bench import registry, replay, terminal
+    from bench import replay, terminal
     from bench.cli.interrupts import interruptible
     from bench.home import Home, default
+    from bench.plugins import registry
     from bench.progress import Silent
 
     chosen = Home(home or default())

@@ -63,10 +63,12 @@ def run(
     more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
-    from bench import numerics, options, plan, protocols, registry, terminal, tracks
+    from bench import plan, protocols, terminal, tracks
     from bench.cli.interrupts import interruptible
     from bench.home import Home, default
+    from bench.plugins import options, registry
     from bench.session import Session
+    from bench.training import numerics
 
     chosen_track = tracks.load(track or ("smoke" if protocol == "smoke" else "mini"))
     chosen_protocol = protocols.get(protocol or chosen_track.default_protocol)

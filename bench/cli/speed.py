@@ -28,9 +28,11 @@ def speed(
     as_json: JsonOption = False,
 ) -> None:
     """Measure speed and memory on this machine; every ratio is from this one process run."""
-    from bench import census, numerics, options, probe, registry, terminal
+    from bench import terminal
     from bench.errors import BenchError
+    from bench.plugins import census, options, registry
     from bench.speed import suite
+    from bench.training import numerics, probe
 
     words = method or [options.ALL]
     chosen = []

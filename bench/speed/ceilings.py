@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from bench.numerics import Numerics
+from bench.training.numerics import Numerics
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}

@@ -9,12 +9,14 @@ import psutil
 import torch
 from pydantic import ValidationError
 
-from bench import adaptation, backbones, maps, physics, probe, survey, train
+from bench import backbones, maps, physics, survey
 from bench.contract import Config
-from bench.pretraining import PRETRAINING
+from bench.plugins import adaptation
+from bench.plugins.pretraining import PRETRAINING
 from bench.record import write_atomically
 from bench.session import Session
 from bench.spec import Frozen, digest
+from bench.training import probe, train
 
 _BATCH = 8
 

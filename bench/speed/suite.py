@@ -8,27 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench import (
-    adaptation,
-    allocator,
-    backbones,
-    evaluate,
-    generate,
-    layout,
-    physics,
-    probe,
-    train,
-)
-from bench.data import Pool
-from bench.numerics import Numerics, seed_everything
+from bench import backbones, physics
+from bench.data import generate, layout
+from bench.data.pools import Pool
+from bench.data.reader import Samples
+from bench.plugins import adaptation
+from bench.plugins.registry import Installed
 from bench.progress import Progress
-from bench.reader import Samples
-from bench.registry import Installed
 from bench.spec import Data
 from bench.speed import ceilings
 from bench.speed.reference import PlainLoop
 from bench.speed.timing import Timing, interleave
 from bench.speed.traffic import Traffic
+from bench.training import allocator, evaluate, probe, train
+from bench.training.numerics import Numerics, seed_everything
 
 _DATASET = "FlatVel_A"
 _STEPS = 2

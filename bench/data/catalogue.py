@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import layout, manifest
+from bench.data import layout, manifest
+from bench.data.layout import FilePair, Split
+from bench.data.manifest import Manifest
 from bench.errors import DataError
-from bench.layout import FilePair, Split
-from bench.manifest import Manifest
 from bench.spec import DATASETS, Data
 
 OFFICIAL = Data(source="files")

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from bench import registry
 from bench.errors import ConfigError, HomeError
+from bench.plugins import registry
 
 _FILES = {
     "pyproject.toml.template": "pyproject.toml",

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import fingerprint, generate, layout, physics
-from bench.catalogue import Shelf
+from bench import fingerprint, physics
+from bench.data import generate, layout
+from bench.data.catalogue import Shelf
+from bench.data.layout import Split
+from bench.data.reader import Samples
 from bench.errors import ConfigError
 from bench.home import Home
-from bench.layout import Split
 from bench.progress import Progress
-from bench.reader import Samples
 from bench.spec import Track
 
 Pictures = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from bench import physics
-from bench.catalogue import Shelf, shelf
+from bench.data.catalogue import Shelf, shelf
+from bench.data.layout import SPLITS, FilePair
+from bench.data.npy import FileError, NpyFile, sha256
 from bench.errors import DataError
-from bench.layout import SPLITS, FilePair
-from bench.npy import FileError, NpyFile, sha256
 from bench.progress import Advance, Progress
 from bench.spec import Data
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoint import load_safetensors, save_safetensors
 from bench.errors import FoundationError
+from bench.weights.checkpoint import load_safetensors, save_safetensors
 
 
 def extract(model: nn.Module, foundation: Mapping[str, Tensor]) -> dict[str, Tensor]:

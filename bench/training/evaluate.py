@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench import metrics
-from bench.data import Pool
+from bench.data.pools import Pool
+from bench.data.scaling import unscale_maps
 from bench.frugal import frugal
-from bench.scaling import unscale_maps
 
 _BATCH = 32
 

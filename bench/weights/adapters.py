@@ -9,8 +9,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from bench import adaptation, backbones, delta, registry
-from bench.checkpoint import (
+from bench import backbones
+from bench.contract import Adapted, Method
+from bench.errors import FoundationError, MethodError
+from bench.plugins import adaptation, registry
+from bench.training.numerics import seed_everything
+from bench.weights import delta
+from bench.weights.checkpoint import (
     check_state,
     content_hash,
     load_backbone_state,
@@ -18,9 +23,6 @@ from bench.checkpoint import (
     save_safetensors,
     save_upstream,
 )
-from bench.contract import Adapted, Method
-from bench.errors import FoundationError, MethodError
-from bench.numerics import seed_everything
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import survey
-from bench.catalogue import Shelf
-from bench.layout import SPLITS
+from bench.data.catalogue import Shelf
+from bench.data.layout import SPLITS
+from bench.data.reader import Samples
 from bench.progress import Progress
-from bench.reader import Samples
 
 _CHUNK = 16
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench import adaptation, delta, miniatures, train
 from bench.contract import OUTPUT_SHAPE, Adapted, Config, Method
 from bench.errors import MethodError
-from bench.numerics import Numerics
+from bench.plugins import adaptation, miniatures
+from bench.training import train
+from bench.training.numerics import Numerics
+from bench.weights import delta
 
 _SAMPLES = 3
 _RATE = 1e-3

@@ -7,9 +7,10 @@ from functools import cache
 import torch
 from torch import nn
 
-from bench import adaptation, backbones
+from bench import backbones
 from bench.contract import Config, Method
 from bench.errors import MethodError
+from bench.plugins import adaptation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from bench.adaptation import training_mode
 from bench.contract import Adapted, BatchNorm
-from bench.numerics import Numerics
+from bench.plugins.adaptation import training_mode
 from bench.record import Epoch
-from bench.schedule import factor
 from bench.spec import RULES
+from bench.training.numerics import Numerics
+from bench.training.schedule import factor
 
 Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 """epoch → pairs of scaled records (b, 5, 1000, 70) and scaled maps (b, 1, 70, 70)."""

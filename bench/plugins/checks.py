@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench import adaptation, delta
 from bench.contract import OUTPUT_SHAPE
-from bench.trial import Case, predict
+from bench.plugins import adaptation
+from bench.plugins.trial import Case, predict
+from bench.weights import delta
 
 TOLERANCE = 1e-5
 """Largest difference of predictions on [-1, 1] that counts as the same in float32."""

@@ -6,11 +6,11 @@ from itertools import product
 
 from pydantic import ValidationError
 
-from bench import census
 from bench.contract import Config
 from bench.errors import ConfigError, MethodError, UnknownNameError
 from bench.plan import Choice
-from bench.registry import Installed, Registry
+from bench.plugins import census
+from bench.plugins.registry import Installed, Registry
 
 ALL = "all"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.layout import FilePair
-from bench.npy import SAMPLE_SHAPES, NpyFile
+from bench.data.layout import FilePair
+from bench.data.npy import SAMPLE_SHAPES, NpyFile
 
 Indices = NDArray[np.int64]
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench import allocator
 from bench.errors import ConfigError
 from bench.frugal import frugal
 from bench.record import Determinism
+from bench.training import allocator
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import manifest, maps, physics, seeds, survey
+from bench import maps, physics, seeds, survey
+from bench.data import manifest
+from bench.data.layout import FilePair, all_files
+from bench.data.manifest import Manifest
+from bench.data.npy import SAMPLE_SHAPES, Content
 from bench.errors import DataError, HomeError
-from bench.layout import FilePair, all_files
-from bench.manifest import Manifest
-from bench.npy import SAMPLE_SHAPES, Content
 from bench.spec import Data
 
 BYTES_PER_SAMPLE = 4 * (math.prod(survey.RECORD_SHAPE) + math.prod(survey.MAP_SHAPE))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from bench.data.layout import all_files
 from bench.errors import DataError
-from bench.layout import all_files
 from bench.record import write_atomically
 from bench.spec import Data, Frozen, canonical
 

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench import layout, seeds
-from bench.reader import Samples
-from bench.scaling import scale_maps, scale_records
+from bench import seeds
+from bench.data import layout
+from bench.data.reader import Samples
+from bench.data.scaling import scale_maps, scale_records
 from bench.spec import RULES, Track
 
 Indices = NDArray[np.int64]

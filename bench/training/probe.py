@@ -19,10 +19,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import allocator, survey
-from bench.numerics import Numerics
+from bench import survey
 from bench.record import Machine, Phase
-from bench.saved import saved_bytes_per_sample
+from bench.training import allocator
+from bench.training.numerics import Numerics
+from bench.training.saved import saved_bytes_per_sample
 
 _POLL_SECONDS = 0.05
 
@@ -162,7 +163,7 @@ def versions() -> dict[str, str]:
 @cache
 def commit() -> tuple[str | None, bool | None]:
     """(commit, dirty) of the harness's checkout; (None, None) when it is installed from a wheel."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None, None
     try:

@@ -1,0 +1,1 @@
+"""Velocity maps and records as files: made, found, checked, read, put on the device."""

@@ -1,0 +1,1 @@
+"""What stands between the harness and a method: finding it, its options, adapting, checking."""

@@ -1,0 +1,1 @@
+"""Weights as files: upstream's checkpoints, deltas, what users do with them."""
