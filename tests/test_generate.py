@@ -27,7 +27,7 @@ DATASET = "FlatFault_A"
 MAKE = """
 import sys, torch
 from pathlib import Path
-from bench import generate
+from bench.data import generate
 from bench.spec import Data
 torch.set_num_threads(1)
 data = Data.model_validate_json(sys.argv[2])

@@ -14,7 +14,7 @@ from bench.plugins import registry, scaffold
 
 LIST = """
 import json
-from bench import registry
+from bench.plugins import registry
 from bench.errors import BenchError
 found = registry.load()
 def ask(name):
