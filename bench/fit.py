@@ -193,7 +193,7 @@ class Fit:
             if adapted.finish is not None:
                 held = [(name, p.validation) for name, p in chosen.items()]
                 self.facts = adapted.finish(
-                    lambda: _mean_mae(adapted.model, session.collection.training(held))
+                    lambda: self._mean_mae(adapted.model, session.collection.training(held))
                 )
         assert meter.phase is not None
         self.train_phase = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
@@ -272,7 +272,12 @@ class Fit:
             for name, pool in pools.items():
                 if name in scored:
                     continue
-                result = evaluate.score(model, pool, gallery=session.track.gallery)
+                result = evaluate.score(
+                    model,
+                    pool,
+                    gallery=session.track.gallery,
+                    numerics=session.numerics,
+                )
                 if not np.isfinite(result.scores["mse"]).all():
                     raise MethodError(
                         f"Method '{self.method.name}' predicts values that are not finite (NaN) "
@@ -288,6 +293,6 @@ class Fit:
         outputs.write_scores(self.folder, part, scored)
         outputs.write_maps(self.folder, scored)
 
-
-def _mean_mae(model: nn.Module, pool: pools.Pool) -> float:
-    return float(np.mean(evaluate.score(model, pool, gallery=0).scores["mae"]))
+    def _mean_mae(self, model: nn.Module, pool: pools.Pool) -> float:
+        result = evaluate.score(model, pool, gallery=0, numerics=self.session.numerics)
+        return float(np.mean(result.scores["mae"]))

@@ -306,6 +306,7 @@ def test_statistics_are_those_of_numpy_and_scikit_image(tmp_path: Path, run: Run
         "velocity_min_mps": maps.min(),
         "velocity_max_mps": maps.max(),
         "spatial_information_mps": np.mean([sobel(m[0]) for m in maps]),
+        "mean_map_mae": np.abs(maps[4:] - maps[:4].mean(axis=0)).mean() / 1500,
     }
     assert row.pop("dataset") == "FlatVel_A"
     assert row.keys() == expected.keys()

@@ -266,7 +266,8 @@ def _print_summaries(rows: "list[Summary]") -> None:
     from bench.terminal import table
 
     table(
-        ("dataset", "#samples", "#mean m/s", "#std", "#min", "#max", "#spatial information"),
+        ("dataset", "#samples", "#mean m/s", "#std", "#min", "#max", "#spatial information")
+        + ("#mean-map MAE",),
         [
             (
                 row.dataset,
@@ -276,6 +277,7 @@ def _print_summaries(rows: "list[Summary]") -> None:
                 f"{row.velocity_min_mps:.0f}",
                 f"{row.velocity_max_mps:.0f}",
                 f"{row.spatial_information_mps:.1f}",
+                "–" if row.mean_map_mae is None else f"{row.mean_map_mae:.4f}",
             )
             for row in rows
         ],
@@ -300,5 +302,6 @@ def _print_summaries(rows: "list[Summary]") -> None:
     )
     typer.echo(
         "Spatial information: mean Sobel gradient magnitude of the maps, m/s per cell, as "
-        "scikit-image scales it."
+        "scikit-image scales it. Mean-map MAE: of predicting the mean training map for every test "
+        "sample, on [-1, 1]."
     )

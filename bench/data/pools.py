@@ -91,8 +91,9 @@ class Pool:
         """Pairs of records (b, 5, 1000, 70) float16 and maps (b, 1, 70, 70) float32, scaled."""
         if self._store is not None:
             records, maps = self._store
-            for indices in order:
-                where = torch.from_numpy(indices).to(self._device)
+            # All at once: each copy to a GPU would have the host wait for it in every step.
+            places = torch.from_numpy(np.concatenate(order)).to(self._device)
+            for where in places.split([len(indices) for indices in order]):
                 yield records[where].permute(0, 3, 1, 2), maps[where]
             return
         with ThreadPoolExecutor(_READERS) as readers:

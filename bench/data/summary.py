@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from bench import survey
 from bench.data.catalogue import Shelf
-from bench.data.layout import SPLITS
+from bench.data.layout import SPLITS, Split
 from bench.data.reader import Samples
 from bench.progress import Progress
+from bench.spec import RULES
 
 _CHUNK = 16
 
@@ -32,6 +33,9 @@ class Summary:
     velocity_max_mps: float
     spatial_information_mps: float
     """Mean Sobel gradient magnitude of the maps in m/s per cell, see `spatial_information`."""
+    mean_map_mae: float | None
+    """Of predicting the mean training map for every test sample, on [-1, 1]: what a network has to
+    beat. None where a split is missing."""
 
 
 class _Moments:
@@ -60,6 +64,28 @@ class _Moments:
         return np.sqrt(np.maximum(self.squares / self.count - self.mean**2, 0))
 
 
+class _MeanMap:
+    """The constant predictor: the mean of the training maps, tried on the test maps after them."""
+
+    def __init__(self) -> None:
+        self._sum, self._trained = np.zeros(survey.MAP_SHAPE), 0
+        self._error, self._tested = 0.0, 0
+
+    def add(self, split: Split, maps_mps: NDArray[np.float32]) -> None:
+        if split == "train":
+            self._sum += maps_mps.sum(axis=(0, 1), dtype=np.float64)
+            self._trained += len(maps_mps)
+        elif self._trained:
+            constant = self._sum / self._trained
+            self._error += float(np.abs(maps_mps - constant).mean(axis=(1, 2, 3)).sum())
+            self._tested += len(maps_mps)
+
+    @property
+    def mae(self) -> float | None:
+        low, high = RULES.velocity_scale_mps
+        return self._error / self._tested * 2 / (high - low) if self._tested else None
+
+
 def summarise(shelf: Shelf, *, limit: int | None = None, progress: Progress) -> Summary:
     """Read the samples of both splits, or about `limit` of them, evenly spaced.
 
@@ -67,18 +93,20 @@ def summarise(shelf: Shelf, *, limit: int | None = None, progress: Progress) -> 
     """
     pressure, velocity = _Moments(survey.SHOTS), _Moments(1)
     information = 0.0
-    opened = [Samples(shelf.folder, pairs) for s in SPLITS if (pairs := shelf.pairs(s))]
-    total = sum(map(len, opened))
+    mean_map = _MeanMap()
+    opened = {s: Samples(shelf.folder, pairs) for s in SPLITS if (pairs := shelf.pairs(s))}
+    total = sum(map(len, opened.values()))
     step = 1 if limit is None else max(1, -(-total // limit))
-    chosen = [np.arange(0, len(samples), step) for samples in opened]
-    count = sum(map(len, chosen))
+    chosen = {split: np.arange(0, len(samples), step) for split, samples in opened.items()}
+    count = sum(map(len, chosen.values()))
     with progress.stage(f"read {shelf.dataset}", count, "samples") as advance:
-        for samples, rows in zip(opened, chosen, strict=True):
+        for split, rows in chosen.items():
             for start in range(0, len(rows), _CHUNK):
                 part = rows[start : start + _CHUNK]
-                maps = samples.maps(part)
-                pressure.add(samples.records(part))
+                maps = opened[split].maps(part)
+                pressure.add(opened[split].records(part))
                 velocity.add(maps)
+                mean_map.add(split, maps)
                 information += float(spatial_information(maps[:, 0]).sum())
                 advance(len(part))
     return Summary(
@@ -93,6 +121,7 @@ def summarise(shelf: Shelf, *, limit: int | None = None, progress: Progress) -> 
         velocity_min_mps=float(velocity.low[0]),
         velocity_max_mps=float(velocity.high[0]),
         spatial_information_mps=information / count,
+        mean_map_mae=mean_map.mae,
     )
 
 

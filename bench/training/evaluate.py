@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from bench import metrics
 from bench.data.pools import Pool
 from bench.data.scaling import unscale_maps
-from bench.frugal import frugal
+from bench.training.numerics import Numerics
 
 _BATCH = 32
 
@@ -27,21 +27,21 @@ class Scored:
     """(gallery, 70, 70) m/s."""
 
 
-def score(model: nn.Module, pool: Pool, *, gallery: int, fold: bool = True) -> Scored:
+def score(model: nn.Module, pool: Pool, *, gallery: int, numerics: Numerics) -> Scored:
     """Score every sample in evaluation mode and float32, without batch statistics.
 
-    `fold` computes BatchNorm as part of the convolution before it, which rounds differently (to
-    about 1e-7) and is faster.
+    Frugal numerics compute BatchNorm as part of the convolution before it, which is faster and
+    rounds differently, to about 1e-7.
     """
     model.eval()
-    collected: dict[str, list[torch.Tensor]] = {name: [] for name in metrics.SCORES}
-    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    collected: dict[str, list[Tensor]] = {name: [] for name in metrics.SCORES}
+    kept: list[tuple[Tensor, Tensor]] = []
     order = [np.arange(s, min(s + _BATCH, len(pool))) for s in range(0, len(pool), _BATCH)]
-    with frugal(model, fold=fold), torch.inference_mode():
+    with numerics.lean(model, fold=True), torch.inference_mode():
         for indices, (x, y) in zip(order, pool.batches(order), strict=True):
-            prediction = model(x.float()).float()
-            for name, function in metrics.SCORES.items():
-                collected[name].append(function(prediction, y))
+            prediction, scores = score_batch(model, x, y)
+            for name, values in scores.items():
+                collected[name].append(values)
             if indices[0] < gallery:
                 keep = gallery - int(indices[0])
                 kept.append((y[:keep, 0].cpu(), prediction[:keep, 0].cpu()))
@@ -52,7 +52,13 @@ def score(model: nn.Module, pool: Pool, *, gallery: int, fold: bool = True) -> S
     )
 
 
-def _whole_mps(maps: list[torch.Tensor]) -> NDArray[np.uint16]:
+def score_batch(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Predicted maps (b, 1, 70, 70) of one batch, and its scores (b,) by name."""
+    prediction = model(x.float()).float()
+    return prediction, {name: of(prediction, y) for name, of in metrics.SCORES.items()}
+
+
+def _whole_mps(maps: list[Tensor]) -> NDArray[np.uint16]:
     if not maps:
         return np.empty((0, 70, 70), dtype=np.uint16)
     velocity = unscale_maps(torch.cat(maps)).clamp(0, 65535).round()

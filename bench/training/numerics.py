@@ -3,6 +3,7 @@
 import random
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from bench.errors import ConfigError
 from bench.frugal import frugal
 from bench.record import Determinism
 from bench.training import allocator
+
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Any of these, and the processor multiplies bfloat16 itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +27,15 @@ class Numerics:
     """Autocast in training. Scoring is in float32."""
     channels_last: bool = True
     frugal: bool = True
-    """Train through `bench.frugal`, which keeps less for the backward pass; False: stock layers."""
+    """Run networks through `bench.frugal`, which keeps less for the backward pass and folds
+    BatchNorm when scoring; False: torch's own layers."""
 
     def autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
-    def lean(self, model: nn.Module) -> AbstractContextManager[None]:
-        """The memory-frugal form of a network's layers, for training steps inside."""
-        return frugal(model) if self.frugal else nullcontext()
+    def lean(self, model: nn.Module, *, fold: bool | None = None) -> AbstractContextManager[None]:
+        """The memory-frugal form of a network's layers inside; `fold` as in `bench.frugal`."""
+        return frugal(model, fold=fold) if self.frugal else nullcontext()
 
     def place(self, model: nn.Module) -> None:
         """Move a network to the device, in the memory format that convolutions like."""
@@ -70,17 +75,27 @@ def choose(device: str, *, frugal: bool = True) -> Numerics:
             raise ConfigError(
                 f"Device '{device}' was asked for, but there are {torch.cuda.device_count()} GPUs."
             )
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
-        bfloat16 = torch.cuda.is_bf16_supported()
-        return Numerics(device=torch.device(device), bfloat16=bfloat16, frugal=frugal)
+        torch.set_float32_matmul_precision("high")  # TF32; convolutions use it by default
+        torch.backends.cudnn.benchmark = True  # a fit has two or three batch sizes
+        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+        return Numerics(device=torch.device(device), bfloat16=ampere, frugal=frugal)
     allocator.keep()
-    return Numerics(device=torch.device("cpu"), bfloat16=_cpu_has_bfloat16(), frugal=frugal)
+    bfloat16 = not _BFLOAT16_FLAGS.isdisjoint(processor_flags())
+    return Numerics(device=torch.device("cpu"), bfloat16=bfloat16, frugal=frugal)
 
 
-def _cpu_has_bfloat16() -> bool:
-    flags = torch.cpu.get_capabilities()
-    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
+def processor_flags(facts: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What the processor can do, in the words of Linux on x86 and ARM; nothing is known elsewhere.
+
+    Torch has functions for it, but none that is documented in all versions from 2.6 on.
+    """
+    if not facts.exists():
+        return frozenset()
+    for line in facts.read_text(encoding="utf-8").splitlines():
+        name, _, words = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(words.split())
+    return frozenset()
 
 
 def seed_everything(seed: int) -> None:

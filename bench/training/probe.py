@@ -91,8 +91,14 @@ def measure(device: torch.device) -> Iterator[Meter]:
         peak_allocated_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
         peak_reserved_bytes=torch.cuda.max_memory_reserved(device) if cuda else None,
         peak_resident_bytes=max(peak_resident, process.memory_info().rss),
-        driver_peak_bytes=torch.cuda.device_memory_used(device) if cuda else None,
+        driver_peak_bytes=_driver_bytes(device) if cuda else None,
     )
+
+
+def _driver_bytes(device: torch.device) -> int:
+    """Device memory in use by all processes: torch keeps what it has reserved, so the peak."""
+    free, total = torch.cuda.mem_get_info(device)
+    return int(total - free)
 
 
 def optimiser_bytes(adam: torch.optim.Optimizer | None) -> int:
