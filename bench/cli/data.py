@@ -266,8 +266,10 @@ def _print_summaries(rows: "list[Summary]") -> None:
     from bench.terminal import table
 
     table(
-        ("dataset", "#samples", "#mean m/s", "#std", "#min", "#max", "#spatial information")
-        + ("#mean-map MAE",),
+        (
+            *("dataset", "#samples", "#mean m/s", "#std", "#min", "#max"),
+            *("#spatial information", "#mean-map MAE"),
+        ),
         [
             (
                 row.dataset,
