@@ -6,8 +6,9 @@ import psutil
 
 from bench.data import layout
 from bench.data.generate import BYTES_PER_SAMPLE
-from bench.data.pools import BYTES_PER_LOADED_SAMPLE, SMALLEST_SUBSET
+from bench.data.pools import SMALLEST_SUBSET
 from bench.plan import Plan, Task
+from bench.plugins import census
 from bench.session import Session
 from bench.spec import Track
 from bench.speed.known import Speeds
@@ -15,11 +16,17 @@ from bench.speed.known import Speeds
 _FIT_OVERHEAD_SECONDS = 0.7
 """Building and hashing networks and writing files, a fit; as in records of track `smoke`."""
 _BYTES_PER_PARAMETER = 4
+_COPIES_IN_TRAINING = 3
+"""Of a trained parameter, beside itself: its gradient and AdamW's two moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What is still to be spent."""
+    """What is still to be spent.
+
+    Memory is that of the most demanding fit, its data included: all of the process on a CPU, the
+    device's on a GPU.
+    """
 
     simulate_seconds: float
     train_seconds: float
@@ -35,23 +42,34 @@ class Estimate:
 def estimate(plan: Plan, session: Session, speeds: Speeds) -> Estimate:
     """From the plan's counts and measured speeds."""
     track = session.track
-    trained = scored = loaded = weights = 0
+    train_seconds = _FIT_OVERHEAD_SECONDS * len(plan.tasks)
+    scored = weights = 0
+    memory = 0.0
+    network = _BYTES_PER_PARAMETER * census.backbone_parameters(session.backbone)
     for task in plan.tasks:
         samples = _train_samples(task, track)
         budget = track.pretrain if task.installed is None else track.fit
-        tests = sum(_size(name, "test", track) for name in task.spec.test_datasets)
-        trained += samples * budget.epochs
-        scored += tests
-        loaded = max(loaded, samples + tests)
-        weights += _BYTES_PER_PARAMETER * task.trainable_parameters
+        tests = [_size(name, "test", track) for name in task.spec.test_datasets]
+        loaded = session.collection.loaded_bytes(samples, "train")
+        loaded += sum(session.collection.loaded_bytes(size, "test") for size in tests)
+        train_seconds += samples * budget.epochs / speeds.train(task.spec.method_name)
+        scored += sum(tests)
+        trainable = _BYTES_PER_PARAMETER * task.trainable_parameters
+        weights += trainable
+        memory = max(
+            memory,
+            network
+            + trainable * _COPIES_IN_TRAINING
+            + min(budget.batch, samples) * speeds.step_bytes_per_sample
+            + loaded,
+        )
+    cpu = session.numerics.device.type == "cpu"
+    present = psutil.Process().memory_info().rss if cpu else 0
     return Estimate(
         simulate_seconds=plan.records_to_simulate / speeds.simulate_records_per_second,
-        train_seconds=trained / speeds.train_samples_per_second
-        + _FIT_OVERHEAD_SECONDS * len(plan.tasks),
+        train_seconds=train_seconds,
         score_seconds=scored / speeds.score_samples_per_second,
-        memory_bytes=psutil.Process().memory_info().rss
-        + speeds.step_bytes
-        + loaded * BYTES_PER_LOADED_SAMPLE,
+        memory_bytes=present + round(memory),
         disk_bytes=plan.records_to_simulate * BYTES_PER_SAMPLE + weights,
     )
 

@@ -194,4 +194,5 @@ def machine(record: Record) -> str:
     """Timings are comparable within one of these only."""
     m = record.machine
     device = record.determinism.device
-    return m.gpu if m.gpu and device != "cpu" else f"{m.processor}, {m.cores} cores"
+    name = m.gpu if m.gpu and device != "cpu" else f"{m.processor}, {m.cores} cores"
+    return name if record.determinism.frugal else f"{name}, stock layers"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import Bench
+from conftest import Bench, Inside
 from safetensors.torch import load_file
 
 from bench.record import Record, read
@@ -124,6 +124,29 @@ def test_report_from_the_run(ran: Ran, bench: Bench, tmp_path: Path) -> None:
         assert name in page
 
 
+def test_publishing_copies_records_scores_and_maps(
+    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+) -> None:
+    home, _ = ran
+    out = tmp_path / "records"
+    done = bench("publish", str(out), "--track", str(tiny_track), home=home)
+    assert done.returncode == 0, done.stderr
+    copied = {path.parent.name: path for path in out.glob("tiny/*/record.json")}
+    assert copied.keys() == {record.run_id for record in records(home)}
+    for path in copied.values():
+        (source,) = home.glob(f"*/{path.parent.name}")
+        assert {p.name for p in path.parent.iterdir()} == {
+            "record.json",
+            "scores.parquet",
+            "maps.npz",
+        }
+        for file in path.parent.iterdir():
+            assert file.read_bytes() == (source / file.name).read_bytes()
+    none = bench("publish", str(out), "--track", "mini", home=home)
+    assert none.returncode == 2
+    assert "no runs of track 'mini'" in none.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -142,12 +165,12 @@ def test_report_from_the_run(ran: Ran, bench: Bench, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
-    bench: Bench, tmp_path: Path, words: tuple[str, ...], expected: str
+    inside: Inside, tmp_path: Path, words: tuple[str, ...], expected: str
 ) -> None:
-    done = bench("run", *words, home=tmp_path)
-    assert done.returncode == 2
-    assert expected in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, error = inside("run", *words, home=tmp_path)
+    assert code == 2
+    assert expected in error
+    assert "Traceback" not in error
     assert not list(tmp_path.glob("runs/*"))
 
 

@@ -4,12 +4,14 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import Inside
 from data_folders import TINY, alter, build, samples
 from PIL import Image
 from skimage.filters import sobel
@@ -27,7 +29,6 @@ from bench.training import numerics
 
 CPU = torch.device("cpu")
 GENERATED = Data(source="generated", train=3, test=2, samples_per_file=2)
-Run = Callable[..., tuple[int, str, str]]
 
 
 def track(data: Data) -> Track:
@@ -57,18 +58,9 @@ def session(home: Path, data: Data, folder: Path | None = None) -> Session:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``bench data …`` in this process: exit code, standard output, standard error."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", "data", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return (code, *capsys.readouterr())
-
-    return call
+def run(inside: Inside) -> Inside:
+    """Runs ``bench data …`` in this process."""
+    return partial(inside, "data")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +127,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_named_and_stops_a_run(tmp_path: Path, run: Run, name: str) -> None:
+def test_each_fault_is_named_and_stops_a_run(tmp_path: Path, run: Inside, name: str) -> None:
     damage, fault, file, sample = FAULTS[name]
     folder = build(tmp_path / "files", folder="flatvel-a")
     damage(folder)
@@ -156,7 +148,7 @@ def test_each_fault_is_named_and_stops_a_run(tmp_path: Path, run: Run, name: str
 
 
 def test_sound_files_pass_and_are_not_read_again_until_they_change(
-    tmp_path: Path, run: Run
+    tmp_path: Path, run: Inside
 ) -> None:
     files = tmp_path / "files"
     folder = build(files, "Style_A", folder="style_a")
@@ -195,7 +187,7 @@ def test_the_headline_counts_what_else_is_wrong(tmp_path: Path) -> None:
     ]
 
 
-def test_a_quick_check_looks_at_a_few_samples(tmp_path: Path, run: Run) -> None:
+def test_a_quick_check_looks_at_a_few_samples(tmp_path: Path, run: Inside) -> None:
     data = TINY.model_copy(update={"train": 4, "test": 1, "samples_per_file": 4})
     folder = build(tmp_path / "files", data=data)
     layout = track_file(tmp_path, data)
@@ -206,7 +198,7 @@ def test_a_quick_check_looks_at_a_few_samples(tmp_path: Path, run: Run) -> None:
     assert "data1.npy: sample 3 holds NaN" in out
 
 
-def test_without_a_track_the_release_is_expected(tmp_path: Path, run: Run) -> None:
+def test_without_a_track_the_release_is_expected(tmp_path: Path, run: Inside) -> None:
     build(tmp_path)
     code, out, _ = run("check", tmp_path, "--json")
     (row,) = (row for row in json.loads(out)["datasets"] if row["folder"])
@@ -217,7 +209,7 @@ def test_without_a_track_the_release_is_expected(tmp_path: Path, run: Run) -> No
     assert faults.count("count") == 6
 
 
-def test_absent_folders_and_datasets(tmp_path: Path, run: Run) -> None:
+def test_absent_folders_and_datasets(tmp_path: Path, run: Inside) -> None:
     code, _, error = run("check", tmp_path / "nowhere")
     assert code == 2
     assert "is not a folder" in error
@@ -236,7 +228,7 @@ def test_absent_folders_and_datasets(tmp_path: Path, run: Run) -> None:
         check_data(session(tmp_path / "home", TINY, tmp_path), ["Style_A"])
 
 
-def test_two_folders_of_one_dataset(tmp_path: Path, run: Run) -> None:
+def test_two_folders_of_one_dataset(tmp_path: Path, run: Inside) -> None:
     build(tmp_path)
     build(tmp_path, folder="flatvel-a")
     code, out, _ = run("check", tmp_path, "--json", "--track", track_file(tmp_path, TINY))
@@ -246,7 +238,7 @@ def test_two_folders_of_one_dataset(tmp_path: Path, run: Run) -> None:
     assert "leave only one" in error["message"]
 
 
-def test_generated_data_are_sound_as_their_manifest_says(sound: Path, run: Run) -> None:
+def test_generated_data_are_sound_as_their_manifest_says(sound: Path, run: Inside) -> None:
     code, out, _ = run("check", root_of(sound), "--json")
     rows = [row for row in json.loads(out)["datasets"] if row["folder"]]
     assert code == 0
@@ -258,7 +250,7 @@ def test_generated_data_are_sound_as_their_manifest_says(sound: Path, run: Run) 
 
 
 def test_generated_data_that_changed_afterwards_stop_a_run(
-    sound: Path, tmp_path: Path, run: Run
+    sound: Path, tmp_path: Path, run: Inside
 ) -> None:
     """One bit in the middle of a record, as a failing disk would leave it."""
     shutil.copytree(sound / "data", tmp_path / "data")
@@ -282,13 +274,13 @@ def test_generated_data_that_changed_afterwards_stop_a_run(
     assert file.read_bytes() == pristine.read_bytes()
 
 
-def test_nothing_is_made_for_a_track_of_real_files(tmp_path: Path, run: Run) -> None:
+def test_nothing_is_made_for_a_track_of_real_files(tmp_path: Path, run: Inside) -> None:
     code, _, error = run("make", "--track", "openfwi", "--home", tmp_path)
     assert code == 2
     assert "reads the real files" in error
 
 
-def test_statistics_are_those_of_numpy_and_scikit_image(tmp_path: Path, run: Run) -> None:
+def test_statistics_are_those_of_numpy_and_scikit_image(tmp_path: Path, run: Inside) -> None:
     build(tmp_path)
     code, out, _ = run("stats", tmp_path, "--track", track_file(tmp_path, TINY), "--json")
     assert code == 0
@@ -317,7 +309,7 @@ def test_statistics_are_those_of_numpy_and_scikit_image(tmp_path: Path, run: Run
     assert "Spatial information: mean Sobel gradient magnitude" in out
 
 
-def test_statistics_of_damaged_or_absent_data(tmp_path: Path, run: Run) -> None:
+def test_statistics_of_damaged_or_absent_data(tmp_path: Path, run: Inside) -> None:
     code, _, error = run("stats", tmp_path)
     assert code == 2
     assert "holds no dataset" in error
@@ -328,7 +320,7 @@ def test_statistics_of_damaged_or_absent_data(tmp_path: Path, run: Run) -> None:
 
 
 def test_show_draws_the_same_picture_from_files_and_on_the_spot(
-    sound: Path, tmp_path: Path, run: Run
+    sound: Path, tmp_path: Path, run: Inside
 ) -> None:
     layout = track_file(tmp_path, GENERATED)
     pictures = []
@@ -344,7 +336,7 @@ def test_show_draws_the_same_picture_from_files_and_on_the_spot(
     assert len(np.unique(made.reshape(-1, 3), axis=0)) > 100
 
 
-def test_show_draws_real_files_and_colours_follow_the_velocity(tmp_path: Path, run: Run) -> None:
+def test_show_draws_real_files_and_colours_follow_the_velocity(tmp_path: Path, run: Inside) -> None:
     """Where the lower half of a map becomes fast, and only there, the picture becomes lighter."""
     folder = build(tmp_path)
     words = ("show", "FlatVel_A", tmp_path, "--track", track_file(tmp_path, TINY), "-n", 1)
@@ -365,7 +357,7 @@ def test_show_draws_real_files_and_colours_follow_the_velocity(tmp_path: Path, r
     assert (slow[slow != fast] < 60).all()
 
 
-def test_show_says_what_is_wrong(tmp_path: Path, run: Run) -> None:
+def test_show_says_what_is_wrong(tmp_path: Path, run: Inside) -> None:
     assert "Did you mean 'Style_" in run("show", "Style_C", "--home", tmp_path)[2]
     assert "choose train or test" in run("show", "Style_A", "--split", "x", "--home", tmp_path)[2]
     code, _, error = run("show", "style-a", tmp_path)

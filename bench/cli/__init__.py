@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from bench.cli import adapt, compare, data, lists, plugins, replay, report, run, speed
+from bench.cli import adapt, compare, data, lists, plugins, publish, replay, report, run, speed
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
+app.command("publish")(publish.publish)
 app.command("methods")(lists.methods)
 app.command("protocols")(lists.protocols)
 app.command("tracks")(lists.tracks)

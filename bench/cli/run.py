@@ -56,7 +56,12 @@ def run(
         ),
     ] = 0.01,
     stock: Annotated[
-        bool, typer.Option("--stock", help="Torch's layers instead of the memory-frugal ones.")
+        bool,
+        typer.Option(
+            "--stock",
+            help="Torch's layers instead of the memory-frugal ones, for comparison; best in a "
+            "--home of its own.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option(help="Plain lines, and few.")] = False,
@@ -99,7 +104,7 @@ def run(
         for line in left_out:
             progress.say(line)
         todo = plan.plan(chosen_protocol, choices, seed_list, session, candidates=candidates)
-        _announce(todo, session.home.folder, progress.say)
+        _announce(todo, session.home.folder, stock, progress.say)
         if not todo.tasks:
             progress.say("Nothing to do: everything is recorded.")
         else:
@@ -145,13 +150,20 @@ def _seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def _announce(todo: "Plan", home: Path, say: Callable[[str], None]) -> None:
+def _announce(todo: "Plan", home: Path, stock: bool, say: Callable[[str], None]) -> None:
     say(f"Home {home}")
     say(
         f"To do: simulate {_count(todo.records_to_simulate, 'record')}, "
         f"pretrain {_count(todo.foundations, 'foundation')}, train {_count(todo.fits, 'fit')}, "
         f"score {_count(todo.cells, 'cell')}. Reused: {_count(len(todo.done), 'recorded fit')}."
     )
+    others = sum(record.determinism.frugal == stock for record in todo.done)
+    if others:
+        say(
+            f"Note: {_count(others, 'reused fit')} ran {'without' if stock else 'with'} --stock; "
+            "scores differ by rounding only, but time and memory do not compare. Use another "
+            "--home to have both."
+        )
     if todo.strays:
         say(
             f"Note: {_count(todo.strays, 'recorded fit')} started from another foundation than the "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.options import JsonOption
+from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
     from bench.speed.suite import Figure
@@ -22,17 +22,26 @@ def speed(
         Literal["reference"] | None,
         typer.Option(help="'reference': also a plain loop as public training scripts have it."),
     ] = None,
-    stock: Annotated[bool, typer.Option("--stock", help="Without the frugal pass.")] = False,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="Torch's layers instead of the memory-frugal ones.")
+    ] = False,
     backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure speed and memory on this machine; every ratio is from this one process run."""
+    """Measure speed and memory on this machine; every ratio is from this one process run.
+
+    The speeds are kept in the home folder for the estimates of `bench run`.
+    """
     from bench import terminal
     from bench.errors import BenchError
+    from bench.home import Home, default
     from bench.plugins import census, options, registry
-    from bench.speed import suite
+    from bench.speed import known, suite
     from bench.training import numerics, probe
+
+    kept = Home(home or default())
 
     words = method or [options.ALL]
     chosen = []
@@ -55,6 +64,7 @@ def speed(
             against_reference=against is not None,
             progress=progress,
         )
+    known.remember(kept, backbone, settings, known.speeds(figures, batch))
     rows = [_row(figure, figures) for figure in figures]
     if as_json:
         facts = {
@@ -69,7 +79,8 @@ def speed(
     described = settings.describe()
     typer.echo(
         f"{described.device}, {described.precision}, {described.threads} threads, batch {batch}, "
-        f"median of {rounds} interleaved turns; spread is (slowest − fastest) / median."
+        f"median of {rounds} interleaved turns; spread is (slowest − fastest) / median. "
+        "Peak counts what a step allocates; × is relative to the reference loop."
     )
     terminal.table(
         (
@@ -88,47 +99,60 @@ def speed(
 
 
 def _row(figure: "Figure", figures: "list[Figure]") -> dict[str, Any]:
-    named = {other.name: other.per_second for other in figures}
+    from bench.speed import suite
+
+    named = {other.name: other for other in figures}
     kind = figure.name.partition(" ")[0]
-    reference = named.get(f"reference {kind}")
+    reference = named.get(f"{suite.REFERENCE} {kind}")
     row: dict[str, Any] = {
         "name": figure.name,
         "unit": figure.unit,
         "per_second": figure.per_second,
         "spread": figure.timing.spread,
         "seconds": figure.timing.seconds,
-        "times_reference": figure.per_second / reference if reference else None,
+        "times_reference": figure.per_second / reference.per_second if reference else None,
     }
-    if figure.counts:
-        counts = figure.counts
+    if counts := figure.counts:
         row |= {
             "saved_bytes_per_sample": counts.saved_bytes_per_sample,
             "peak_bytes": counts.peak_bytes,
             "flops_per_sample": counts.flops_per_sample,
             "matrix_ceiling_fraction": counts.flops_per_sample
             * figure.per_second
-            / named["matrix ceiling"],
+            / named[suite.MATRIX_CEILING].per_second,
             "memory_ceiling_fraction": counts.moved_bytes_per_sample
             * figure.per_second
-            / named["memory ceiling"],
+            / named[suite.MEMORY_CEILING].per_second,
         }
+        if reference and reference.counts:
+            plain = reference.counts
+            row |= {
+                "saved_times_reference": counts.saved_bytes_per_sample
+                / plain.saved_bytes_per_sample,
+                "peak_times_reference": counts.peak_bytes / plain.peak_bytes,
+            }
     return row
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     from bench.terminal import size
 
+    def bytes_(key: str, ratio: str) -> str:
+        if key not in row:
+            return "–"
+        return size(row[key]) + (f" ({row[ratio]:.2f}×)" if ratio in row else "")
+
     def percent(key: str) -> str:
         return f"{100 * row[key]:.0f} %" if key in row else "–"
 
-    ratio = row["times_reference"]
+    times = row["times_reference"]
     return (
         row["name"],
         f"{_amount(row['per_second'])} {row['unit']}",
         f"{100 * row['spread']:.0f} %",
-        f"{ratio:.2f}" if ratio else "–",
-        size(row["saved_bytes_per_sample"]) if "saved_bytes_per_sample" in row else "–",
-        size(row["peak_bytes"]) if "peak_bytes" in row else "–",
+        f"{times:.2f}" if times else "–",
+        bytes_("saved_bytes_per_sample", "saved_times_reference"),
+        bytes_("peak_bytes", "peak_times_reference"),
         f"{row['flops_per_sample'] / 1e9:.1f}" if "flops_per_sample" in row else "–",
         percent("matrix_ceiling_fraction"),
         percent("memory_ceiling_fraction"),

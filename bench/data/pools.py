@@ -170,18 +170,23 @@ class Collection:
     def training(self, sources: list[tuple[str, Indices]]) -> Pool:
         """Training samples of several datasets, by their numbers in each training split."""
         total = sum(len(indices) for _, indices in sources)
-        size = total * BYTES_PER_LOADED_SAMPLE
         opened = [(self.samples(name, "train"), indices) for name, indices in sources]
-        return Pool(opened, device=self._device, resident=size < self._memory_limit)
+        resident = self.loaded_bytes(total, "train") > 0
+        return Pool(opened, device=self._device, resident=resident)
 
     def test(self, dataset: str) -> Pool:
         """The whole test split of a dataset; kept from call to call."""
         if dataset not in self._pools:
             samples = self.samples(dataset, "test")
-            size = len(samples) * BYTES_PER_LOADED_SAMPLE
             self._pools[dataset] = Pool(
                 [(samples, np.arange(len(samples)))],
                 device=self._device,
-                resident=size < self._memory_limit // 4,
+                resident=self.loaded_bytes(len(samples), "test") > 0,
             )
         return self._pools[dataset]
+
+    def loaded_bytes(self, samples: int, split: layout.Split) -> int:
+        """Device memory for samples of a split: for all of them, or none if they stay in files."""
+        size = samples * BYTES_PER_LOADED_SAMPLE
+        limit = self._memory_limit if split == "train" else self._memory_limit // 4
+        return size if size < limit else 0

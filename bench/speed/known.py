@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import numpy as np
@@ -17,6 +17,8 @@ from bench.plugins.pretraining import PRETRAINING
 from bench.record import write_atomically
 from bench.session import Session
 from bench.spec import Frozen, digest
+from bench.speed import suite
+from bench.speed.suite import Figure
 from bench.speed.traffic import Traffic
 from bench.training import evaluate, probe, train
 from bench.training.numerics import Numerics
@@ -63,6 +65,23 @@ def remember(home: Home, backbone: str, numerics: Numerics, speeds: Speeds) -> S
     content = {k: s.model_dump() for k, s in (kept | {key: speeds}).items()}
     write_atomically(home.machine_file, json.dumps(content, indent=1).encode())
     return speeds
+
+
+def speeds(figures: Sequence[Figure], batch: int) -> Speeds:
+    """What `bench speed` has measured, as needed for estimates."""
+    named = {figure.name: figure for figure in figures}
+    trained = {
+        method: figure
+        for name, figure in named.items()
+        if (method := name.removeprefix(f"{suite.TRAIN} ")) != name
+    }
+    steps = [f.counts.peak_bytes - f.counts.gradient_bytes for f in trained.values() if f.counts]
+    return Speeds(
+        simulate_records_per_second=named[suite.SIMULATE].per_second,
+        score_samples_per_second=named[suite.SCORE].per_second,
+        train_samples_per_second={name: f.per_second for name, f in trained.items()},
+        step_bytes_per_sample=max(steps, default=0) / batch,
+    )
 
 
 def _key(backbone: str, numerics: Numerics) -> str:

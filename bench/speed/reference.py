@@ -5,6 +5,8 @@ unfused, the loss read back each step; scoring with per-sample transforms and a 
 SSIM window. It is the opponent that `bench speed --against reference` measures beside ours.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -42,9 +44,9 @@ class PlainLoop:
     def __init__(
         self, records: Array, maps: Array, *, backbone: str, batch: int, device: torch.device
     ) -> None:
-        self._model: nn.Module = backbones.build(backbone).to(device)
+        self.network: nn.Module = backbones.build(backbone).to(device)
         self._adam = torch.optim.AdamW(
-            self._model.parameters(),
+            self.network.parameters(),
             lr=RULES.peak_learning_rate,
             betas=RULES.betas,
             weight_decay=RULES.pretraining_weight_decay,
@@ -56,30 +58,35 @@ class PlainLoop:
 
     def train_epoch(self) -> float:
         """Train on every sample once; the mean loss."""
-        self._model.train()
-        total = 0.0
-        for x, y in self._loader:
-            x, y = x.to(self._device), y.to(self._device)
-            self._adam.zero_grad()
-            loss = F.l1_loss(self._model(x), y)
-            loss.backward()
-            self._adam.step()
-            total += loss.item()
-        return total / len(self._loader)
+        self.network.train()
+        return sum(self.step(x, y) for x, y in self._loader) / len(self._loader)
+
+    def step(self, x: Tensor, y: Tensor) -> float:
+        """One training step; the loss."""
+        x, y = x.to(self._device), y.to(self._device)
+        self._adam.zero_grad()
+        loss = F.l1_loss(self.network(x), y)
+        loss.backward()
+        self._adam.step()
+        return loss.item()
 
     def score_epoch(self) -> list[float]:
         """MAE, MSE and SSIM of every sample."""
-        self._model.eval()
+        self.network.eval()
         scores: list[float] = []
         with torch.no_grad():
             for x, y in self._loader:
                 x, y = x.to(self._device), y.to(self._device)
-                prediction = self._model(x)
+                prediction = self.network(x)
                 for p, t in zip(prediction, y, strict=True):
                     scores.append(F.l1_loss(p, t).item())
                     scores.append(F.mse_loss(p, t).item())
                     scores.append(_plain_ssim((p[None] + 1) / 2, (t[None] + 1) / 2).item())
         return scores
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every sample once, transformed, on the CPU."""
+        yield from self._loader
 
 
 def _plain_ssim(x: Tensor, y: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
 """The contestants of `bench speed`, and what is counted about them."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from bench import backbones, physics
 from bench.data import generate, layout
-from bench.data.pools import Pool
+from bench.data.pools import Indices, Pool
 from bench.data.reader import Samples
 from bench.plugins import adaptation
 from bench.plugins.registry import Installed
@@ -26,6 +27,10 @@ from bench.training.numerics import Numerics, seed_everything
 _DATASET = "FlatVel_A"
 _STEPS = 2
 """Training steps in a turn."""
+TRAIN, SCORE, SIMULATE, READ = "train", "score", "simulate", "read"
+"""What is measured; the name of a figure starts with it, or with `REFERENCE` and it."""
+REFERENCE = "reference"
+MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,8 @@ class Counts:
     saved_bytes_per_sample: float
     flops_per_sample: float
     peak_bytes: int
-    """Most bytes alive at once of what one step allocates; weights are not among them."""
+    """Most bytes alive at once of what one step allocates, gradients among it; not the weights."""
+    gradient_bytes: int
     moved_bytes_per_sample: float
     """Bytes that a step reads and writes if no operations are fused."""
 
@@ -58,6 +64,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class _Contestant:
+    name: str
     unit: str
     per_turn: float
     work: Callable[[], object]
@@ -75,66 +82,29 @@ def measure(
     progress: Progress,
 ) -> list[Figure]:
     """Time everything, interleaved in this process, on samples simulated for the purpose."""
-    field: dict[str, _Contestant] = {}
-
-    def enter(
-        name: str,
-        unit: str,
-        per_turn: float,
-        work: Callable[[], object],
-        counts: Counts | None = None,
-    ) -> None:
-        field[name] = _Contestant(unit=unit, per_turn=per_turn, work=work, counts=counts)
-
-    samples = batch * _STEPS
     device = numerics.device
     with tempfile.TemporaryDirectory() as folder:
-        source = _simulated(Path(folder), samples, device, progress)
-        everything = np.arange(samples)
-        resident = Pool([(source, everything)], device=device, resident=True)
-        streamed = Pool([(source, everything)], device=device, resident=False)
-        order = np.array_split(everything, _STEPS)
+        source = _simulated(Path(folder), batch * _STEPS, device, progress)
+        field = []
         for installed in methods:
-            name = f"train {installed.method.name}"
-            with progress.stage(f"prepare {name}", 1, "method"):
-                work, counts = _training(installed, backbone, resident, order, numerics)
-            enter(name, "samples", samples, work, counts)
-        seed_everything(0)
-        network = backbones.build(backbone)
-        numerics.place(network)
-        enter("score", "samples", samples, lambda: evaluate.score(network, resident, gallery=0))
-        velocity = torch.from_numpy(source.maps(everything[:4])[:, 0]).to(device)
-        enter("simulate", "records", len(velocity), lambda: physics.simulate(velocity))
-        enter("read files", "samples", samples, lambda: list(streamed.batches(order)))
-        product, operations = ceilings.matrix_product(numerics)
-        enter("matrix ceiling", "FLOP", operations, product)
-        copy, moved = ceilings.memory_copy(numerics)
-        enter("memory ceiling", "bytes", moved, copy)
+            with progress.stage(f"prepare {installed.method.name}", 1, "method"):
+                field.append(_training(installed, backbone, source, numerics))
+        field += _rest(backbone, source, numerics)
         if against_reference:
-            arrays = source.records(everything), source.maps(everything)
-            plain = PlainLoop(*arrays, backbone=backbone, batch=batch, device=device)
-            enter("reference train", "samples", samples, lambda: _as_a_script(plain.train_epoch))
-            enter("reference score", "samples", samples, lambda: _as_a_script(plain.score_epoch))
-        works = {name: contestant.work for name, contestant in field.items()}
+            field += _reference(backbone, source, batch, device)
+        works = {contestant.name: contestant.work for contestant in field}
         with progress.stage("measure", rounds * len(field), "turns") as advance:
             timings = interleave(works, rounds=rounds, device=device, finished=advance)
     return [
         Figure(
-            name=name,
-            unit=entry.unit,
-            per_turn=entry.per_turn,
-            timing=timings[name],
-            counts=entry.counts,
+            name=contestant.name,
+            unit=contestant.unit,
+            per_turn=contestant.per_turn,
+            timing=timings[contestant.name],
+            counts=contestant.counts,
         )
-        for name, entry in field.items()
+        for contestant in field
     ]
-
-
-def _as_a_script(work: Callable[[], object]) -> None:
-    """With the allocator as a script finds it."""
-    allocator.defaults()
-    work()
-    allocator.keep()
 
 
 def _simulated(folder: Path, samples: int, device: torch.device, progress: Progress) -> Samples:
@@ -145,13 +115,9 @@ def _simulated(folder: Path, samples: int, device: torch.device, progress: Progr
 
 
 def _training(
-    installed: Installed,
-    backbone: str,
-    pool: Pool,
-    order: Sequence[np.ndarray],
-    numerics: Numerics,
-) -> tuple[Callable[[], object], Counts]:
-    """A turn of training steps, and their counts for one batch."""
+    installed: Installed, backbone: str, source: Samples, numerics: Numerics
+) -> _Contestant:
+    """A method's training steps, as a fit makes them."""
     method = installed.method
     config = method.config()
     seed_everything(0)
@@ -159,22 +125,113 @@ def _training(
     numerics.place(adapted.model)
     adam = train.optimiser(adapted, config.learning_rate_scale)
     train.activate(adapted, 0.0)
+    pool, order = _pool(source, numerics.device, resident=True), _order(source)
 
-    def turn(batches: Sequence[np.ndarray]) -> None:
+    def turn(batches: list[Indices]) -> None:
         adaptation.training_mode(adapted.model, method.traits.batchnorm)
         with numerics.lean(adapted.model):
-            for x, y in pool.batches(list(batches)):
+            for x, y in pool.batches(batches):
                 train.train_step(adapted, adam, x, y, rate=1e-5, numerics=numerics)
 
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
-    cost = probe.step_cost(adapted.model, numerics)
-    turn(order[:1])  # the optimiser's state is there before the peak is taken
+    return _Contestant(
+        name=f"{TRAIN} {method.name}",
+        unit="samples",
+        per_turn=len(source),
+        work=lambda: turn(order),
+        counts=_count(adapted.model, numerics, lambda: turn(order[:1]), len(order[0])),
+    )
+
+
+def _rest(backbone: str, source: Samples, numerics: Numerics) -> Iterator[_Contestant]:
+    """Scoring, simulating and reading, and the machine's ceilings."""
+    device, samples = numerics.device, len(source)
+    seed_everything(0)
+    network = backbones.build(backbone)
+    numerics.place(network)
+    resident = _pool(source, device, resident=True)
+    yield _Contestant(
+        name=SCORE,
+        unit="samples",
+        per_turn=samples,
+        work=lambda: evaluate.score(network, resident, gallery=0, numerics=numerics),
+    )
+    velocity = torch.from_numpy(source.maps(np.arange(4))[:, 0]).to(device)
+    yield _Contestant(
+        name=SIMULATE,
+        unit="records",
+        per_turn=len(velocity),
+        work=lambda: physics.simulate(velocity),
+    )
+    streamed, order = _pool(source, device, resident=False), _order(source)
+    yield _Contestant(
+        name=f"{READ} files",
+        unit="samples",
+        per_turn=samples,
+        work=lambda: list(streamed.batches(order)),
+    )
+    product, operations = ceilings.matrix_product(numerics)
+    yield _Contestant(name=MATRIX_CEILING, unit="FLOP", per_turn=operations, work=product)
+    copy, moved = ceilings.memory_copy(numerics)
+    yield _Contestant(name=MEMORY_CEILING, unit="bytes", per_turn=moved, work=copy)
+
+
+def _reference(
+    backbone: str, source: Samples, batch: int, device: torch.device
+) -> Iterator[_Contestant]:
+    """The plain loop's training, scoring and reading."""
+    everything = np.arange(len(source))
+    arrays = source.records(everything), source.maps(everything)
+    plain = PlainLoop(*arrays, backbone=backbone, batch=batch, device=device)
+    stock = Numerics(device=device, bfloat16=False, channels_last=False, frugal=False)
+    x, y = next(plain.batches())
+    plain.network.train()
+    counts = _count(plain.network, stock, lambda: plain.step(x, y), len(x))
+    for kind, work in (
+        (TRAIN, plain.train_epoch),
+        (SCORE, plain.score_epoch),
+        (READ, lambda: list(plain.batches())),
+    ):
+        yield _Contestant(
+            name=f"{REFERENCE} {kind}",
+            unit="samples",
+            per_turn=len(source),
+            work=_as_a_script(work),
+            counts=counts if kind == TRAIN else None,
+        )
+
+
+def _as_a_script(work: Callable[[], object]) -> Callable[[], None]:
+    """With the allocator as a script finds it."""
+
+    def turn() -> None:
+        allocator.defaults()
+        work()
+        allocator.keep()
+
+    return turn
+
+
+def _pool(source: Samples, device: torch.device, *, resident: bool) -> Pool:
+    return Pool([(source, np.arange(len(source)))], device=device, resident=resident)
+
+
+def _order(source: Samples) -> list[Indices]:
+    return np.array_split(np.arange(len(source)), _STEPS)
+
+
+def _count(
+    model: nn.Module, numerics: Numerics, step: Callable[[], object], samples: int
+) -> Counts:
+    """What `step`, a training step of so many samples, costs; the model in its training modes."""
+    cost = probe.step_cost(model, numerics)
+    step()  # the optimiser's state is there before the peak is taken
     with Traffic() as traffic:
-        turn(order[:1])
-    counts = Counts(
+        step()
+    return Counts(
         saved_bytes_per_sample=cost.saved_bytes_per_sample,
         flops_per_sample=cost.flops_per_sample,
         peak_bytes=traffic.peak_bytes,
-        moved_bytes_per_sample=traffic.moved_bytes / len(order[0]),
+        gradient_bytes=sum(p.nbytes for p in model.parameters() if p.requires_grad),
+        moved_bytes_per_sample=traffic.moved_bytes / samples,
     )
-    return lambda: turn(order), counts
