@@ -42,5 +42,28 @@ def data_key(track: Track) -> str:
 
 
 def _survey() -> dict[str, object]:
-    """All constants of the survey and the forward operator."""
-    return {name: value for name, value in vars(survey).items() if name.isupper()}
+    """All constants of the survey and the forward operator, under names of the fingerprint's own:
+    to rename a constant changes no fingerprint."""
+    return {
+        "ACCURACY": survey.ACCURACY,
+        "CELL_METRES": survey.CELL_METRES,
+        "COURANT_NUMBER": survey.COURANT_NUMBER,
+        "DEPTH_CELLS": survey.DEPTH_CELLS,
+        "MAP_SHAPE": survey.MAP_SHAPE,
+        "PEAK_FREQUENCY_HZ": survey.PEAK_FREQUENCY_HZ,
+        "PML_CELLS": survey.PML_CELLS,
+        "PML_FREQUENCY_HZ": survey.PML_FREQUENCY_HZ,
+        "PML_MAX_VELOCITY_MPS": survey.PML_MAX_VELOCITY_MPS,
+        "RECEIVERS": survey.RECEIVERS,
+        "RECEIVER_ROW": survey.RECEIVER_ROW,
+        "RECORD_SHAPE": survey.RECORD_SHAPE,
+        "SHOTS": survey.SHOTS,
+        "SOURCE_COLUMNS": survey.SOURCE_COLUMNS,
+        "SOURCE_ROW": survey.SOURCE_ROW,
+        "STEP_SECONDS": survey.STEP_SECONDS,
+        "TIME_STEPS": survey.TIME_STEPS,
+        "VELOCITY_MAX_MPS": survey.VELOCITY_MAX_MPS,
+        "VELOCITY_MIN_MPS": survey.VELOCITY_MIN_MPS,
+        "WAVELET_SAMPLES": survey.WAVELET_SAMPLES,
+        "WIDTH_CELLS": survey.WIDTH_CELLS,
+    }

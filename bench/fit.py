@@ -34,7 +34,7 @@ class Fit:
         self.config = method.config(**(spec.method.config if spec.method else {}))
         self.curve: list[Epoch] = []
         self.resumed = 0
-        self.kept_epochs = 0  # those that an interruption does not lose
+        self._unfinished: resume.Unfinished | None = None
         self.foundation_sha256: str | None = None
         self.train_phase: Phase | None = None
         self.score_phase: Phase | None = None
@@ -48,12 +48,17 @@ class Fit:
         What is finished already, epochs or cells, is not repeated.
         """
         adapted = self._adapt()
-        unfinished = resume.Unfinished(self.folder, self._key())
+        self._unfinished = unfinished = resume.Unfinished(self.folder, self._key())
         trained = unfinished.trained()
         if trained is None or not self._restore(adapted.model, trained):
             unfinished.discard_cells()
             self._fit(adapted, unfinished)
         self._score(adapted.model, unfinished)
+
+    @property
+    def kept_epochs(self) -> int:
+        """How many epochs an interruption does not lose."""
+        return self._unfinished.kept_epochs() if self._unfinished else 0
 
     def forget_progress(self) -> None:
         """The record is written: what it takes to go on is not needed any more."""
@@ -189,7 +194,6 @@ class Fit:
                                 resumed=self.resumed,
                             )
                         )
-                    self.kept_epochs = len(self.curve)
             if adapted.finish is not None:
                 held = [(name, p.validation) for name, p in chosen.items()]
                 self.facts = adapted.finish(
@@ -223,7 +227,6 @@ class Fit:
         if adam is not None and checkpoint.optimiser is not None:
             adam.load_state_dict(checkpoint.optimiser)
         self.curve, self.resumed = list(checkpoint.curve), checkpoint.resumed + 1
-        self.kept_epochs = len(self.curve)
         self.session.progress.say(f"Going on with {self.spec.title} after epoch {len(self.curve)}.")
         return checkpoint.seconds
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.contract import Config
 from bench.data import generate
+from bench.errors import DataError
 from bench.plugins import census
 from bench.plugins.registry import Installed
 from bench.protocols import Protocol, Slot
@@ -79,7 +80,8 @@ def plan(
 ) -> Plan:
     """Everything that a protocol asks of these methods and seeds, less what is recorded.
 
-    `candidates` are the configs that slots scored on validation data try.
+    `candidates` are the configs that slots scored on validation data try. Raises `DataError` for
+    records of real files with another content than those at hand.
     """
     tasks: list[Task] = []
     done: list[Record] = []
@@ -119,6 +121,7 @@ def plan(
             tasks.append(Task(spec=foundation, installed=None, trainable_parameters=trainable))
         tasks.extend(fits)
         done.extend(found)
+    _refuse_other_data(done, session)
     to_make = {}
     if session.track.data.source == "generated":
         for dataset in datasets(tasks):
@@ -131,6 +134,18 @@ def plan(
         records_to_simulate=sum(to_make.values()),
         strays=strays,
     )
+
+
+def _refuse_other_data(done: Sequence[Record], session: Session) -> None:
+    """The record of one folder of real files must not be taken for that of another."""
+    for record in done:
+        if other := session.other_data(record):
+            raise DataError(
+                f"{record.spec.title} is recorded with other files of {', '.join(other)} than "
+                f"those in {session.data_root}; name the folder of the record with --data, choose "
+                f"another --home for these data, or delete {session.home.run(record.spec)} to "
+                "have it repeated."
+            )
 
 
 def starts_from_foundation(task: Task) -> bool:

@@ -39,6 +39,11 @@ class Protocol:
     def only_sweeps(self) -> bool:
         return all(slot.part == "validation" for slot in self.slots)
 
+    @property
+    def scratch_only(self) -> bool:
+        """Whether it fits nothing but methods that start from scratch."""
+        return all(slot.scratch_only for slot in self.slots)
+
 
 def _others(target: str) -> tuple[str, ...]:
     return tuple(t for t in TARGETS if t != target)

@@ -90,6 +90,11 @@ class Unfinished:
         except (OSError, ValidationError):
             return None
 
+    def kept_epochs(self) -> int:
+        """How many epochs an interruption does not lose."""
+        kept = self.trained() or self.checkpoint()
+        return len(kept.curve) if kept else 0
+
     def save_cell(self, dataset: str, scored: Scored) -> None:
         arrays: dict[str, NDArray[Any]] = {f"scores.{n}": v for n, v in scored.scores.items()}
         arrays |= {"truth": scored.truth, "prediction": scored.prediction}

@@ -13,7 +13,7 @@ from bench.data.pools import Collection
 from bench.errors import DataError, FoundationError
 from bench.home import Home
 from bench.progress import Progress
-from bench.record import FOUNDATION_FILE
+from bench.record import FOUNDATION_FILE, Record
 from bench.spec import PRETRAINING, FitSpec, MethodSpec, Part, Track
 from bench.training.numerics import Numerics
 from bench.training.probe import StepCost
@@ -69,6 +69,23 @@ class Session:
         that, over each file's name, size, header and eight blocks of 4 KiB, evenly spaced.
         """
         return {name: self._content_hash(name) for name in datasets}
+
+    def other_data(self, record: Record) -> tuple[str, ...]:
+        """Datasets whose real files are not those that the record was made from.
+
+        A specification fixes the content of generated data, but says nothing of what is in real
+        files. Datasets that cannot be read here are passed over: there is nothing to mistake them
+        for.
+        """
+        if self.track.data.source == "generated":
+            return ()
+        return tuple(name for name in record.data_sha256 if self._differs(name, record))
+
+    def _differs(self, dataset: str, record: Record) -> bool:
+        try:
+            return self._content_hash(dataset) != record.data_sha256[dataset]
+        except DataError:
+            return False
 
     def _content_hash(self, dataset: str) -> str:
         if self.track.data.source == "generated":

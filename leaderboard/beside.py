@@ -32,7 +32,13 @@ def other_data(result: Result) -> str | None:
     """What must be said beside the numbers where the track's data are not the paper's."""
     track = result.board.track
     if track.data.source == "files":
-        return None
+        if track.data.train is None:
+            return None
+        return (
+            "OTHER DATA: published numbers are from all of the real OpenFWI datasets, ours from "
+            f"the part of them that track '{track.name}' takes; compare the order of methods, not "
+            "values."
+        )
     return (
         "OTHER DATA: published numbers are from the real OpenFWI datasets, ours from the generated "
         f"ones of track '{track.name}' with a smaller budget; compare the order of methods, not "

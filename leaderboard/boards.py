@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.record import Cell, MethodCard
-from bench.spec import PRETRAINING, TARGETS, Rules, Track
+from bench.spec import Rules, Track
 from leaderboard.entries import FOUNDATION, BoardKey, Entry
 from leaderboard.samples import Scores
 from leaderboard.views import Fit, View
@@ -87,6 +87,8 @@ class Board:
     sweeps: dict[str, tuple[Entry, ...]]
     """Fits scored on validation data, by method name."""
     foundations: tuple[Entry, ...]
+    foundation: Variant | None
+    """The foundations as a method that is fitted on each pretraining dataset."""
     scores: Mapping[str, Scores] = field(repr=False)
     """Per-sample scores by run id, where known."""
 
@@ -177,8 +179,15 @@ def _board(
         variants,
         {name: tuple(sweeps[name]) for name in sorted(sweeps)},
         tuple(foundations),
+        _foundation(foundations, len(order)),
         scores,
     )
+
+
+def _foundation(entries: Sequence[Entry], index: int) -> Variant | None:
+    done = [e for e in entries if e.status == "done" and e.part == "test"]
+    alone = tuple(replace(e, datasets=(dataset,)) for e in done for dataset in e.cells)
+    return Variant(FOUNDATION, FOUNDATION, index, alone) if alone else None
 
 
 def _labels(entries: Iterable[Entry]) -> dict[str, str]:
@@ -211,21 +220,3 @@ def _marks(entry: Entry, rivals: Sequence[Entry]) -> list[str]:
             value = str(getattr(method, word))
             marks.append(f"{word} {value[:7]}" if word == "code" else f"{word} {value}")
     return marks
-
-
-def is_target(entry: Entry) -> bool:
-    return set(entry.datasets) <= set(TARGETS)
-
-
-def is_pretraining(entry: Entry) -> bool:
-    return set(entry.datasets) <= set(PRETRAINING)
-
-
-def foundation_cells(board: Board) -> dict[tuple[str, int], Cell]:
-    """The foundations' own cells by (dataset, seed)."""
-    return {
-        (dataset, entry.seed): cell
-        for entry in board.foundations
-        if entry.status == "done" and entry.part == "test" and entry.name == FOUNDATION
-        for dataset, cell in entry.cells.items()
-    }

@@ -12,7 +12,7 @@ from leaderboard.boards import Board, Variant
 from leaderboard.resampling import Estimate, Floats, Resamples, distribution
 from leaderboard.stacks import stack
 from leaderboard.standings import METRICS, better
-from leaderboard.views import LOWDATA, Fit, View
+from leaderboard.views import LOWDATA, Fit, of_cell
 
 RESAMPLES = 1000
 """Enough for whiskers; ranks and gains of whole protocols use more."""
@@ -55,7 +55,7 @@ def _fill(
 ) -> None:
     have = [v for v in variants if all(v.cell(fit, test, s) for s in seeds)]
     known = [v for v in have if board.has_samples(v, fit, test, seeds)]
-    shared = stack(board, known, View("cell", "", "", {fit: (test,)}), seeds)
+    shared = stack(board, known, of_cell(fit, test), seeds)
     for metric in METRICS:
         draws = shared.resample(metric, resamples=RESAMPLES) if shared else None
         for variant in have:

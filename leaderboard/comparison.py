@@ -1,7 +1,8 @@
 """`bench compare`: methods side by side on one protocol, with what the scores allow to say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from leaderboard.resampling import Estimate, Floats, Resamples, distribution
 from leaderboard.stacks import stack
 from leaderboard.standings import better
 from leaderboard.statistics import Comparison, Ranked
-from leaderboard.views import Fit, View
+from leaderboard.views import PRETRAIN, Fit, View
 
 
 class MissingCellsError(BenchError):
@@ -41,6 +42,7 @@ class CellRow:
     test: str
     scores: tuple[Estimate, ...]
     differences: tuple[Comparison, ...]
+    """Corrected by Holm's method over all cells and methods of the comparison."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +105,7 @@ def compare(
         opponent=place,
         against=_against(draws, labels, place, metric),
         ranked=statistics.rank(draws, better=direction),
-        cells=tuple(
-            _row(draws.pick([i]), fit, test, place, metric)
-            for i, (fit, test) in enumerate(view.cells)
-        ),
+        cells=_cells(draws, view, place, metric),
         low_data=_low_data(draws, view, place) if view.name == "lowdata" else None,
     )
 
@@ -132,19 +131,9 @@ def groups(result: Result) -> list[str]:
 
 def _named(board: Board, name: str) -> list[Variant]:
     if name == FOUNDATION:
-        return [_foundation(board)]
+        return [board.foundation] if board.foundation else []
     exact = [v for v in board.variants if v.label == name]
     return exact or [v for v in board.variants if v.entries[0].name == name]
-
-
-def _foundation(board: Board) -> Variant:
-    """The foundations as a method that is fitted on each pretraining dataset."""
-    entries = tuple(
-        replace(entry, datasets=(dataset,))
-        for entry in board.foundations
-        for dataset in entry.cells
-    )
-    return Variant(FOUNDATION, FOUNDATION, 0, entries)
 
 
 def _variant(board: Board, name: str, view: View) -> Variant:
@@ -153,6 +142,11 @@ def _variant(board: Board, name: str, view: View) -> Variant:
         known = ", ".join(v.label for v in board.variants)
         raise MissingCellsError(f"'{name}' has no fits on {board.title} (there: {known}).")
     found = [v for v in named if v.seeds(view)]
+    if not found and view is PRETRAIN and any(v.card.start == "foundation" for v in named):
+        raise BenchError(
+            f"'{name}' starts from the foundation, which has seen the pretraining datasets; "
+            f"compare '{FOUNDATION}' with methods that start from scratch."
+        )
     if not found:
         raise MissingCellsError(
             f"Not all {len(view.cells)} cells of '{name}' for '{view.name}' are recorded on "
@@ -185,16 +179,26 @@ def _against(
     )
 
 
-def _row(draws: Resamples, fit: Fit, test: str, opponent: int, metric: str) -> CellRow:
+def _cells(draws: Resamples, view: View, opponent: int, metric: str) -> tuple[CellRow, ...]:
     others = [m for m in range(len(draws.scores)) if m != opponent]
-    return CellRow(
-        fit=fit,
-        test=test,
-        scores=distribution(draws, lambda s: s[..., 0]).estimates(),
-        differences=tuple(
-            statistics.compare(draws, method=m, opponent=opponent, better=better(metric))
-            for m in others
-        ),
+    single = [draws.pick([i]) for i in range(len(view.cells))]
+    found = iter(
+        statistics.corrected(
+            [
+                statistics.compare(cell, method=m, opponent=opponent, better=better(metric))
+                for cell in single
+                for m in others
+            ]
+        )
+    )
+    return tuple(
+        CellRow(
+            fit=fit,
+            test=test,
+            scores=distribution(cell, lambda s: s[..., 0]).estimates(),
+            differences=tuple(islice(found, len(others))),
+        )
+        for cell, (fit, test) in zip(single, view.cells, strict=True)
     )
 
 

@@ -70,7 +70,7 @@ def writing(site: Site, entries: Sequence[Entry]) -> Iterator[Finish]:
             problems += found
         return problems
 
-    with tempfile.TemporaryDirectory() as desk:
+    with tempfile.TemporaryDirectory(dir=site.folder.parent) as desk:
         try:
             for i in range(count):
                 hands.append(_start(site, entries[i::count], Path(desk, f"{i}")))

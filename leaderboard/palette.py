@@ -27,19 +27,16 @@ _PREFERRED = (
 
 
 def style_sheet(boards: Iterable[Board]) -> str:
-    """A class for each method that sets the colour variable; the opponent has the ink's colour."""
+    """A class for each method, and for the foundation, that sets the colour variable."""
     lines = []
-    for variant in sorted({v.index: v for b in boards for v in b.variants}.items()):
-        light, dark = COLOURS[variant[0] % len(COLOURS)]
-        name = f".{css_class(variant[1])}"
+    indices = {v.index for b in boards for v in (*b.variants, b.foundation) if v}
+    for index in sorted(indices):
+        light, dark = COLOURS[index % len(COLOURS)]
+        name = f".m-{index}"
         lines.append(f"{name}{{--c:{light}}}")
         lines.append(_DARK.format(name=name, dark=dark))
         lines.append(_PREFERRED.format(name=name, dark=dark))
     return "\n".join(lines) + "\n"
-
-
-def css_class(variant: Variant) -> str:
-    return f"m-{variant.index}"
 
 
 def classes(variant: Variant) -> str:

@@ -20,7 +20,8 @@ from leaderboard.pages import (
     sweep,
 )
 from leaderboard.pages.places import Places, has_page
-from leaderboard.site import ASSETS, Site, replacing
+from leaderboard.replacement import replacing
+from leaderboard.site import ASSETS, Site
 
 TITLE = "FWI PEFT Bench"
 

@@ -1,19 +1,12 @@
-"""Files of the site: templates, safe writing, atomic replacement."""
+"""Files of the site: templates filled in and written."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.errors import HomeError
 from leaderboard import text
 
 ASSETS = Path(__file__).parent / "assets"
-MARK = "fwi-peft-bench-site"
-"""A file of this name tells that a folder is a site of ours and may be replaced."""
 
 
 def environment() -> Environment:
@@ -55,53 +48,3 @@ class Site:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._folders.add(path.parent)
         path.write_bytes(content)
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `out` when the block ends without an error.
-
-    Raises `HomeError` if `out` holds something that is not a site, or cannot be written.
-    """
-    out = out.expanduser().absolute()
-    if out.exists() and not _replaceable(out):
-        raise HomeError(
-            f"{out} is not empty and not a leaderboard site; choose another folder with --out."
-        )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    except OSError as error:
-        raise HomeError(f"Cannot write beside {out}: {error.strerror or error}.") from error
-    try:
-        (fresh / MARK).write_text("")
-        yield fresh
-        fresh.chmod(0o755)
-        _swap(fresh, out)
-    except OSError as error:
-        raise HomeError(
-            f"Cannot write the site to {out}: {error.strerror or error}; "
-            "free space or choose another folder with --out."
-        ) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _replaceable(out: Path) -> bool:
-    return out.is_dir() and ((out / MARK).exists() or not any(out.iterdir()))
-
-
-def _swap(fresh: Path, out: Path) -> None:
-    """Two renames: at no moment is there a half-written site under the name."""
-    if not out.exists():
-        fresh.replace(out)
-        return
-    old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old."))
-    out.replace(old / "site")
-    try:
-        fresh.replace(out)
-    except OSError:
-        (old / "site").replace(out)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

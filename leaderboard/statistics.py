@@ -79,7 +79,16 @@ def compare_all(resampled: Resamples, *, opponent: int, better: Better) -> dict[
     averaged = resampled.averaged()
     others = [m for m in range(len(resampled.scores)) if m != opponent]
     found = [compare(averaged, method=m, opponent=opponent, better=better) for m in others]
-    return dict(zip(others, _corrected(found), strict=True))
+    return dict(zip(others, corrected(found), strict=True))
+
+
+def corrected(found: Sequence[Comparison]) -> list[Comparison]:
+    """The same comparisons as one family: p-values by Holm's method."""
+    adjusted = holm([c.p_value for c in found])
+    return [
+        replace(c, p_holm=float(p), comparisons=len(found))
+        for c, p in zip(found, adjusted, strict=True)
+    ]
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -128,7 +137,7 @@ def rank(resampled: Resamples, *, better: Better) -> tuple[Ranked, ...]:
     averaged = resampled.averaged()
     count = len(resampled.scores)
     pairs = [(a, b) for a in range(count) for b in range(a)]
-    found = _corrected([compare(averaged, method=a, opponent=b, better=better) for a, b in pairs])
+    found = corrected([compare(averaged, method=a, opponent=b, better=better) for a, b in pairs])
     beaten_by = np.zeros(count, dtype=int)
     beats = np.zeros(count, dtype=int)
     for (a, b), comparison in zip(pairs, found, strict=True):
@@ -228,14 +237,6 @@ def _comparison(differences: Distribution, better: Better) -> Comparison:
         p_value=p,
         p_holm=p,
     )
-
-
-def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
-    adjusted = holm([c.p_value for c in found])
-    return [
-        replace(c, p_holm=float(p), comparisons=len(found))
-        for c, p in zip(found, adjusted, strict=True)
-    ]
 
 
 def _mean_ranks(resampled: Resamples, better: Better) -> list[Estimate]:

@@ -113,6 +113,12 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+def labels(values: Sequence[float]) -> list[str]:
+    """Ticks in words, all with the decimals that the finest of them needs."""
+    decimals = max((len(f"{v:.10f}".rstrip("0").split(".")[1]) for v in values), default=0)
+    return [f"{v:.{decimals}f}".replace("-", "−") for v in values]
+
+
 def decades(low: float, high: float) -> list[float]:
     """Powers of ten within [low, high]; with 2 and 5 between them if there are few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -159,13 +165,20 @@ class Panel:
         return self.left, self.width - self.right, self.height - self.bottom, self.top
 
     def axis_x(
-        self, label: str, places: Sequence[tuple[float, str]], *, grid: bool = False
+        self,
+        label: str,
+        scale: Scale,
+        places: Sequence[float],
+        names: Sequence[str] | None = None,
+        *,
+        grid: bool = False,
     ) -> None:
+        """Ticks at these values, named by `names` or by themselves."""
         x0, x1, y0, y1 = self.area
         parts = [
             (f'<path d="M{x:.1f} {y0:g}V{y1:g}" class="grid"/>' if grid else "")
             + f'<text x="{x:.1f}" y="{y0 + 16:g}" class="tick middle">{escape(name)}</text>'
-            for x, name in places
+            for x, name in zip(map(scale, places), names or labels(places), strict=True)
         ]
         parts.append(f'<path d="M{x0:g} {y0:g}H{x1:g}" class="axis"/>')
         parts.append(
@@ -174,12 +187,15 @@ class Panel:
         )
         self.marks.append(Markup("".join(parts)))
 
-    def axis_y(self, label: str, places: Sequence[tuple[float, str]]) -> None:
+    def axis_y(
+        self, label: str, scale: Scale, places: Sequence[float], names: Sequence[str] | None = None
+    ) -> None:
+        """Lines at these values, named by `names` or by themselves."""
         x0, x1, y0, y1 = self.area
         parts = [
             f'<path d="M{x0:g} {y:.1f}H{x1:g}" class="grid"/>'
             f'<text x="{x0 - 6:g}" y="{y + 3.5:.1f}" class="tick end">{escape(name)}</text>'
-            for y, name in places
+            for y, name in zip(map(scale, places), names or labels(places), strict=True)
         ]
         middle = (y0 + y1) / 2
         parts.append(
@@ -188,7 +204,8 @@ class Panel:
         )
         self.marks.append(Markup("".join(parts)))
 
-    def render(self, *, kind: Literal["panel", "wide"] = "panel") -> Markup:
+    def render(self, *, kind: Literal["panel", "wide", "heat", "small"] = "panel") -> Markup:
+        """`kind` decides what a narrow screen does with it; ``small`` fits as it is."""
         return tag(
             "svg",
             tag("title", self.title),

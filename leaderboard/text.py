@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from shlex import quote
 from typing import Any
 
-from bench.columns import COSTS, SCORES
+from bench.columns import COSTS, SCORES, Column
 
 NOTHING = "–"
 """Unknown."""
 _DIGITS = {"mae": 4, "rmse": 4, "ssim": 4, "edge": 3}
-LABELS = {column.name: column.label for column in SCORES + COSTS}
-UNITS = {column.name: column.unit for column in SCORES + COSTS}
+COLUMNS = {column.name: column for column in SCORES + COSTS}
+LABELS = {name: column.label for name, column in COLUMNS.items()}
 
 
 def score(value: float | None, metric: str = "mae") -> str:
@@ -35,9 +35,9 @@ def short(value: float | None) -> str:
     if value is None:
         return NOTHING
     for limit, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g}\u00a0{sign}"
-    return f"{value:.3g}"
+        if abs(value) >= 0.9995 * limit:
+            return f"{_three(value / limit)}\u00a0{sign}"
+    return _three(value)
 
 
 def size(value: float | None) -> str:
@@ -46,8 +46,13 @@ def size(value: float | None) -> str:
         return NOTHING
     for limit, sign in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if abs(value) >= limit:
-            return f"{value / limit:.3g}\u00a0{sign}"
+            return f"{_three(value / limit)}\u00a0{sign}"
     return f"{value:.0f}\u00a0B"
+
+
+def _three(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def duration(seconds: float | None) -> str:
@@ -71,6 +76,20 @@ def cost(value: float | None, name: str) -> str:
     if name == "samples_per_second":
         return NOTHING if value is None else f"{value:.3g}"
     return short(value)
+
+
+def unit(column: Column) -> str:
+    """What must stand beside the label of a column, because `cost` does not write it."""
+    if column.unit in ("bytes", "s"):
+        return ""
+    return "per sample" if column.unit == "bytes/sample" else column.unit
+
+
+def axis(column: Column) -> str:
+    """Label and unit for the axis of a figure."""
+    if column.name in ("mae", "rmse"):
+        return f"{column.label} on [−1, 1]"
+    return f"{column.label} ({column.unit})" if column.unit else column.label
 
 
 def dataset(name: str) -> str:
@@ -101,6 +120,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "duration": duration,
     "cost": cost,
+    "unit": unit,
     "dataset": dataset,
     "config": config,
     "command": command,

@@ -27,6 +27,11 @@ class View:
         return tuple((fit, test) for fit, tests in self.tests.items() for test in tests)
 
 
+def of_cell(fit: Fit, test: str) -> View:
+    """One cell as a protocol of its own."""
+    return View("cell", f"{fit.train} → {test}", "", {fit: (test,)})
+
+
 def _others(target: str) -> tuple[str, ...]:
     return tuple(t for t in TARGETS if t != target)
 

@@ -156,7 +156,9 @@ def make(
     )
     rng = np.random.default_rng(int(spec.run_id[:8], 16))
     scores = (
-        {d: _scores(method, spec, d, rng) for d in spec.test_datasets} if status == "done" else {}
+        {d: _scores(method, spec, d, rng, track.data.test or SAMPLES) for d in spec.test_datasets}
+        if status == "done"
+        else {}
     )
     record = Record(
         run_id=spec.run_id,
@@ -231,21 +233,21 @@ def truth(dataset: str, count: int = KEPT) -> np.ndarray:
 
 
 def _scores(
-    method: Fake | None, spec: FitSpec, dataset: str, rng: np.random.Generator
+    method: Fake | None, spec: FitSpec, dataset: str, rng: np.random.Generator, count: int
 ) -> pl.DataFrame:
     """MAE falls with the data in distribution; hard samples are hard for every method."""
-    hardness = np.random.default_rng(int(digest(dataset)[:8], 16)).lognormal(0, 0.25, SAMPLES)
+    hardness = np.random.default_rng(int(digest(dataset)[:8], 16)).lognormal(0, 0.25, count)
     own = dataset in spec.datasets
     level = _LEVEL[dataset] * (1.0 if own else 2.0)
     level *= (method.skill if own else method.reach * method.skill**0.3) if method else 0.95
     level *= (100 / spec.percent) ** (0.12 if own else 0.03)
-    mae = (level * hardness * rng.lognormal(0.02 * spec.seed, 0.05, SAMPLES)).astype(np.float32)
-    mse = (mae**2 * rng.uniform(1.8, 2.4, SAMPLES)).astype(np.float32)
+    mae = (level * hardness * rng.lognormal(0.02 * spec.seed, 0.05, count)).astype(np.float32)
+    mse = (mae**2 * rng.uniform(1.8, 2.4, count)).astype(np.float32)
     ssim = np.exp(-2.2 * mae).astype(np.float32)
     edge = np.clip(0.9 - 2 * mae, 0, 1).astype(np.float32)
     return pl.DataFrame(
         {
-            "sample": np.arange(SAMPLES, dtype=np.int32),
+            "sample": np.arange(count, dtype=np.int32),
             "mae": mae,
             "mse": mse,
             "ssim": ssim,

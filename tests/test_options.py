@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench import protocols
 from bench.errors import BenchError, ConfigError, MethodError
 from bench.plan import Choice
 from bench.plugins import options, registry
@@ -25,6 +26,17 @@ def test_settings_go_to_every_method_that_has_the_option_or_to_one() -> None:
         ("lora", {"learning_rate_scale": 2.0, "rank": 8}),
         ("dora", {"learning_rate_scale": 2.0, "rank": 8, "alpha": 4.0}),
     ]
+
+
+def test_a_protocol_for_methods_from_scratch_needs_none_named() -> None:
+    everything = registry.load()
+    found = options.methods([], everything, protocols.get("pretrain"))
+    assert "baseline" in [i.method.name for i in found]
+    assert {i.method.traits.start for i in found} == {"scratch"}
+    assert options.methods(["fft"], everything, protocols.get("pretrain")) != found
+    for name in set(protocols.names()) - {"pretrain"}:
+        with pytest.raises(ConfigError, match="Name a method with --method"):
+            options.methods([], everything, protocols.get(name))
 
 
 def test_a_rank_changes_the_count_as_computed_by_hand() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import Bench
+from conftest import Bench, Inside
+from data_folders import alter, build
 
 from bench import plan, protocols, tracks
 from bench.home import Home
@@ -15,7 +16,7 @@ from bench.plugins.tuning import Tried
 from bench.progress import Silent
 from bench.record import read, write
 from bench.session import Session
-from bench.spec import FitSpec, MethodSpec
+from bench.spec import TARGETS, FitSpec, MethodSpec
 from bench.training import numerics
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
@@ -76,7 +77,7 @@ def test_run_id_is_the_same_in_every_process() -> None:
     assert SPEC.run_id == "90b8dfd28ede0c52"
 
 
-def session(home: Path, track: Path | str) -> Session:
+def session(home: Path, track: Path | str, data_folder: Path | None = None) -> Session:
     return Session(
         home=Home(home),
         track=tracks.load(str(track)),
@@ -84,6 +85,7 @@ def session(home: Path, track: Path | str) -> Session:
         numerics=numerics.choose("cpu"),
         progress=Silent(),
         command=("bench",),
+        data_folder=data_folder,
     )
 
 
@@ -141,6 +143,63 @@ def test_protocols_share_fits(ran: Ran, tiny_track: Path) -> None:
     assert not low.strays
 
 
+FILES = """
+name = "files"
+version = 1
+summary = "A few samples in the place of the real files."
+default_protocol = "id"
+[data]
+source = "files"
+train = 4
+test = 2
+samples_per_file = 2
+[pretrain]
+epochs = 1
+batch = 2
+[fit]
+epochs = 1
+batch = 2
+"""
+
+
+def test_records_of_other_real_files_are_not_reused(tmp_path: Path, inside: Inside) -> None:
+    """The run id does not know what is in the files, but the record has their hash."""
+    track = tmp_path / "files.toml"
+    track.write_text(FILES, encoding="utf-8")
+    for name in TARGETS:
+        build(tmp_path / "ours", name)
+    at = session(tmp_path / "home", track, data_folder=tmp_path / "ours")
+    todo = planned(at, "id", "baseline")
+    template = read(Path(__file__).parent / "old_records" / "schema_1.json")
+    for task in todo.tasks:
+        seen = at.data_sha256(task.spec.test_datasets)
+        facts = {"spec": task.spec, "run_id": task.spec.run_id, "data_sha256": seen}
+        folder = at.home.run(task.spec)
+        write(template.model_copy(update=facts), folder)
+        for file in ("scores.parquet", "delta.safetensors"):
+            (folder / file).touch()
+
+    def run(data: Path) -> tuple[int, str, str]:
+        words = ("run", "--method", "baseline", "--protocol", "id", "--track", track, "--dry-run")
+        return inside(*words, "--data", data, home=tmp_path / "home")
+
+    (tmp_path / "ours").rename(tmp_path / "moved")
+    code, out, _ = run(tmp_path / "moved")
+    assert code == 0
+    assert "Nothing to do" in out
+    shutil.copytree(tmp_path / "moved", tmp_path / "theirs")
+    alter(tmp_path / "theirs" / "Style_A" / "data" / "data1.npy", (0, 0, 0, 0), 1.0)
+    code, out, error = run(tmp_path / "theirs")
+    assert code == 2
+    assert "is recorded with other files of Style_A than those in" in error
+    assert "choose another --home" in error
+    assert len(error.strip().splitlines()) == 1
+    shutil.rmtree(tmp_path / "theirs" / "Style_A")
+    code, out, _ = run(tmp_path / "theirs")
+    assert code == 0, "what is not there is not taken for anything"
+    assert "Nothing to do" in out
+
+
 def test_fits_of_another_foundation_are_told(ran: Ran, tiny_track: Path, tmp_path: Path) -> None:
     shutil.copytree(ran[0] / "runs", tmp_path / "runs")
     shutil.copytree(ran[0] / "foundations", tmp_path / "foundations")
@@ -189,11 +248,11 @@ def _with(spec: FitSpec, **config: object) -> FitSpec:
     return spec.model_copy(update={"method": method})
 
 
-def test_unknown_word_after_the_grid_is_refused(bench: Bench, tmp_path: Path) -> None:
+def test_unknown_word_after_the_grid_is_refused(inside: Inside, tmp_path: Path) -> None:
     sweep = ("run", "--method", "lora", "--protocol", "sweep")
-    done = bench(*sweep, "--grid", "rank=4", "alpha", home=tmp_path)
-    assert done.returncode == 2
-    assert "Unexpected word 'alpha'" in done.stderr
-    done = bench("run", "--method", "lora", "--grid", "rank=4", home=tmp_path)
-    assert done.returncode == 2
-    assert "--grid is for --protocol sweep" in done.stderr
+    code, _, error = inside(*sweep, "--grid", "rank=4", "alpha", home=tmp_path)
+    assert code == 2
+    assert "Unexpected word 'alpha'" in error
+    code, _, error = inside("run", "--method", "lora", "--grid", "rank=4", home=tmp_path)
+    assert code == 2
+    assert "--grid is for --protocol sweep" in error

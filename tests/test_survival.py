@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import Bench
+from conftest import Bench, Inside
 from test_plugins import install
 
+from bench.home import Home
 from bench.record import Record, read
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
@@ -119,9 +120,13 @@ def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_pa
     assert max(r.resumed for r in records(tmp_path, "lora").values()) >= 2
 
 
-def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
+def test_ctrl_c_then_a_full_disk_then_the_end(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:
+    """Each says in a few words what is kept; the same command goes on where the last one stopped.
+
+    A limit on the size of files stands for the full disk: no delta fits into it.
+    """
     home, _ = ran
     copy(home, tmp_path, "data", "foundations", "runs")
     remove_runs(tmp_path, "FlatVel_B")
@@ -138,43 +143,54 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
     assert "Traceback" not in problem
     (record,) = (r for r in records(tmp_path, "lora").values() if r.status != "done")
     assert (record.status, record.cells, len(record.curve)) == ("interrupted", (), 1)
-    again = bench(*words(tiny_track), home=tmp_path)
-    assert "Going on with" in again.stdout
-    assert_same(tmp_path, home, "lora")
+
+    full = subprocess.run(
+        [sys.executable, "-m", "bench", *words(tiny_track)],
+        env=os.environ | {"BENCH_HOME": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 2
+    assert "Going on with lora on FlatVel_B, seed 0 after epoch 1." in full.stdout
+    assert full.stderr.startswith("Error: Cannot write ")
+    assert len(full.stderr.strip().splitlines()) == 1
+    assert "free space" in full.stderr
+    assert sum(r.status == "done" for r in records(tmp_path, "lora").values()) == 3
+
+    last = bench(*words(tiny_track), home=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert "after epoch 1." in last.stdout, "the full disk has cost nothing"
+    assert_same(tmp_path, home, "lora", "foundation")
 
 
-def test_termination_does_not_hide_a_finished_record(
-    ran: Ran, tiny_track: Path, tmp_path: Path
+def test_lost_files_are_made_again_and_a_finished_record_stays_until_then(
+    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path, inside: Inside
 ) -> None:
-    """A run whose scores are lost is repeated; until that is done its record stays."""
+    """Scores, weights, the foundation and a file of the data are lost, and the first try to make
+    them again is ended by the batch system."""
     home, _ = ran
-    copy(home, tmp_path, "data", "foundations", "runs")
-    run_id = next(i for i, r in records(home, "lora").items() if r.spec.datasets == ("Style_B",))
-    (tmp_path / "runs" / run_id / "scores.parquet").unlink()
-    seen = appears(tmp_path, f"runs/{run_id}/unfinished/checkpoint.pt")
+    copy(home, tmp_path, "data", "runs")
+    code, told, _ = inside(*words(tiny_track), "--dry-run", home=tmp_path)
+    assert code == 0
+    assert "Nothing to do" in told, "all fits are there: no foundation is needed"
+    lora = {r.spec.datasets[0]: run_id for run_id, r in records(home, "lora").items()}
+    first, second = (tmp_path / "runs" / lora[name] for name in ("FlatVel_B", "Style_B"))
+    (first / "scores.parquet").unlink()
+    (second / "delta.safetensors").unlink()
+    next(tmp_path.glob("data/*/Style_A/data/data1.npy")).unlink()
     with started(tmp_path, *words(tiny_track)) as process:
-        while not seen():
+        while not (first / "unfinished" / "checkpoint.pt").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.001)
         process.terminate()
-        _, problem = process.communicate(timeout=60)
+        said, problem = process.communicate(timeout=60)
         assert process.returncode == 130
+    assert "simulate 3 records, pretrain 1 foundation, train 2 fits" in said
     assert "go on with the same command" in problem
-    assert records(tmp_path, "lora")[run_id].status == "done"
-
-
-def test_lost_files_are_made_again(
-    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
-) -> None:
-    home, _ = ran
-    copy(home, tmp_path, "data", "runs")
-    nothing = bench(*words(tiny_track), home=tmp_path)
-    assert "Nothing to do" in nothing.stdout, "all fits are there: no foundation is needed"
-    first, second, *_ = sorted(records(tmp_path, "lora"))
-    (tmp_path / "runs" / first / "scores.parquet").unlink()
-    (tmp_path / "runs" / second / "delta.safetensors").unlink()
+    assert {r.status for r in records(tmp_path, "lora").values()} == {"done"}
     done = bench(*words(tiny_track), home=tmp_path)
-    assert "pretrain 1 foundation, train 2 fits" in done.stdout
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path, home, "lora", "foundation")
 
@@ -192,30 +208,6 @@ def test_two_at_once_share_the_work(ran: Ran, tiny_track: Path, tmp_path: Path) 
     assert "Waiting for another process that makes Style_A" in together
     for title in ("foundation on 6 datasets", "lora on FlatVel_B", "lora on Style_A"):
         assert together.count(f"{title}, seed 0: MAE") == 1, "each is trained once"
-    assert_same(tmp_path, home, "lora", "foundation")
-
-
-def test_full_disk_is_one_sentence_and_loses_nothing(
-    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
-) -> None:
-    """A limit on the size of files stands for the full disk: no delta fits into it."""
-    home, _ = ran
-    copy(home, tmp_path, "data", "foundations", "runs")
-    remove_runs(tmp_path, "FlatVel_B")
-    full = subprocess.run(
-        [sys.executable, "-m", "bench", *words(tiny_track)],
-        env=os.environ | {"BENCH_HOME": str(tmp_path)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert full.returncode == 2
-    assert full.stderr.startswith("Error: Cannot write ")
-    assert len(full.stderr.strip().splitlines()) == 1
-    assert "free space" in full.stderr
-    assert len(records(tmp_path, "lora")) == 3
-    assert bench(*words(tiny_track), home=tmp_path).returncode == 0
     assert_same(tmp_path, home, "lora", "foundation")
 
 
@@ -275,6 +267,5 @@ def test_failures_are_recorded_and_the_others_go_on(
         assert [r.status for r in found] == [status] * 4
         assert all(reason in (r.error or "") for r in found)
         assert f"Failed: {name} on Style_A" in done.stderr
+        assert not any(Home(tmp_path).find(r.spec) for r in found), "it will be tried again"
     assert [r.status for r in records(tmp_path, "lora").values()] == ["done"] * 4
-    again = bench(*chosen, "--dry-run", home=tmp_path, PYTHONPATH=path)
-    assert "train 12 fits" in again.stdout, "what has failed is tried again"

@@ -7,7 +7,7 @@ from torch import Tensor
 from bench import backbones
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from bench.data.pools import batch_order, batches_per_epoch
-from bench.plugins import adaptation
+from bench.plugins import adaptation, registry
 from bench.plugins.pretraining import PRETRAINING
 from bench.record import Epoch
 from bench.training import train
@@ -149,3 +149,22 @@ def test_batches_are_never_of_one_sample() -> None:
         assert min(map(len, order)) >= 2
         assert max(map(len, order)) <= 8
         assert sorted(i for part in order for i in part) == list(range(samples))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
+@pytest.mark.parametrize("name", ["fft", "lora", "bitfit", "batchnorm", "prompt"])
+def test_no_step_waits_for_the_gpu(name: str) -> None:
+    numerics = choose("cuda")
+    method = registry.load().get(name).method
+    adapted = adaptation.adapt(method, backbones.build("inversionnet"), method.config())
+    numerics.place(adapted.model)
+    adam = train.optimiser(adapted, 1.0)
+    adaptation.training_mode(adapted.model, method.traits.batchnorm)
+    x, y = (t.to(numerics.device) for t in batch(4))
+    with numerics.lean(adapted.model):
+        train.train_step(adapted, adam, x, y, rate=1e-4, numerics=numerics)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            train.train_step(adapted, adam, x, y, rate=1e-4, numerics=numerics)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from leaderboard.boards import Board
     from leaderboard.comparison import Result
     from leaderboard.views import View
+
+
+_BACKBONE = "inversionnet"
 
 
 def compare(
@@ -29,7 +32,7 @@ def compare(
     against: Annotated[
         str | None, typer.Option(help="The opponent. Default: fft if named, else the last.")
     ] = None,
-    backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
+    backbone: Annotated[str, typer.Option(help="The network.")] = _BACKBONE,
     reference: Annotated[
         bool, typer.Option("--reference", help="Show published numbers beside ours.")
     ] = False,
@@ -44,7 +47,7 @@ def compare(
     from leaderboard.standings import METRICS
     from leaderboard.views import VIEWS
 
-    names = list(dict.fromkeys(methods))
+    names = list(dict.fromkeys([*methods, *([against] if against else [])]))
     if len(names) < 2:
         raise ConfigError("Name two methods or more, such as `bench compare lora fft`.")
     if protocol not in VIEWS:
@@ -52,16 +55,17 @@ def compare(
     if metric not in METRICS:
         raise UnknownNameError("metric", metric, METRICS)
     opponent = against or (OPPONENT if OPPONENT in names else names[-1])
-    if opponent not in names:
-        names.append(opponent)
     view = VIEWS[protocol]
     boards = library.read([Home(home or default()).folder]).boards()
-    result = None
     try:
         board = _board(boards, names, view, track, backbone)
         result = comparison.compare(board, names, view=view, metric=metric, opponent=opponent)
     except comparison.MissingCellsError as error:
-        command = _command(names, protocol, track or (boards[0].key.track if boards else None))
+        fullest = next((b.key.track for b in boards if b.key.backbone == backbone), None)
+        options = {"--track": track or fullest, "--home": home}
+        if backbone != _BACKBONE:
+            options["--backbone"] = backbone
+        command = _command(names, protocol, options)
         raise comparison.MissingCellsError(f"{error} Make them with: {command}") from None
     rows = beside.published_cells(result) if reference else []
     if as_json:
@@ -83,7 +87,8 @@ def compare(
 def _board(
     boards: "Sequence[Board]", names: Sequence[str], view: "View", track: str | None, backbone: str
 ) -> "Board":
-    """The board of the track's present fingerprint; without a track the fullest that has it all."""
+    """The board of the track's present fingerprint; without a track the fullest that has it all,
+    those of the present protocol first."""
     from bench import fingerprint, tracks
     from leaderboard.comparison import MissingCellsError, complete
 
@@ -91,6 +96,7 @@ def _board(
     if track is None:
         if not fitting:
             raise MissingCellsError("This home has no records.")
+        fitting.sort(key=lambda b: b.key.fingerprint != fingerprint.fingerprint(b.track, backbone))
         return next((b for b in fitting if complete(b, names, view)), fitting[0])
     chosen = tracks.load(track)
     present = fingerprint.fingerprint(chosen, backbone)
@@ -102,10 +108,20 @@ def _board(
     raise MissingCellsError(f"Nothing is recorded on track '{chosen.name}'{also}.")
 
 
-def _command(names: Sequence[str], protocol: str, track: str | None) -> str:
-    methods = ",".join(dict.fromkeys(n.split()[0] for n in names if n != "foundation"))
-    words = ["bench", "run", "--method", methods, "--protocol", protocol]
-    return shlex.join(words + (["--track", _track_word(track)] if track else []))
+def _command(names: Sequence[str], protocol: str, options: Mapping[str, object]) -> str:
+    """`bench run` for these methods; a label with options, ``lora rank=4``, is a run of its own."""
+    plain = [name for name in names if " " not in name and name != "foundation"]
+    runs = [["--method", ",".join(plain)]] if plain else []
+    for label in names:
+        name, *marks = label.split()
+        if marks:
+            settings = [word for mark in marks if "=" in mark for word in ("--set", mark)]
+            runs.append(["--method", name, *settings])
+    tail = ["--protocol", protocol]
+    for option, value in options.items():
+        if value is not None:
+            tail += [option, _track_word(str(value)) if option == "--track" else str(value)]
+    return " && ".join(shlex.join(["bench", "run", *run, *tail]) for run in runs)
 
 
 def _track_word(track: str) -> str:
@@ -142,7 +158,10 @@ def _content(result: "Result") -> dict[str, Any]:
                 "percent": cell.fit.percent,
                 "test": cell.test,
                 "scores": dict(zip(labels, map(asdict, cell.scores), strict=True)),
-                "differences": dict(zip(others, map(asdict, cell.differences), strict=True)),
+                "differences": {
+                    label: {"resolved": difference.resolved} | asdict(difference)
+                    for label, difference in zip(others, cell.differences, strict=True)
+                },
             }
             for cell in result.cells
         ],
@@ -153,6 +172,9 @@ def _content(result: "Result") -> dict[str, Any]:
             "area_differences": dict(
                 zip(others, map(asdict, result.low_data.area_differences), strict=True)
             ),
-            "crossovers": dict(zip(others, map(asdict, result.low_data.crossovers), strict=True)),
+            "crossovers": {
+                label: {"resolved": crossover.resolved} | asdict(crossover)
+                for label, crossover in zip(others, result.low_data.crossovers, strict=True)
+            },
         }
     return content

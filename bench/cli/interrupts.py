@@ -11,8 +11,11 @@ import typer
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Inside, SIGTERM (Slurm, `kill`) works like Ctrl-C; either ends the command with 130."""
+def interruptible(*, keeps: bool = True) -> Iterator[None]:
+    """Inside, SIGTERM (Slurm, `kill`) works like Ctrl-C; either ends the command with 130.
+
+    `keeps`: what is finished is kept, so that the same command goes on.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -22,10 +25,12 @@ def interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         again = shlex.join(["bench", *sys.argv[1:]])
-        typer.echo(
-            f"\nInterrupted. What is finished is kept; go on with the same command:\n  {again}",
-            err=True,
+        how = (
+            "What is finished is kept; go on with the same command:"
+            if keeps
+            else "Nothing is kept; start again with:"
         )
+        typer.echo(f"\nInterrupted. {how}\n  {again}", err=True)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -9,7 +9,7 @@ import typer
 from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from bench.replay import Replay
+    from bench.agreement import Agreement
 
 
 def replay(
@@ -18,11 +18,16 @@ def replay(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the real files, for track openfwi.")
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="If they agree, note in the record that it was retrained."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Repeat a recorded run from its record alone and compare; exit code 0 if they agree, else 1.
 
-    It runs in a folder of its own, which is removed; the home stays as it is.
+    It runs in a folder of its own, which is removed; the home stays as it is, but for the level of
+    verification that --verify notes.
     """
     from bench import replay, terminal
     from bench.cli.interrupts import interruptible
@@ -31,9 +36,10 @@ def replay(
     from bench.progress import Silent
 
     chosen = Home(home or default())
-    record = replay.find(chosen, run)
+    path = replay.find(chosen, run)
+    record = replay.repeatable(path)
     with (
-        interruptible(),
+        interruptible(keeps=False),
         terminal.progress(quiet=False) as shown,
         tempfile.TemporaryDirectory(prefix="replay-", dir=chosen.folder) as scratch,
     ):
@@ -51,11 +57,13 @@ def replay(
         _print_json(result)
     else:
         _print(result)
+    if verify and replay.note(result, path):
+        typer.echo(f"Noted as retrained in {path}.", err=as_json)
     if not result.agrees:
         raise typer.Exit(1)
 
 
-def _print(result: "Replay") -> None:
+def _print(result: "Agreement") -> None:
     from bench.terminal import table
 
     table(
@@ -65,34 +73,17 @@ def _print(result: "Replay") -> None:
             for d in result.differences
         ],
     )
-    typer.echo(_verdict(result))
+    typer.echo(result.verdict)
 
 
-def _verdict(result: "Replay") -> str:
-    if result.replayed.status != "done":
-        return f"Disagrees: the replay is {result.replayed.status}: {result.replayed.error}"
-    tolerance = result.tolerance
-    if not tolerance.reasons:
-        promise = "same kind of CPU, threads and versions promise bit-identical numbers"
-        if result.agrees:
-            return f"Agrees bit for bit, scores and weights ({promise})."
-        return f"Disagrees: {promise}, and these are not."
-    largest = max(d.relative for d in result.differences)
-    return (
-        f"{'Agrees' if result.agrees else 'Disagrees'}: the largest relative difference is "
-        f"{largest:.2g}, allowed is {tolerance.relative:g}, because "
-        f"{'; '.join(tolerance.reasons)}."
-    )
-
-
-def _print_json(result: "Replay") -> None:
+def _print_json(result: "Agreement") -> None:
     import json
     from dataclasses import asdict
 
     content = {
         "run_id": result.recorded.run_id,
         "agrees": result.agrees,
-        "verdict": _verdict(result),
+        "verdict": result.verdict,
         "same_weights": result.same_weights,
         "tolerance": asdict(result.tolerance),
         "differences": [asdict(d) | {"relative": d.relative} for d in result.differences],

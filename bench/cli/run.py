@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 def run(
     method: Annotated[
-        list[str],
-        typer.Option(
-            "--method", "-m", help="One, several (fft,lora or repeated) or all.", show_default=False
-        ),
-    ],
+        list[str] | None,
+        typer.Option("--method", "-m", help="One, several (fft,lora or repeated) or all."),
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", "-p", help="See `bench protocols`.")
     ] = None,
@@ -80,8 +78,8 @@ def run(
     seed_list = _seeds(seeds) if seeds else chosen_track.seeds
     words = _grid_words(grid, more_grid, chosen_protocol)
     installed = registry.load()
-    named = options.methods(method, installed)
-    everything = options.ALL in method
+    named = options.methods(method or [], installed, chosen_protocol)
+    everything = options.ALL in (method or [])
     with interruptible(), terminal.progress(quiet=quiet) as progress:
         for problem in installed.problems:
             progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
@@ -186,8 +184,10 @@ def _tell(cost: "Estimate", say: Callable[[str], None]) -> None:
 
 
 def _results(records: "list[Record]") -> None:
-    from bench.cli import results, sweep
+    from bench.cli import pretraining, results, sweep
 
     done = [record for record in records if record.status == "done"]
-    results.show([record for record in done if record.spec.part == "test"])
+    tested = [record for record in done if record.spec.part == "test"]
+    results.show(tested)
+    pretraining.show(tested)
     sweep.show([record for record in done if record.spec.part == "validation"])

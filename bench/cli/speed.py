@@ -22,6 +22,9 @@ def speed(
         Literal["reference"] | None,
         typer.Option(help="'reference': also a plain loop as public training scripts have it."),
     ] = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Also with each means of being fast turned off.")
+    ] = False,
     stock: Annotated[
         bool, typer.Option("--stock", help="Torch's layers instead of the memory-frugal ones.")
     ] = False,
@@ -35,51 +38,56 @@ def speed(
     The speeds are kept in the home folder for the estimates of `bench run`.
     """
     from bench import terminal
-    from bench.errors import BenchError
     from bench.home import Home, default
-    from bench.plugins import census, options, registry
+    from bench.plugins import options, registry
     from bench.speed import known, suite
     from bench.training import numerics, probe
 
     kept = Home(home or default())
 
     words = method or [options.ALL]
-    chosen = []
-    for installed in options.methods(words, registry.load()):
-        try:
-            census.count(installed.method, installed.method.config(), backbone)
-        except BenchError:
-            if options.ALL not in words:
-                raise
-            continue
-        chosen.append(installed)
+    choices, left_out = options.choose(
+        options.methods(words, registry.load()), [], backbone, skip_unfit=options.ALL in words
+    )
     settings = numerics.choose(device, frugal=not stock)
     with terminal.progress(quiet=as_json) as progress:
+        for line in left_out if not as_json else ():
+            progress.say(line)
         figures = suite.measure(
-            chosen,
+            [choice.installed for choice in choices],
             backbone=backbone,
             batch=batch,
             rounds=rounds,
             numerics=settings,
             against_reference=against is not None,
+            ablate=ablate,
             progress=progress,
         )
     known.remember(kept, backbone, settings, known.speeds(figures, batch))
-    rows = [_row(figure, figures) for figure in figures]
+    told = {
+        "machine": probe.machine().model_dump(mode="json"),
+        "versions": probe.versions(),
+        "settings": settings.describe().model_dump(mode="json"),
+        "batch": batch,
+        "rounds": rounds,
+        "figures": [_row(figure, figures) for figure in figures],
+    }
     if as_json:
-        facts = {
-            "machine": probe.machine().model_dump(mode="json"),
-            "versions": probe.versions(),
-            "settings": settings.describe().model_dump(mode="json"),
-            "batch": batch,
-            "rounds": rounds,
-        }
-        typer.echo(json.dumps({**facts, "figures": rows}, indent=1))
-        return
-    described = settings.describe()
+        typer.echo(json.dumps(told, indent=1))
+    else:
+        show(told)
+
+
+def show(told: dict[str, Any]) -> None:
+    """The table of what `--json` prints."""
+    from bench import terminal
+
+    settings = told["settings"]
+    layers = "" if settings["frugal"] else ", stock layers"
     typer.echo(
-        f"{described.device}, {described.precision}, {described.threads} threads, batch {batch}, "
-        f"median of {rounds} interleaved turns; spread is (slowest − fastest) / median. "
+        f"{told['machine']['gpu'] or told['machine']['processor']}: {settings['device']}, "
+        f"{settings['precision']}, {settings['threads']} threads{layers}, batch {told['batch']}; "
+        f"median of {told['rounds']} interleaved turns, spread (slowest − fastest) / median. "
         "Peak counts what a step allocates; × is relative to the reference loop."
     )
     terminal.table(
@@ -94,7 +102,7 @@ def speed(
             "#of matrix ceiling",
             "#of memory ceiling",
         ),
-        [_cells(row) for row in rows],
+        [_cells(row) for row in told["figures"]],
     )
 
 
@@ -102,8 +110,7 @@ def _row(figure: "Figure", figures: "list[Figure]") -> dict[str, Any]:
     from bench.speed import suite
 
     named = {other.name: other for other in figures}
-    kind = figure.name.partition(" ")[0]
-    reference = named.get(f"{suite.REFERENCE} {kind}")
+    reference = named.get(f"reference {figure.kind}")
     row: dict[str, Any] = {
         "name": figure.name,
         "unit": figure.unit,

@@ -144,6 +144,7 @@ class Collection:
         self._folder, self._track, self._device = folder, track, device
         self._open: dict[tuple[str, layout.Split], Samples] = {}
         self._pools: dict[str, Pool] = {}
+        self._training: dict[tuple[tuple[str, bytes], ...], Pool] = {}
 
     @cached_property
     def _memory_limit(self) -> int:
@@ -168,11 +169,18 @@ class Collection:
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def training(self, sources: list[tuple[str, Indices]]) -> Pool:
-        """Training samples of several datasets, by their numbers in each training split."""
-        total = sum(len(indices) for _, indices in sources)
-        opened = [(self.samples(name, "train"), indices) for name, indices in sources]
-        resident = self.loaded_bytes(total, "train") > 0
-        return Pool(opened, device=self._device, resident=resident)
+        """Training samples of several datasets, by their numbers in each training split.
+
+        The last pool is kept: the next method is fitted on the same samples as a rule.
+        """
+        key = tuple((name, indices.tobytes()) for name, indices in sources)
+        if key not in self._training:
+            self._training.clear()  # before the next one takes its memory
+            total = sum(len(indices) for _, indices in sources)
+            opened = [(self.samples(name, "train"), indices) for name, indices in sources]
+            resident = self.loaded_bytes(total, "train") > 0
+            self._training[key] = Pool(opened, device=self._device, resident=resident)
+        return self._training[key]
 
     def test(self, dataset: str) -> Pool:
         """The whole test split of a dataset; kept from call to call."""

@@ -22,6 +22,9 @@ from bench.frugal.activation import Activation, fills_memory, pack_signs, unpack
 from bench.frugal.batchnorm import Normalisation
 from bench.frugal.convolution import Convolution, channel_sum
 
+_MOST_PRODUCTS = 1024
+"""For an element of z, where it is computed once more: beyond, time is dearer than two bytes."""
+
 
 @dataclass
 class Slot:
@@ -127,10 +130,7 @@ class FrugalBlock(torch.autograd.Function):
         norm = block.normalisation if not block.folded else None
         below = of_x or of_weight or of_bias
         needs_z = norm is not None and (of_gamma or (norm.of_batch and below))
-        # Keeping x instead of z takes the next block's source away, so x has to be much smaller.
-        small = block.convolution is not None and 2 * values.x.nbytes <= values.z.nbytes
-        cheap = source is not None or small
-        z_again = needs_z and not of_weight and cheap
+        z_again = needs_z and not of_weight and _cheap_again(block, source, values, kernel)
         x_needed = of_weight or z_again
 
         kept: dict[str, Tensor | None] = {}
@@ -182,6 +182,18 @@ class FrugalBlock(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(g.device.type, enabled=False):
             return (None, None, None, *_backward(ctx, g))
+
+
+def _cheap_again(
+    block: Block, source: Recipe | None, values: Values, kernel: Tensor | None
+) -> bool:
+    """Whether to compute z once more from x rather than to keep it."""
+    if block.convolution is None or kernel is None:
+        return source is not None
+    if block.convolution.products_per_output(kernel) > _MOST_PRODUCTS:
+        return False
+    # Keeping x instead of z takes the next block's source away, so x has to be much smaller.
+    return source is not None or 2 * values.x.nbytes <= values.z.nbytes
 
 
 def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:

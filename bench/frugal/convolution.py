@@ -1,6 +1,7 @@
 """Convolutions as plain functions: forward, scaling of the weight, the gradients asked for."""
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,13 @@ class Convolution:
                 last = shape[2 + axis] + 2 * self.padding[axis] - reach - 1
                 size *= last // self.stride[axis] + 1
         return size
+
+    def products_per_output(self, weight: Tensor) -> int:
+        """Multiplications for one element of the output, inside the border."""
+        if not self.transposed:
+            return weight[0].numel()
+        inputs = weight.shape[0] // self.groups
+        return inputs * weight[0, 0].numel() // prod(self.stride)
 
     def scaled(self, weight: Tensor, scale: Tensor) -> Tensor:
         """The weight times a factor for each output channel, scale (out,)."""

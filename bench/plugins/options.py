@@ -11,13 +11,23 @@ from bench.errors import ConfigError, MethodError, UnknownNameError
 from bench.plan import Choice
 from bench.plugins import census
 from bench.plugins.registry import Installed, Registry
+from bench.protocols import Protocol
 
 ALL = "all"
 
 
-def methods(words: Sequence[str], registry: Registry) -> tuple[Installed, ...]:
-    """The methods named by ``fft,lora``, by repeated words, or by ``all``; each once, in order."""
+def methods(
+    words: Sequence[str], registry: Registry, protocol: Protocol | None = None
+) -> tuple[Installed, ...]:
+    """The methods named by ``fft,lora``, by repeated words, or by ``all``; each once, in order.
+
+    None need be named for a protocol that is for methods from scratch only: it gets all of them.
+    Raises `ConfigError` where none is named, and what `Registry.get` raises.
+    """
     names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    if not names and protocol and protocol.scratch_only:
+        scratch = (i for i in registry.methods.values() if i.method.traits.start == "scratch")
+        return tuple(scratch)
     if not names:
         raise ConfigError(f"Name a method with --method: {', '.join(registry.methods)} or all.")
     if ALL in names:

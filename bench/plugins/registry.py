@@ -117,8 +117,27 @@ def code_hash(module: ModuleType) -> str:
             body = getattr(node, "body", None)
             if isinstance(body, list) and body and _is_docstring(body[0]):
                 node.body = body[1:]  # type: ignore[attr-defined]  # every node with a body
-        digest.update(ast.dump(tree).encode())
+        digest.update(_dump(tree).encode())
     return digest.hexdigest()[:16]
+
+
+def _dump(node: object) -> str:
+    """A syntax tree as text, as `ast.dump` of Python 3.11 has it.
+
+    Later versions write the same code in other ways, and run ids must not depend on Python's.
+    """
+    if isinstance(node, ast.AST):
+        fields = []
+        for name in node._fields:
+            value = getattr(node, name, None)
+            left_out = value is None and getattr(type(node), name, ...) is None
+            unknown_to_3_11 = name == "type_params" and not value
+            if not left_out and not unknown_to_3_11:
+                fields.append(f"{name}={_dump(value)}")
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    return repr(node)
 
 
 def _is_docstring(node: ast.AST) -> bool:

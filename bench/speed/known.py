@@ -70,11 +70,7 @@ def remember(home: Home, backbone: str, numerics: Numerics, speeds: Speeds) -> S
 def speeds(figures: Sequence[Figure], batch: int) -> Speeds:
     """What `bench speed` has measured, as needed for estimates."""
     named = {figure.name: figure for figure in figures}
-    trained = {
-        method: figure
-        for name, figure in named.items()
-        if (method := name.removeprefix(f"{suite.TRAIN} ")) != name
-    }
+    trained = {figure.method: figure for figure in figures if figure.method}
     steps = [f.counts.peak_bytes - f.counts.gradient_bytes for f in trained.values() if f.counts]
     return Speeds(
         simulate_records_per_second=named[suite.SIMULATE].per_second,

@@ -2,8 +2,10 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,18 +20,18 @@ from bench.plugins.registry import Installed
 from bench.progress import Progress
 from bench.spec import Data
 from bench.speed import ceilings
+from bench.speed.opponent import opponent
 from bench.speed.reference import PlainLoop
 from bench.speed.timing import Timing, interleave
 from bench.speed.traffic import Traffic
-from bench.training import allocator, evaluate, probe, train
+from bench.training import evaluate, probe, train
 from bench.training.numerics import Numerics, seed_everything
 
 _DATASET = "FlatVel_A"
 _STEPS = 2
 """Training steps in a turn."""
-TRAIN, SCORE, SIMULATE, READ = "train", "score", "simulate", "read"
-"""What is measured; the name of a figure starts with it, or with `REFERENCE` and it."""
-REFERENCE = "reference"
+Kind = Literal["train", "score", "simulate", "read", "ceiling"]
+SCORE, SIMULATE = "score", "simulate"
 MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
 
 
@@ -50,12 +52,15 @@ class Counts:
 class Figure:
     """One measured thing."""
 
+    kind: Kind
     name: str
     unit: str
     per_turn: float
     """How much of the unit a turn does."""
     timing: Timing
     counts: Counts | None
+    method: str | None
+    """The method that is trained as a fit would train it."""
 
     @property
     def per_second(self) -> float:
@@ -64,11 +69,13 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class _Contestant:
+    kind: Kind
     name: str
     unit: str
     per_turn: float
     work: Callable[[], object]
     counts: Counts | None = None
+    method: str | None = None
 
 
 def measure(
@@ -79,29 +86,41 @@ def measure(
     rounds: int,
     numerics: Numerics,
     against_reference: bool,
+    ablate: bool,
     progress: Progress,
 ) -> list[Figure]:
-    """Time everything, interleaved in this process, on samples simulated for the purpose."""
+    """Time everything, interleaved, on samples simulated for the purpose.
+
+    All runs in this process but the reference, which has one of its own. `ablate` adds training and scoring with one means of being fast less.
+    """
     device = numerics.device
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         source = _simulated(Path(folder), batch * _STEPS, device, progress)
         field = []
         for installed in methods:
             with progress.stage(f"prepare {installed.method.name}", 1, "method"):
                 field.append(_training(installed, backbone, source, numerics))
-        field += _rest(backbone, source, numerics)
+                if ablate:
+                    field += _ablations(installed, backbone, source, numerics)
+        field.append(_scoring(SCORE, backbone, source, numerics))
+        if ablate and numerics.frugal:
+            stock = replace(numerics, frugal=False)
+            field.append(_scoring(f"{SCORE}, stock layers", backbone, source, stock))
+        field += _rest(source, numerics)
         if against_reference:
-            field += _reference(backbone, source, batch, device)
+            field += running.enter_context(_reference(backbone, source, batch, device))
         works = {contestant.name: contestant.work for contestant in field}
         with progress.stage("measure", rounds * len(field), "turns") as advance:
             timings = interleave(works, rounds=rounds, device=device, finished=advance)
     return [
         Figure(
+            kind=contestant.kind,
             name=contestant.name,
             unit=contestant.unit,
             per_turn=contestant.per_turn,
             timing=timings[contestant.name],
             counts=contestant.counts,
+            method=contestant.method,
         )
         for contestant in field
     ]
@@ -135,29 +154,51 @@ def _training(
 
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
     return _Contestant(
-        name=f"{TRAIN} {method.name}",
+        kind="train",
+        name=f"train {method.name}",
         unit="samples",
         per_turn=len(source),
         work=lambda: turn(order),
         counts=_count(adapted.model, numerics, lambda: turn(order[:1]), len(order[0])),
+        method=method.name,
     )
 
 
-def _rest(backbone: str, source: Samples, numerics: Numerics) -> Iterator[_Contestant]:
-    """Scoring, simulating and reading, and the machine's ceilings."""
-    device, samples = numerics.device, len(source)
+def _ablations(
+    installed: Installed, backbone: str, source: Samples, numerics: Numerics
+) -> Iterator[_Contestant]:
+    """Training with one of the means less that make it fast."""
+    without = {
+        "float32": replace(numerics, bfloat16=False),
+        "contiguous": replace(numerics, channels_last=False),
+        "stock layers": replace(numerics, frugal=False),
+    }
+    for what, settings in without.items():
+        if settings != numerics:
+            made = _training(installed, backbone, source, settings)
+            yield replace(made, name=f"{made.name}, {what}", method=None)
+
+
+def _scoring(name: str, backbone: str, source: Samples, numerics: Numerics) -> _Contestant:
     seed_everything(0)
     network = backbones.build(backbone)
     numerics.place(network)
-    resident = _pool(source, device, resident=True)
-    yield _Contestant(
-        name=SCORE,
+    pool = _pool(source, numerics.device, resident=True)
+    return _Contestant(
+        kind="score",
+        name=name,
         unit="samples",
-        per_turn=samples,
-        work=lambda: evaluate.score(network, resident, gallery=0, numerics=numerics),
+        per_turn=len(source),
+        work=lambda: evaluate.score(network, pool, gallery=0, numerics=numerics),
     )
+
+
+def _rest(source: Samples, numerics: Numerics) -> Iterator[_Contestant]:
+    """Simulating and reading, and the machine's ceilings."""
+    device = numerics.device
     velocity = torch.from_numpy(source.maps(np.arange(4))[:, 0]).to(device)
     yield _Contestant(
+        kind="simulate",
         name=SIMULATE,
         unit="records",
         per_turn=len(velocity),
@@ -165,51 +206,45 @@ def _rest(backbone: str, source: Samples, numerics: Numerics) -> Iterator[_Conte
     )
     streamed, order = _pool(source, device, resident=False), _order(source)
     yield _Contestant(
-        name=f"{READ} files",
+        kind="read",
+        name="read files",
         unit="samples",
-        per_turn=samples,
+        per_turn=len(source),
         work=lambda: list(streamed.batches(order)),
     )
     product, operations = ceilings.matrix_product(numerics)
-    yield _Contestant(name=MATRIX_CEILING, unit="FLOP", per_turn=operations, work=product)
+    yield _Contestant(
+        kind="ceiling", name=MATRIX_CEILING, unit="FLOP", per_turn=operations, work=product
+    )
     copy, moved = ceilings.memory_copy(numerics)
-    yield _Contestant(name=MEMORY_CEILING, unit="bytes", per_turn=moved, work=copy)
+    yield _Contestant(kind="ceiling", name=MEMORY_CEILING, unit="bytes", per_turn=moved, work=copy)
 
 
+@contextmanager
 def _reference(
     backbone: str, source: Samples, batch: int, device: torch.device
-) -> Iterator[_Contestant]:
-    """The plain loop's training, scoring and reading."""
+) -> Iterator[list[_Contestant]]:
+    """The plain loop's training, scoring and reading, in a process that ends with the context."""
     everything = np.arange(len(source))
-    arrays = source.records(everything), source.maps(everything)
-    plain = PlainLoop(*arrays, backbone=backbone, batch=batch, device=device)
+    records, maps = source.records(everything), source.maps(everything)
+    plain = PlainLoop(records, maps, backbone=backbone, batch=batch, device=device)
     stock = Numerics(device=device, bfloat16=False, channels_last=False, frugal=False)
     x, y = next(plain.batches())
     plain.network.train()
     counts = _count(plain.network, stock, lambda: plain.step(x, y), len(x))
-    for kind, work in (
-        (TRAIN, plain.train_epoch),
-        (SCORE, plain.score_epoch),
-        (READ, lambda: list(plain.batches())),
-    ):
-        yield _Contestant(
-            name=f"{REFERENCE} {kind}",
-            unit="samples",
-            per_turn=len(source),
-            work=_as_a_script(work),
-            counts=counts if kind == TRAIN else None,
-        )
-
-
-def _as_a_script(work: Callable[[], object]) -> Callable[[], None]:
-    """With the allocator as a script finds it."""
-
-    def turn() -> None:
-        allocator.defaults()
-        work()
-        allocator.keep()
-
-    return turn
+    kinds: tuple[Kind, ...] = ("train", "score", "read")
+    with opponent(records, maps, backbone=backbone, batch=batch, device=device) as turns:
+        yield [
+            _Contestant(
+                kind=kind,
+                name=f"reference {kind}",
+                unit="samples",
+                per_turn=len(source),
+                work=turns[kind],
+                counts=counts if kind == "train" else None,
+            )
+            for kind in kinds
+        ]
 
 
 def _pool(source: Samples, device: torch.device, *, resident: bool) -> Pool:

@@ -10,8 +10,7 @@ import ctypes
 import platform
 from functools import cache
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # mallopt(3)
-_MIB = 2**20
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt(3)
 
 
 @cache
@@ -24,14 +23,6 @@ def keep() -> None:
     if libc := _libc():
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, -1)
-
-
-def defaults() -> None:
-    """Behave as glibc does by itself once it has seen large blocks."""
-    if libc := _libc():
-        libc.mallopt(_MMAP_MAX, 65536)
-        libc.mallopt(_MMAP_THRESHOLD, 32 * _MIB)
-        libc.mallopt(_TRIM_THRESHOLD, 64 * _MIB)
 
 
 def trim() -> None:

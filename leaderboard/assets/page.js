@@ -101,11 +101,20 @@
   }
 
   // Legends: one click takes a method out of every figure of the page.
-  $("[data-series]").forEach((button) => button.addEventListener("click", () => {
-    const on = button.getAttribute("aria-pressed") !== "true";
-    $(`[data-series="${button.dataset.series}"]`).forEach((b) => b.setAttribute("aria-pressed", on));
+  const series = $("[data-series]");
+  const hidden = () => (read().get("hide") || "").split(",").filter(Boolean);
+  const legend = () => series.forEach((button) => {
+    const on = !hidden().includes(button.dataset.name);
+    button.setAttribute("aria-pressed", on);
     $(`svg .s-${button.dataset.series}`).forEach((mark) => mark.classList.toggle("off", !on));
+  });
+  series.forEach((button) => button.addEventListener("click", () => {
+    const name = button.dataset.name, names = hidden();
+    write({ hide: (names.includes(name) ? names.filter((n) => n !== name) : [...names, name]).join(",") });
+    legend();
   }));
+  addEventListener("hashchange", legend);
+  legend();
 
   // A method under the pointer, or whose legend has the focus, stands out.
   const light = (index) => {
@@ -113,7 +122,7 @@
     $("svg .lit").forEach((mark) => mark.classList.remove("lit"));
     if (index !== null) $(`svg .s-${index}`).forEach((mark) => mark.classList.add("lit"));
   };
-  $("[data-series]").forEach((button) => {
+  series.forEach((button) => {
     for (const enter of ["pointerenter", "focus"]) button.addEventListener(enter, () => light(button.dataset.series));
     for (const leave of ["pointerleave", "blur"]) button.addEventListener(leave, () => light(null));
   });
@@ -126,10 +135,14 @@
       const chosen = options.filter((o) => o.getAttribute("aria-checked") === "true").map((o) => o.dataset.choose);
       figures.forEach((f) => { f.hidden = !chosen.every((c) => f.dataset.is.split(" ").includes(c)); });
     };
+    const check = (option) => $("[data-choose]", option.closest("[role=radiogroup]")).forEach((o) => {
+      o.setAttribute("aria-checked", o === option);
+      o.tabIndex = o === option ? 0 : -1;
+    });
     options.forEach((option) => {
       const group = option.closest("[role=radiogroup]");
       const pick = () => {
-        $("[data-choose]", group).forEach((o) => { o.setAttribute("aria-checked", o === option); o.tabIndex = o === option ? 0 : -1; });
+        check(option);
         write({ [box.dataset.switch]: options.filter((o) => o.getAttribute("aria-checked") === "true").map((o) => o.dataset.choose).join(",") });
         show();
       };
@@ -143,12 +156,17 @@
         next.focus(); next.click();
       });
     });
-    const wanted = (read().get(box.dataset.switch) || "").split(",");
-    options.filter((o) => wanted.includes(o.dataset.choose)).forEach((o) => {
-      $("[data-choose]", o.closest("[role=radiogroup]")).forEach((p) => p.setAttribute("aria-checked", p === o));
-    });
-    options.forEach((o) => { o.tabIndex = o.getAttribute("aria-checked") === "true" ? 0 : -1; });
-    show();
+    const first = options.filter((o) => o.getAttribute("aria-checked") === "true").map((o) => o.dataset.choose);
+    const restore = () => {
+      const wanted = (read().get(box.dataset.switch) || "").split(",");
+      [...first, ...wanted].forEach((key) => {
+        const one = options.find((o) => o.dataset.choose === key);
+        if (one) check(one);
+      });
+      show();
+    };
+    addEventListener("hashchange", restore);
+    restore();
   });
 
   // Hover and focus: what a mark stands for.
@@ -166,5 +184,6 @@
   document.addEventListener("pointerover", show);
   document.addEventListener("focusin", show);
   document.addEventListener("focusout", hide);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
   addEventListener("scroll", hide, { passive: true, capture: true });
 })();

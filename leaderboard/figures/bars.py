@@ -42,11 +42,10 @@ def gains(
     step = (x1 - x0) / max(len(groups), 1)
     bar = min(step * 0.76 / max(len(series), 1), 26)
     panel.marks.append(svg.text(x0, 13, head, class_="head"))
-    panel.axis_y(
-        "gain (%)",
-        [(y(v), text.signed(v, 0 if abs(high - low) > 8 else 1)) for v in svg.ticks(low, high, 5)],
-    )
-    panel.axis_x(axis, [(x0 + step * (i + 0.5), g) for i, g in enumerate(groups)])
+    places = svg.ticks(low, high, 5)
+    digits = 0 if all(v == int(v) for v in places) else 1
+    panel.axis_y("gain (%)", y, places, [text.signed(v, digits) for v in places])
+    panel.axis_x(axis, lambda i: x0 + step * (i + 0.5), range(len(groups)), groups)
     panel.marks.append(svg.line(x0, y(0), x1, y(0), class_="zero"))
     for i, group in enumerate(groups):
         for j, one in enumerate(series):

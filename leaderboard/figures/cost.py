@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from bench.columns import COSTS
 from leaderboard import palette, svg, text
 from leaderboard.resampling import Estimate
 from leaderboard.statistics import pareto_front
@@ -20,7 +19,6 @@ AXES = (
     "peak_bytes",
     "train_seconds",
 )
-_COLUMNS = {column.name: column for column in COSTS}
 
 
 class Point(NamedTuple):
@@ -48,11 +46,10 @@ def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
     known = points(rows, view, cost)
     if not known:
         return None
-    column = _COLUMNS[cost]
+    column = text.COLUMNS[cost]
     front = pareto_front([p.cost for p in known], [p.error for p in known])
     best = [p for p, on in zip(known, front, strict=True) if on]
     best.sort(key=lambda p: (p.cost, -p.error))
-    label = f"{column.label} ({column.unit})" if column.unit else column.label
     panel = svg.Panel(
         width=1080,
         height=440,
@@ -72,8 +69,9 @@ def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
     ]
     low, high = svg.around(ends, pad=0.06)
     y = svg.linear(low, high, y0, y1)
-    panel.axis_x(label, places, grid=True)
-    panel.axis_y(f"MAE {view.label.lower()}", [(y(v), f"{v:g}") for v in svg.ticks(low, high, 6)])
+    panel.axis_x(text.axis(column), x, places, [text.cost(v, cost) for v in places], grid=True)
+    mae = text.axis(text.COLUMNS["mae"])
+    panel.axis_y(f"{mae}, {view.label.lower()}", y, svg.ticks(low, high, 6))
     panel.marks.append(svg.path(_staircase(best, x, y, x1), class_="front"))
     taken: list[tuple[float, float]] = []
     for p in sorted(known, key=lambda p: (p.error, p.row.variant.label)):
@@ -83,7 +81,8 @@ def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
 
 def _cost_axis(
     values: Sequence[float], cost: str, start: float, end: float
-) -> tuple[svg.Scale, list[tuple[float, str]]]:
+) -> tuple[svg.Scale, list[float]]:
+    """The scale and the values of its ticks; nothing at all stands where the axis begins."""
     positive = [v for v in values if v > 0] or [1.0]
     low, high = min(positive) / 1.5, max(positive) * 1.5
     scale = svg.logarithmic(low, high, start, end)
@@ -91,12 +90,8 @@ def _cost_axis(
     def x(value: float) -> float:
         return scale(value) if value > 0 else start
 
-    base = 2**10 if "bytes" in cost else 1
-    marks = svg.decades(low, high) if base == 1 else _binary(low, high)
-    places = [(x(v), text.cost(v, cost)) for v in marks]
-    if min(values) <= 0:
-        places.insert(0, (start, "0"))
-    return x, places
+    places = _binary(low, high) if "bytes" in cost else svg.decades(low, high)
+    return x, ([0.0] if min(values) <= 0 else []) + places
 
 
 def _binary(low: float, high: float) -> list[float]:
@@ -128,7 +123,7 @@ def _mark(
     if p.interval:
         tip += f" ({p.interval.low:.4f} to {p.interval.high:.4f})"
         whisker = svg.line(px, y(p.interval.low), px, y(p.interval.high), class_="err")
-    tip += f"\n{_COLUMNS[cost].label}: {text.cost(p.cost, cost)}"
+    tip += f"\n{text.LABELS[cost]}: {text.cost(p.cost, cost)}"
     label = _label(variant.label, px, py, taken, end)
     return svg.tag(
         "g",

@@ -7,7 +7,10 @@ from markupsafe import Markup
 from leaderboard import svg
 from leaderboard.maps import stops
 
-_LIGHT_ABOVE = 0.55
+_BLACK_FROM = 0.179
+"""Luminance from which black reads better than white; either way the contrast is over 4.5."""
+_NARROW = 500
+"""Pixels that a telephone shrinks to its width and leaves legible."""
 
 
 def heat(
@@ -63,7 +66,7 @@ def heat(
                 continue
             share = min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0)
             fill = colours[round(share * (len(colours) - 1))][1]
-            inside = "on-light" if share > _LIGHT_ABOVE else "on-dark"
+            inside = "on-light" if luminance(fill) > _BLACK_FROM else "on-dark"
             panel.marks.append(
                 svg.tag(
                     "g",
@@ -89,4 +92,13 @@ def heat(
                     data_tip=f"{row_label} {row}\n{column_label} {column}\n{value:.4f}",
                 )
             )
-    return panel.render()
+    return panel.render(kind="heat" if width > _NARROW else "small")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb``, 0 to 1 (WCAG 2.1)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -29,10 +29,12 @@ def scatter(points: Sequence[tuple[Variant, str, float, float]]) -> Markup:
     x, y = svg.linear(left, right, x0, x1), svg.linear(low, high, y0, y1)
     panel.axis_x(
         "spatial information: mean Sobel gradient (m/s per cell)",
-        [(x(v), f"{v:g}") for v in svg.ticks(left, right, 7)],
+        x,
+        svg.ticks(left, right, 7),
         grid=True,
     )
-    panel.axis_y("MAE in distribution", [(y(v), f"{v:g}") for v in svg.ticks(low, high, 5)])
+    mae = text.axis(text.COLUMNS["mae"])
+    panel.axis_y(f"{mae}, in distribution", y, svg.ticks(low, high, 5))
     ends = [-99.0] * _LEVELS
     for i, dataset in sorted({(p[2], p[1]) for p in points}):
         level = next((n for n, end in enumerate(ends) if x(i) - end > _NAME), 0)

@@ -25,6 +25,8 @@ class Printed:
     """A curve of the paper."""
 
     method: str
+    place: int
+    """Among the paper's methods: the legend's."""
     values: Mapping[int, float]
     suspect: frozenset[int]
     """Per cents whose numbers as printed cannot be relied on."""
@@ -50,13 +52,13 @@ def panel(
             for c in curves
         ),
         top=24,
-        left=50,
+        left=58,
     )
     x0, x1, y0, y1 = made.area
-    x = svg.linear(min(PERCENTS), max(PERCENTS), x0 + 10, x1 - 8)
+    x = svg.linear(min(PERCENTS), max(PERCENTS), x0 + 18, x1 - 16)
     y = svg.linear(low, high, y0, y1)
-    made.axis_x("training data (%)", [(x(p), str(p)) for p in PERCENTS])
-    made.axis_y(label, [(y(v), f"{v:g}") for v in svg.ticks(low, high, 5)])
+    made.axis_x("training data (%)", x, PERCENTS)
+    made.axis_y(text.axis(text.COLUMNS[metric]), y, svg.ticks(low, high, 5))
     own = train == test
     made.marks.append(
         svg.text(
@@ -64,8 +66,14 @@ def panel(
         )
     )
     made.marks.extend(_printed(p, x, y) for p in printed)
-    made.marks.extend(_curve(c, x, y, label) for c in curves)
+    made.marks.extend(_curve(c, _beside(x, i, len(curves)), y, label) for i, c in enumerate(curves))
     return made.render()
+
+
+def _beside(x: svg.Scale, place: int, count: int) -> svg.Scale:
+    """Whiskers of different methods at the same per cent stand side by side."""
+    shift = (place - (count - 1) / 2) * min(5.0, 24 / count)
+    return lambda value: x(value) + shift
 
 
 def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, label: str) -> Markup:
@@ -115,4 +123,17 @@ def _printed(curve: Printed, x: svg.Scale, y: svg.Scale) -> Markup:
             else f"M{a:.1f} {b:.1f}h0"
         )
         marks.append(svg.tag("path", d=sign, class_="printed-mark", data_tip=tip))
-    return svg.tag("g", *marks, class_="s-paper")
+    return svg.tag("g", *marks, class_=f"s-paper-{curve.place}")
+
+
+def dash(dashes: str) -> Markup:
+    """A sample of a curve of the paper, for a legend."""
+    return svg.tag(
+        "svg",
+        svg.line(0, 7, 26, 7, class_="printed", stroke_dasharray=dashes),
+        class_="plot",
+        viewBox="0 0 26 14",
+        width="26",
+        height="14",
+        aria_hidden="true",
+    )

@@ -12,6 +12,9 @@ from leaderboard.boards import Variant
 
 Line = npt.NDArray[np.uint16]
 
+_APART = 20
+"""Cells from one sign of a method to its next along the profile."""
+
 
 def profile(
     truth: Line, lines: Sequence[tuple[Variant, Line]], *, column: int, name: str
@@ -32,13 +35,17 @@ def profile(
     x = svg.linear(VELOCITY_MIN_MPS - 100, VELOCITY_MAX_MPS + 100, x0, x1)
     y = svg.linear(0, DEPTH_CELLS * CELL_METRES, y1, y0)
     depths = [(i + 0.5) * CELL_METRES for i in range(DEPTH_CELLS)]
-    panel.axis_x("velocity (m/s)", [(x(v), f"{v}") for v in (1500, 2500, 3500, 4500)], grid=True)
-    panel.axis_y("depth (m)", [(y(v), f"{v}") for v in range(0, 701, 100)])
+    panel.axis_x("velocity (m/s)", x, (1500, 2500, 3500, 4500), grid=True)
+    panel.axis_y("depth (m)", y, range(0, 701, 100))
     panel.marks.append(_steps(truth, depths, x, y, class_="truth"))
-    for variant, values in lines:
-        marks = _steps(values, depths, x, y, class_="series", data_tip=variant.label)
-        panel.marks.append(svg.tag("g", marks, class_=palette.classes(variant)))
-    return panel.render()
+    for number, (variant, values) in enumerate(lines):
+        curve = _steps(values, depths, x, y, class_="series", data_tip=variant.label)
+        signs = [
+            svg.marker(x(float(values[i])), y(depths[i]), variant.index, size=3, class_="dot")
+            for i in range(4 + 3 * number % _APART, DEPTH_CELLS, _APART)
+        ]
+        panel.marks.append(svg.tag("g", curve, *signs, class_=palette.classes(variant)))
+    return panel.render(kind="small")
 
 
 def _steps(

@@ -31,9 +31,9 @@ def learning_curve(curve: Sequence[Epoch]) -> Markup:
     x = svg.linear(1, max(len(losses), 2), x0 + 6, x1)
     y = svg.logarithmic(low, high, y0, y1)
     places = [v for v in svg.ticks(1, max(len(losses), 2), 6) if v == int(v)]
-    panel.axis_x("epoch", [(x(v), f"{v:.0f}") for v in places])
+    panel.axis_x("epoch", x, places)
     marks = svg.ticks(low, high, 4) if high / low < 30 else svg.decades(low, high)
-    panel.axis_y("training loss (L1 on [−1, 1])", [(y(v), f"{v:g}") for v in marks])
+    panel.axis_y("training loss (L1 on [−1, 1])", y, marks)
     points = [(x(e.epoch + 1), y(e.loss)) for e in curve if np.isfinite(e.loss) and e.loss > 0]
     panel.marks.append(svg.path(points, class_="curve"))
     return panel.render()
@@ -58,7 +58,7 @@ def spread(scores: Scores) -> Markup:
     x0, x1, _, _ = panel.area
     high = max((five[4] for five in fives), default=1.0) * 1.05 or 1.0
     x = svg.linear(0, high, x0, x1)
-    panel.axis_x("MAE on [−1, 1]", [(x(v), f"{v:g}") for v in svg.ticks(0, high, 6)], grid=True)
+    panel.axis_x("MAE on [−1, 1]", x, svg.ticks(0, high, 6), grid=True)
     for i, (name, values, five) in enumerate(zip(names, maes, fives, strict=True)):
         middle = panel.top + row * (i + 0.5)
         panel.marks.append(

@@ -1,5 +1,6 @@
 """The columns of the leaderboard, and the groups that can be switched on and off."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,8 +24,7 @@ SWITCHES: Final = (
     ("more", "More cost"),
     ("origin", "Provenance"),
 )
-SHOWN: Final = ("id", "ood", "lowdata", "mae", "cost")
-"""Switched on at first."""
+_SHOWN = ("mae", "cost")
 _FIRST_COSTS = ("trainable_parameters", "adapter_bytes", "peak_bytes", "samples_per_second")
 
 
@@ -42,15 +42,19 @@ class Head:
     tip: str
 
 
+def shown(views: Sequence[View]) -> tuple[str, ...]:
+    """Switched on at first: of the protocols, those in which a method has scores."""
+    return (*(view.name for view in views), *_SHOWN)
+
+
 def heads() -> list[Head]:
     """All columns but the method's name, in order."""
     made = [head for view in RANKED for head in _of_view(view)]
     for column in COSTS:
-        unit = f"\n{column.unit}" if column.unit not in ("bytes", "s", "") else ""
         made.append(
             Head(
                 key=column.name,
-                label=column.label + unit,
+                label=f"{column.label}\n{text.unit(column)}".strip(),
                 group="cost",
                 needs="cost" if column.name in _FIRST_COSTS else "more",
                 first="asc" if column.better == "lower" else "desc",

@@ -13,7 +13,7 @@ from leaderboard.site import Site
 from leaderboard.stacks import stack
 from leaderboard.standings import comparable
 from leaderboard.statistics import Comparison
-from leaderboard.views import RANKED, Fit, View
+from leaderboard.views import RANKED, Fit, View, of_cell
 
 Pairs = dict[tuple[str, str], Comparison]
 """Row − column, by keys of methods, both ways round."""
@@ -57,12 +57,8 @@ def write(site: Site, board: Board, places: Places) -> None:
 
 
 def _cells(board: Board, train: str) -> list[Matrix]:
-    fit = Fit(train)
-    views = [
-        View(f"{train} {test}", f"{train} → {test}", "", {fit: (test,)})
-        for test in (train, *(t for t in TARGETS if t != train))
-    ]
-    return [m for view in views if (m := _matrix(board, view))]
+    tests = (train, *(t for t in TARGETS if t != train))
+    return [m for test in tests if (m := _matrix(board, of_cell(Fit(train), test)))]
 
 
 def _matrix(board: Board, view: View) -> Matrix | None:

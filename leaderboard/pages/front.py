@@ -35,6 +35,7 @@ def write(site: Site, board: Board, rows: list[Row], places: Places) -> None:
     ranges = _ranges(rows)
     items = [[*_scores(row, ranges), *_costs(row), *_origin(row)] for row in rows]
     categories = sorted({row.variant.card.category for row in rows})
+    scored = [v for v in RANKED if any(r.standings[v.name].scores for r in rows)]
     site.page(
         places.front(board),
         "front",
@@ -42,14 +43,14 @@ def write(site: Site, board: Board, rows: list[Row], places: Places) -> None:
         heads=columns.heads(),
         groups=columns.GROUPS,
         switches=columns.SWITCHES,
-        shown=columns.SHOWN,
+        shown=columns.shown(scored),
         categories=categories,
         signs={row.variant.key: palette.sign(row.variant) for row in rows},
         opponent=OPPONENT,
         scatters=_scatters(rows),
-        costs=[(c, text.LABELS[c]) for c in cost.AXES if any(r.costs[c] is not None for r in rows)],
+        costs=[(c, _named(c)) for c in cost.AXES if any(r.costs[c] is not None for r in rows)],
         variants=[(r.variant, palette.sign(r.variant)) for r in rows],
-        views=[(v.name, v.label) for v in RANKED],
+        views=[(v.name, v.label) for v in scored],
         verdicts=_verdicts(rows),
         seeds=sorted({s for row in rows for s in row.seeds}),
         **places.common(board),
@@ -63,6 +64,11 @@ def _scatters(rows: list[Row]) -> list[tuple[str, str, Markup]]:
         for axis in cost.AXES
         if (figure := cost.scatter(rows, view, axis))
     ]
+
+
+def _named(axis: str) -> str:
+    column = text.COLUMNS[axis]
+    return f"{column.label} {text.unit(column)}".strip()
 
 
 def _verdicts(rows: list[Row]) -> list[tuple[str, str]]:
@@ -99,7 +105,8 @@ def _scores(row: Row, ranges: dict[tuple[str, str], tuple[float, float]]) -> lis
         if standing.rank:
             best, worst = standing.rank
             shared = str(best) if best == worst else f"{best}–{worst}"
-            items.append(Item(f"{best + worst / 1000:.3f}", shared, mark="rank"))
+            mark = "rank" if best == worst else "rank shared"
+            items.append(Item(f"{best + worst / 1000:.3f}", shared, mark=mark))
         else:
             items.append(Item("", text.NOTHING, mark="open"))
         for metric in METRICS:
@@ -147,7 +154,7 @@ def _interval(score: Estimate, ends: tuple[float, float], row: Row) -> Markup:
         svg.line(0, 5, 84, 5, class_="track"),
         svg.line(x(score.low), 5, x(score.high), 5, class_="whisk"),
         svg.tag("circle", cx=x(score.value), cy=5, r=3, class_="mean"),
-        class_=f"interval {palette.css_class(row.variant)}",
+        class_=f"interval m-{row.variant.index}",
         width="84",
         height="10",
         viewBox="0 0 84 10",

@@ -15,7 +15,8 @@ from leaderboard.site import Site
 from leaderboard.standings import METRICS
 from leaderboard.views import Fit
 
-_PRINTED = {"FFT-PFM": "6 3", "LoRA-PFM": "2 3", "Baseline": "1 4"}
+_PRINTED = {"FFT-PFM": "6 3", "LoRA-PFM": "2 3", "Baseline": "8 3 1 3"}
+"""Methods of the paper by their dashes: they have no colour."""
 
 
 def write(
@@ -38,6 +39,7 @@ def write(
         metrics=METRICS,
         targets=TARGETS,
         variants=[(v, palette.sign(v)) for v in board.variants],
+        printed=[(name, figures.dash(dashes)) for name, dashes in _PRINTED.items()],
         **places.common(board),
     )
 
@@ -75,10 +77,10 @@ def printed(paper: pl.DataFrame, train: str, test: str, metric: str) -> Sequence
         pl.col("fraction_percent").is_not_null(),
     )
     made = []
-    for method, dashes in _PRINTED.items():
+    for place, (method, dashes) in enumerate(_PRINTED.items()):
         rows = here.filter(pl.col("method") == method).sort("fraction_percent").to_dicts()
         if rows:
             values = {row["fraction_percent"]: row["value"] for row in rows}
             suspect = frozenset(row["fraction_percent"] for row in rows if row["suspect"])
-            made.append(figures.Printed(method, values, suspect, dashes))
+            made.append(figures.Printed(method, place, values, suspect, dashes))
     return made

@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from bench.columns import COSTS
 from bench.spec import PERCENTS, TARGETS
 from leaderboard import gains, palette, text
 from leaderboard.boards import Board, Variant
@@ -29,6 +30,7 @@ def write(site: Site, board: Board, places: Places, row: Row, table: dict[Key, C
         views=RANKED,
         metrics=METRICS,
         labels=text.LABELS,
+        costs=COSTS,
         cells=_cells(variant),
         bars=_bars(table, variant) if opponent and opponent is not variant else [],
         opponent=opponent,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bench.spec import TARGETS
 from leaderboard.boards import Board, Variant
 from leaderboard.entries import BoardKey
 
@@ -67,8 +68,10 @@ def has_page(board: Board, kind: str) -> bool:
             return bool(board.foundations)
         case "sweep":
             return bool(board.sweeps)
-        case "ood" | "gallery":
-            return bool(fits)
+        case "ood":
+            return any(fit.train in TARGETS for fit in fits)
+        case "gallery":
+            return has_page(board, "ood") or board.foundation is not None
         case "compare":
             return len(board.variants) > 1
         case _:

@@ -1,12 +1,13 @@
 """What pretraining brings: the foundation against training from scratch."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from markupsafe import Markup
 
 from bench.spec import PRETRAINING, TARGETS
 from leaderboard import gains, text
-from leaderboard.boards import Board, Variant, foundation_cells
+from leaderboard.boards import Board, Variant
 from leaderboard.figures import bars
 from leaderboard.pages.places import Places
 from leaderboard.site import Site
@@ -20,13 +21,14 @@ def write(site: Site, board: Board, places: Places) -> None:
     """The paper's Figs 2 and 3 for each method that starts from scratch."""
     scratch = [v for v in board.variants if v.card.start == "scratch"]
     blocks = [(v, _fig2(board, v), _fig3(board, v)) for v in scratch]
+    shown = [v for v in (board.foundation, *scratch) if v and _trained(v)]
     site.page(
         places.page(board, "pretrain"),
         "pretrain",
         blocks=blocks,
         key=bars.legend(_LABELS),
-        table=_table(board, scratch),
-        scratch=scratch,
+        table=_table(shown),
+        shown=shown,
         metrics=METRICS,
         **places.common(board),
     )
@@ -36,8 +38,14 @@ def _named(found: gains.Gains) -> gains.Gains:
     return {(text.dataset(d), text.LABELS[m]): gain for (d, m), gain in found.items()}
 
 
+def _trained(variant: Variant) -> bool:
+    """On a pretraining dataset."""
+    return any(fit.train in PRETRAINING for fit, _ in variant.fits)
+
+
 def _fig2(board: Board, scratch: Variant) -> Markup | None:
-    found = gains.pretraining(board, scratch, METRICS)
+    foundation = board.foundation
+    found = gains.own(board, foundation, scratch, PRETRAINING, METRICS) if foundation else {}
     if not found:
         return None
     return bars.gains(
@@ -54,7 +62,7 @@ def _fig2(board: Board, scratch: Variant) -> Markup | None:
 
 def _fig3(board: Board, scratch: Variant) -> Markup | None:
     opponent = board.opponent
-    found = gains.in_distribution(board, opponent, scratch, METRICS) if opponent else {}
+    found = gains.own(board, opponent, scratch, TARGETS, METRICS) if opponent else {}
     if not opponent or not found:
         return None
     return bars.gains(
@@ -69,22 +77,14 @@ def _fig3(board: Board, scratch: Variant) -> Markup | None:
     )
 
 
-def _table(board: Board, scratch: list[Variant]) -> list[tuple[str, list[dict[str, float] | None]]]:
-    """By dataset: mean scores over seeds of the foundation and of each method from scratch."""
-    cells = foundation_cells(board)
-    rows = []
-    for dataset in PRETRAINING:
-        columns = [[c for (d, _), c in sorted(cells.items()) if d == dataset]]
-        for variant in scratch:
-            seeds = sorted({s for f, s in variant.fits if f == Fit(dataset)})
-            columns.append([c for s in seeds if (c := variant.cell(Fit(dataset), dataset, s))])
-        rows.append(
-            (
-                dataset,
-                [
-                    {m: fmean(getattr(c, m) for c in found) for m in METRICS} if found else None
-                    for found in columns
-                ],
-            )
-        )
-    return rows
+def _table(
+    variants: Sequence[Variant],
+) -> list[tuple[str, list[dict[str, float] | None]]]:
+    """By dataset: mean scores over seeds of each of these."""
+    return [(d, [_means(v, d) for v in variants]) for d in PRETRAINING]
+
+
+def _means(variant: Variant, dataset: str) -> dict[str, float] | None:
+    fit = Fit(dataset)
+    cells = [c for s in variant.seeds_of(fit) if (c := variant.cell(fit, dataset, s))]
+    return {m: fmean(getattr(c, m) for c in cells) for m in METRICS} if cells else None

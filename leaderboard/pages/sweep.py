@@ -27,15 +27,21 @@ class Tried:
     rmse: float
     ssim: float
     fits: int
+    wanted: int
+    """Datasets and seeds of which any config has a fit; means over fewer are not comparable."""
+
+    @property
+    def complete(self) -> bool:
+        return self.fits == self.wanted
 
 
 def write(site: Site, board: Board, places: Places, paper: pl.DataFrame) -> None:
-    """A heat map where two options vary, and a table of all configs."""
+    """Heat maps over the two options with most values, and a table of all configs."""
     blocks = []
     for name, entries in board.sweeps.items():
         tried = configs(entries)
         options = varying(tried)
-        blocks.append((name, options, tried, _heat(name, options, tried)))
+        blocks.append((name, options, tried, _heats(name, options, tried)))
     site.page(
         places.page(board, "sweep"),
         "sweep",
@@ -46,11 +52,12 @@ def write(site: Site, board: Board, places: Places, paper: pl.DataFrame) -> None
 
 
 def configs(entries: Sequence[Entry]) -> list[Tried]:
-    """Best validation MAE first."""
+    """Best validation MAE first, those with fewer fits last."""
+    done = [e for e in entries if e.status == "done" and e.cells]
+    wanted = len({(e.datasets, e.percent, e.seed) for e in done})
     groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        if entry.status == "done" and entry.cells:
-            groups[entry.variant].append(entry)
+    for entry in done:
+        groups[entry.variant].append(entry)
     tried = []
     for group in groups.values():
         cells: list[Cell] = [c for e in group for c in e.cells.values()]
@@ -62,9 +69,10 @@ def configs(entries: Sequence[Entry]) -> list[Tried]:
                 fmean(c.rmse for c in cells),
                 fmean(c.ssim for c in cells),
                 len(group),
+                wanted,
             )
         )
-    return sorted(tried, key=lambda t: (t.mae, text.config(t.config)))
+    return sorted(tried, key=lambda t: (not t.complete, t.mae, text.config(t.config)))
 
 
 def varying(tried: Sequence[Tried]) -> list[str]:
@@ -73,35 +81,55 @@ def varying(tried: Sequence[Tried]) -> list[str]:
     return [n for n in names if len({repr(t.config.get(n)) for t in tried}) > 1]
 
 
-def _heat(name: str, options: Sequence[str], tried: Sequence[Tried]) -> Markup | None:
-    if len(options) != 2:
-        return None
-    first, second = sorted(options, reverse=True)
-    cells = {(_text(t.config.get(first)), _text(t.config.get(second))): t.mae for t in tried}
-    rows = _ordered({t.config.get(first) for t in tried})
-    columns = _ordered({t.config.get(second) for t in tried})
-    values = list(cells.values())
-    best = tried[0]
+def _heats(name: str, options: Sequence[str], tried: Sequence[Tried]) -> list[Markup]:
+    """A heat map for each choice of the other options."""
+    complete = [t for t in tried if t.complete]
+    if len(options) < 2 or not complete:
+        return []
+    counts = {o: len({repr(t.config.get(o)) for t in complete}) for o in options}
+    first, second = sorted(sorted(options, key=lambda o: (-counts[o], o))[:2], reverse=True)
+    rest = [o for o in options if o not in (first, second)]
+    groups: dict[str, list[Tried]] = defaultdict(list)
+    for t in complete:
+        groups[", ".join(f"{o} = {_text(t.config.get(o))}" for o in rest)].append(t)
+    ends = max(t.mae for t in complete), min(t.mae for t in complete)
+    return [
+        _heat(name, (first, second), groups[head], ends, complete[0], head)
+        for head in sorted(groups)
+    ]
+
+
+def _heat(
+    name: str,
+    axes: tuple[str, str],
+    tried: Sequence[Tried],
+    ends: tuple[float, float],
+    best: Tried,
+    head: str,
+) -> Markup:
+    def place(t: Tried) -> tuple[str, str]:
+        return _text(t.config.get(axes[0])), _text(t.config.get(axes[1]))
+
+    where = f" with {head}" if head else ""
     return heat.heat(
-        cells,
-        rows,
-        columns,
-        title=f"Validation MAE of {name} by {first} and {second}",
-        row_label=first,
-        column_label=second,
-        ends=(max(values), min(values)),
+        {place(t): t.mae for t in tried},
+        _ordered([t.config.get(axes[0]) for t in tried]),
+        _ordered([t.config.get(axes[1]) for t in tried]),
+        title=f"Validation MAE of {name} by {axes[0]} and {axes[1]}{where}",
+        row_label=axes[0],
+        column_label=axes[1],
+        ends=ends,
         digits=4,
-        head="validation MAE; the frame marks the best",
-        marked=(_text(best.config.get(first)), _text(best.config.get(second))),
-        cell=70,
-        left=60,
+        head=head or "validation MAE",
+        marked=place(best) if best in tried else None,
+        left=100,
     )
 
 
-def _ordered(values: set[Any]) -> list[str]:
-    """Numbers by size, the rest by name."""
-    numbers = sorted(v for v in values if isinstance(v, int | float))
-    rest = sorted(str(v) for v in values if not isinstance(v, int | float))
+def _ordered(values: Sequence[Any]) -> list[str]:
+    """Each once: numbers by size, the rest by name."""
+    numbers = sorted({v for v in values if isinstance(v, int | float)})
+    rest = sorted({_text(v) for v in values if not isinstance(v, int | float)})
     return [_text(v) for v in numbers] + rest
 
 
