@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat
+from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
@@ -61,9 +62,12 @@ class Config(BaseModel):
     """Factor on the protocol's peak learning rate, for every group."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@validated(frozen=True, kw_only=True)
 class Traits:
-    """What a method promises; the harness and the conformance suite hold it to them."""
+    """What a method promises; the harness and the conformance suite hold it to them.
+
+    Raises pydantic's `ValidationError` for a value that is not one of those named here.
+    """
 
     category: Category
     """The family it belongs to on the leaderboard."""
@@ -115,9 +119,12 @@ class Adapted:
     validation part; sets the final weights and returns facts for the record."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@validated(frozen=True, kw_only=True)
 class Method:
-    """One method: what `bench.methods` entry points name."""
+    """One method: what `bench.methods` entry points name.
+
+    Raises pydantic's `ValidationError` for a field of a wrong type.
+    """
 
     name: str
     summary: str
@@ -128,6 +135,7 @@ class Method:
     adapt: Callable[[nn.Module, Any], Adapted]
     """(network, config) → `Adapted`. Raises `ConfigError` for a config the network cannot take."""
     config: type[Config] = field(default=Config)
+    """Every option needs a default."""
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Options and their values; the protocol `sweep` tries all combinations."""
     version: int = 1

@@ -6,11 +6,9 @@ import psutil
 
 from bench.data import layout
 from bench.data.generate import BYTES_PER_SAMPLE
-from bench.data.pools import SMALLEST_SUBSET
-from bench.plan import Plan, Task
+from bench.plan import Plan, budget_of, epoch_samples
 from bench.plugins import census
 from bench.session import Session
-from bench.spec import Track
 from bench.speed.known import Speeds
 
 _FIT_OVERHEAD_SECONDS = 0.7
@@ -47,9 +45,9 @@ def estimate(plan: Plan, session: Session, speeds: Speeds) -> Estimate:
     memory = 0.0
     network = _BYTES_PER_PARAMETER * census.backbone_parameters(session.backbone)
     for task in plan.tasks:
-        samples = _train_samples(task, track)
-        budget = track.pretrain if task.installed is None else track.fit
-        tests = [_size(name, "test", track) for name in task.spec.test_datasets]
+        samples = epoch_samples(task, track)
+        budget = budget_of(task, track)
+        tests = [layout.size(name, "test", track.data) for name in task.spec.test_datasets]
         loaded = session.collection.loaded_bytes(samples, "train")
         loaded += sum(session.collection.loaded_bytes(size, "test") for size in tests)
         train_seconds += samples * budget.epochs / speeds.train(task.spec.method_name)
@@ -72,14 +70,3 @@ def estimate(plan: Plan, session: Session, speeds: Speeds) -> Estimate:
         memory_bytes=present + round(memory),
         disk_bytes=plan.records_to_simulate * BYTES_PER_SAMPLE + weights,
     )
-
-
-def _train_samples(task: Task, track: Track) -> int:
-    return sum(
-        max(SMALLEST_SUBSET, _size(name, "train", track) * task.spec.percent // 100)
-        for name in task.spec.datasets
-    )
-
-
-def _size(dataset: str, split: layout.Split, track: Track) -> int:
-    return sum(pair.samples for pair in layout.files(dataset, split, track.data))

@@ -196,9 +196,10 @@ class Fit:
                         )
             if adapted.finish is not None:
                 held = [(name, p.validation) for name, p in chosen.items()]
-                self.facts = adapted.finish(
+                facts = adapted.finish(
                     lambda: self._mean_mae(adapted.model, session.collection.training(held))
                 )
+                self.facts = adaptation.plain_facts(self.method, facts)
         assert meter.phase is not None
         self.train_phase = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
         return adam

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.contract import Config
-from bench.data import generate
+from bench.data import generate, layout
+from bench.data.pools import SMALLEST_SUBSET
 from bench.errors import DataError
 from bench.plugins import census
 from bench.plugins.registry import Installed
 from bench.protocols import Protocol, Slot
 from bench.record import Record
 from bench.session import Session
-from bench.spec import FitSpec, MethodSpec
+from bench.spec import Budget, FitSpec, MethodSpec, Track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,3 +158,16 @@ def datasets(tasks: Sequence[Task]) -> tuple[str, ...]:
     """Every dataset that the tasks train or test on, in a fixed order."""
     seen = (d for task in tasks for d in task.spec.datasets + task.spec.test_datasets)
     return tuple(dict.fromkeys(seen))
+
+
+def budget_of(task: Task, track: Track) -> Budget:
+    """Epochs and batch of the task."""
+    return track.pretrain if task.installed is None else track.fit
+
+
+def epoch_samples(task: Task, track: Track) -> int:
+    """How many samples it trains on in an epoch, what a method holds out included."""
+    return sum(
+        max(SMALLEST_SUBSET, layout.size(name, "train", track.data) * task.spec.percent // 100)
+        for name in task.spec.datasets
+    )

@@ -14,7 +14,14 @@ from bench.contract import Method
 from bench.data import supply
 from bench.errors import BenchError, ConfigError, MethodError
 from bench.fit import Fit
-from bench.plan import Plan, datasets, starts_from_foundation
+from bench.plan import (
+    Plan,
+    Task,
+    budget_of,
+    datasets,
+    epoch_samples,
+    starts_from_foundation,
+)
 from bench.plugins.pretraining import PRETRAINING
 from bench.plugins.registry import Installed
 from bench.plugins.tuning import Tried
@@ -46,26 +53,33 @@ def conduct(plan: Plan, session: Session) -> list[Record]:
 
 
 def _fits(plan: Plan, session: Session) -> list[Record]:
+    work = {t.spec.run_id: _samples(t, session) for t in plan.tasks}
     ran: list[Record] = []
     orphaned: set[int] = set()
     tried = Tried(session.home)
     todo = list(plan.tasks)
-    for patient in (False, True):
-        busy = []
-        for task in todo:
-            if task.spec.seed in orphaned and starts_from_foundation(task):
-                session.progress.say(f"{task.spec.title}: skipped, its foundation has failed")
-                continue
-            wait = patient or task.installed is None  # a foundation's fits need it
-            result = execute(task.spec, task.installed, session, tried, wait=wait)
-            if result is None:
-                busy.append(task)
-                continue
-            ran.append(result)
-            if task.installed is None and result.status != "done":
-                orphaned.add(task.spec.seed)
-        todo = busy
+    with session.progress.stage("in all", sum(work.values()), "samples") as advance:
+        for patient in (False, True):
+            busy = []
+            for task in todo:
+                if task.spec.seed in orphaned and starts_from_foundation(task):
+                    session.progress.say(f"{task.spec.title}: skipped, its foundation has failed")
+                    continue
+                wait = patient or task.installed is None  # a foundation's fits need it
+                result = execute(task.spec, task.installed, session, tried, wait=wait)
+                if result is None:
+                    busy.append(task)
+                    continue
+                advance(work[task.spec.run_id])
+                ran.append(result)
+                if task.installed is None and result.status != "done":
+                    orphaned.add(task.spec.seed)
+            todo = busy
     return ran
+
+
+def _samples(task: Task, session: Session) -> int:
+    return budget_of(task, session.track).epochs * epoch_samples(task, session.track)
 
 
 def execute(

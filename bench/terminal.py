@@ -40,6 +40,7 @@ class Live:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            speed_estimate_period=3600.0,  # one fit may take minutes
         )
 
     def __enter__(self) -> Self:

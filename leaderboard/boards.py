@@ -49,17 +49,22 @@ class Variant:
             found[fit].append(seed)
         return {fit: tuple(sorted(seeds)) for fit, seeds in found.items()}
 
+    @cached_property
+    def _tested(self) -> dict[tuple[Fit, str], set[int]]:
+        """Seeds of each cell."""
+        found: dict[tuple[Fit, str], set[int]] = defaultdict(set)
+        for (fit, seed), entry in self.fits.items():
+            for test in entry.cells:
+                found[fit, test].add(seed)
+        return found
+
     def seeds_of(self, fit: Fit) -> tuple[int, ...]:
         """Seeds with which this fit is done."""
         return self._seeds_of.get(fit, ())
 
     def seeds(self, view: View) -> tuple[int, ...]:
         """Seeds with every cell of the protocol: means over fewer cells are not comparable."""
-        return tuple(
-            seed
-            for seed in sorted({seed for _, seed in self.fits})
-            if all(self.cell(fit, test, seed) for fit, test in view.cells)
-        )
+        return tuple(sorted(set.intersection(*(self._tested.get(c, set()) for c in view.cells))))
 
     def cell(self, fit: Fit, test: str, seed: int) -> Cell | None:
         entry = self.fits.get((fit, seed))
@@ -97,6 +102,11 @@ class Board:
         return f"{self.key.track} · {self.key.backbone}"
 
     @cached_property
+    def fits(self) -> frozenset[Fit]:
+        """What any method was fitted on."""
+        return frozenset(fit for variant in self.variants for fit, _ in variant.fits)
+
+    @cached_property
     def opponent(self) -> Variant | None:
         """The variant named `OPPONENT` that has the most fits."""
         named = [v for v in self.variants if v.entries[0].name == OPPONENT]
@@ -107,6 +117,11 @@ class Board:
         """The machine of most fits: only its timings are compared."""
         machines = Counter(e.machine for v in self.variants for e in v.fits.values())
         return min(machines, key=lambda m: (-machines[m], m), default=None)
+
+    @property
+    def local(self) -> int:
+        """Records that are not published."""
+        return sum(e.origin == "local" for e in self.entries)
 
     @property
     def newest(self) -> str:
@@ -138,14 +153,14 @@ def gather(
     protocols: Mapping[BoardKey, tuple[Track, Rules]],
     scores: Mapping[str, Scores],
 ) -> list[Board]:
-    """Boards, the one with the most records first."""
+    """Boards, the one with the most records of one's own first; then the largest published one."""
     groups: dict[BoardKey, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.board].append(entry)
     labels = _labels(entries)
     order = {key: i for i, key in enumerate(sorted(labels, key=lambda k: (labels[k].lower(), k)))}
     boards = [_board(key, groups[key], *protocols[key], labels, order, scores) for key in groups]
-    return sorted(boards, key=lambda b: (-len(b.entries), b.key))
+    return sorted(boards, key=lambda b: (-b.local, -len(b.entries), b.key))
 
 
 def _board(

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.entries import Entry, Problem
+from leaderboard.entries import Problem
 from leaderboard.pages import runs
+from leaderboard.pages.runs import Place
 from leaderboard.site import Site
 
 _CHUNK = 128
@@ -43,7 +44,7 @@ class _Hand:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for cycles of garbage: it walks all entries again and again, and finds none."""
+    """No search for cycles of garbage: it walks all records again and again, and finds none."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -54,11 +55,11 @@ def without_collection() -> Iterator[None]:
 
 
 @contextmanager
-def writing(site: Site, entries: Sequence[Entry]) -> Iterator[Finish]:
+def writing(site: Site, places: Sequence[Place]) -> Iterator[Finish]:
     """Start to write the pages; the block does other work and then calls what it is given."""
     count = min(os.cpu_count() or 1, 8)
-    if len(entries) < _WORTH_IT or count == 1:
-        yield lambda: _write(site, entries)
+    if len(places) < _WORTH_IT or count == 1:
+        yield lambda: _write(site, places)
         return
     hands: list[_Hand] = []
 
@@ -73,7 +74,7 @@ def writing(site: Site, entries: Sequence[Entry]) -> Iterator[Finish]:
     with tempfile.TemporaryDirectory(dir=site.folder.parent) as desk:
         try:
             for i in range(count):
-                hands.append(_start(site, entries[i::count], Path(desk, f"{i}")))
+                hands.append(_start(site, places[i::count], Path(desk, f"{i}")))
             yield finish
         finally:
             for hand in hands:
@@ -83,22 +84,22 @@ def writing(site: Site, entries: Sequence[Entry]) -> Iterator[Finish]:
 
 def work() -> None:
     """A process of the crew: its task comes pickled on the standard input."""
-    folder, title, entries = pickle.load(sys.stdin.buffer)
+    folder, title, places = pickle.load(sys.stdin.buffer)
     site = Site(folder, title)
     result: _Result | OSError
     try:
         with without_collection():
-            problems = _write(site, entries)
+            problems = _write(site, places)
         result = site.pages, problems
     except OSError as error:
         result = error
     pickle.dump(result, sys.stdout.buffer)
 
 
-def _start(site: Site, entries: Sequence[Entry], answer: Path) -> _Hand:
+def _start(site: Site, places: Sequence[Place], answer: Path) -> _Hand:
     """Not `multiprocessing`: that would run the caller's main module again."""
     task = answer.with_suffix(".task")
-    task.write_bytes(pickle.dumps((site.folder, site.title, list(entries))))
+    task.write_bytes(pickle.dumps((site.folder, site.title, list(places))))
     with task.open("rb") as stdin, answer.open("wb") as stdout:
         process = subprocess.Popen(
             [sys.executable, "-c", "from leaderboard.crew import work; work()"],
@@ -109,8 +110,8 @@ def _start(site: Site, entries: Sequence[Entry], answer: Path) -> _Hand:
     return _Hand(process, answer)
 
 
-def _write(site: Site, entries: Sequence[Entry]) -> list[Problem]:
+def _write(site: Site, places: Sequence[Place]) -> list[Problem]:
     problems = []
-    for i in range(0, len(entries), _CHUNK):
-        problems += runs.write_all(site, entries[i : i + _CHUNK])
+    for i in range(0, len(places), _CHUNK):
+        problems += runs.write_all(site, places[i : i + _CHUNK])
     return problems

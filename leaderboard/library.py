@@ -26,7 +26,7 @@ class Library:
     problems: list[Problem] = field(default_factory=list)
 
     def boards(self) -> list[Board]:
-        """The board with the most records first."""
+        """The board that its reader has most records of first."""
         return gather(self.entries, self.protocols, self.scores)
 
 

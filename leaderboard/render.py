@@ -48,7 +48,7 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> Report:
         found = library.read(sources)
         problems = list(found.problems)
         made = found.boards()
-        with crew.writing(site, found.entries) as run_pages:
+        with crew.writing(site, [(e.origin, e.folder) for e in found.entries]) as run_pages:
             _assets(site, made)
             places = Places(tuple(made))
             for board in made:

@@ -1,13 +1,13 @@
 """The protocols as sets of cells: which fits, tested on what."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.spec import PERCENTS, PRETRAINING, TARGETS
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fit:
-    """One training of a method, seed left open."""
+class Fit(NamedTuple):
+    """One training of a method, seed left open. A tuple: it is looked up very often."""
 
     train: str
     percent: int = 100

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import cli
+from leaderboard import entries
 
 TINY_TRACK = """
 name = "tiny"
@@ -31,6 +32,15 @@ batch = 4
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 Inside = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unpublished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps the published records out of this process; yields their folder."""
+    folder = entries.PUBLISHED
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entries, "PUBLISHED", tmp_path_factory.mktemp("published"))
+        yield folder
 
 
 @pytest.fixture(scope="session")

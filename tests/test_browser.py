@@ -29,6 +29,22 @@ FLAGS = (
 )
 
 
+SMALL_PRINT = """
+return [...document.querySelectorAll('svg.plot text')].filter((t) => t.checkVisibility())
+  .filter((t) => {
+    const m = t.getScreenCTM();
+    return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(m.a, m.b) < 8;
+  })
+  .map((t) => t.textContent);
+"""
+"""Texts in figures that are drawn smaller than 8 pixels."""
+FIRST_COLUMN = """
+const wrap = document.querySelector('.board-wrap');
+return wrap.querySelector('tbody .first').getBoundingClientRect().width / wrap.clientWidth;
+"""
+"""Part of the table's width that stays in place when it is scrolled sideways."""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site with several methods and seeds, and every kind of page."""
@@ -127,6 +143,15 @@ def test_a_linked_view_opens_as_it_was(page: Chrome, site: Path) -> None:
     assert _heads(page) == ["method", "ood-rank", "ood-ssim", "ood-ssim-gain"]
 
 
+def test_a_protocol_that_nobody_ran_is_folded(browser: Chrome, tmp_path: Path) -> None:
+    factory.populate(
+        tmp_path / "home", factory.METHODS[:2], percents=(100,), pretraining=False, maps=False
+    )
+    browser.get(render.build([tmp_path / "home"], tmp_path / "site").index.as_uri())
+    assert not [key for key in _heads(browser) if key.startswith("lowdata")]
+    assert _one(browser, '[data-columns="lowdata"]').get_attribute("aria-pressed") == "false"
+
+
 def test_columns_toggle(page: Chrome) -> None:
     assert "id-rmse" not in _heads(page)
     _one(page, '[data-columns="rmse"]').click()
@@ -147,6 +172,36 @@ def test_figures_switch_and_the_legend_hides_a_method(page: Chrome) -> None:
     assert visible
     button.click()
     assert not visible[0].is_displayed()
+
+
+def test_a_linked_figure_opens_as_it_was(page: Chrome, site: Path) -> None:
+    """The figures chosen and the methods hidden are in the address, and follow it."""
+    start = (site / "index.html").as_uri()
+    button = _one(page, "[data-series]")
+    mark = f"figure:not([hidden]) .s-{button.get_attribute('data-series')}"
+    button.click()
+    _one(page, '[data-choose="peak_bytes"]').click()
+    address = page.current_url
+    assert f"hide={button.get_attribute('data-name')}" in address
+    assert "plot=ood,peak_bytes" in address
+    page.get("about:blank")
+    page.get(address)
+    shown = [f for f in _all(page, "[data-shown-by=plot]") if f.is_displayed()]
+    assert [f.get_attribute("data-is") for f in shown] == ["ood peak_bytes"]
+    assert not _one(page, mark).is_displayed()
+    page.get(f"{start}#plot=id")  # the same page: no reload
+    shown = [f for f in _all(page, "[data-shown-by=plot]") if f.is_displayed()]
+    assert [f.get_attribute("data-is") for f in shown] == ["id trainable_parameters"]
+    assert _one(page, mark).is_displayed()
+
+
+def test_tips_answer_the_keyboard(page: Chrome) -> None:
+    tip = _one(page, "#tip")
+    dot = _one(page, "figure:not([hidden]) .dot[tabindex]")
+    page.execute_script("arguments[0].focus()", dot)
+    assert "MAE" in tip.text and "Trainable" in tip.text
+    dot.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
 
 
 def test_every_page_is_reached_and_is_silent(page: Chrome, site: Path) -> None:
@@ -175,17 +230,22 @@ def test_every_page_is_reached_and_is_silent(page: Chrome, site: Path) -> None:
 
 def test_fits_a_phone_in_both_themes(page: Chrome, site: Path) -> None:
     """No page scrolls sideways; the theme button turns the paper dark and back."""
-    page.set_window_size(500, 900)  # Chromium's narrowest
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     paper = "return getComputedStyle(document.documentElement).backgroundColor"
     for path in [*site.glob("*.html"), next(site.glob("runs/*.html"))]:
         page.get(path.as_uri())
         wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.execute_script(wide) <= 0, path.name
+        assert page.execute_script(SMALL_PRINT) == [], path.name
+        if page.find_elements(By.CSS_SELECTOR, ".board-wrap"):
+            assert page.execute_script(FIRST_COLUMN) < 0.5, path.name
     before = page.execute_script(paper)
     _one(page, "#theme").click()
     assert page.execute_script(paper) != before
     _one(page, "#theme").click()
     assert page.execute_script(paper) == before
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_velocity_maps_are_drawn(page: Chrome, site: Path) -> None:

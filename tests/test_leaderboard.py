@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import factory
@@ -12,7 +13,7 @@ import pytest
 from bench.errors import HomeError
 from bench.record import Record
 from bench.spec import TARGETS
-from leaderboard import library, render, table
+from leaderboard import entries, library, render, table
 from leaderboard.boards import Board
 
 FULL = {"percents": (100,), "pretraining": False, "maps": False}
@@ -265,16 +266,35 @@ def test_timings_of_another_machine_are_not_ranked(tmp_path: Path) -> None:
 def test_a_published_copy_wins_over_the_local_one(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
-    from leaderboard import entries
-
     monkeypatch.setattr(entries, "PUBLISHED", tmp_path / "records")
     run = next(home.glob("runs/*"))
     shutil.copytree(run, tmp_path / "records" / "mini" / run.name)
     found = library.read([home]).entries
     assert len(found) == len(_records(home))
     assert [e.run_id for e in found if e.origin == "published"] == [run.name]
+
+
+def test_published_records_are_whole(
+    unpublished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the repository publishes is shown without a problem, each run on its track's board."""
+    monkeypatch.setattr(entries, "PUBLISHED", unpublished)
+    report = render.build([], tmp_path / "site")
+    assert report.problems == ()
+    assert report.records == len(list(unpublished.glob("*/*/record.json"))) > 0
+    boards = library.read([]).boards()
+    assert {b.key.track for b in boards} == {
+        p.parent.parent.name for p in unpublished.glob("*/*/record.json")
+    }
+
+
+def test_the_readers_own_board_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "PUBLISHED", tmp_path / "records")
+    factory.populate(tmp_path / "made", (factory.FFT, factory.LORA), **FULL)
+    shutil.copytree(tmp_path / "made" / "runs", tmp_path / "records" / "mini")
+    factory.make(tmp_path / "home", factory.FFT, ("Style_A",), fingerprint="f" * 16)
+    boards = library.read([tmp_path / "home"]).boards()
+    assert [(b.key.fingerprint[0], len(b.entries)) for b in boards] == [("f", 1), ("0", 16)]
 
 
 def test_front_page_of_500_records_is_light(tmp_path: Path) -> None:

@@ -65,8 +65,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
 def test_pages_are_well_formed_and_labelled(pages: dict[str, Page]) -> None:
     for name, page in pages.items():
         ids = Counter(a["id"] for _, a in page.tags if "id" in a)
-        repeated = [i for i, n in ids.items() if n > 1 and not str(i).startswith("scale-")]
-        assert repeated == [], name
+        assert [i for i, n in ids.items() if n > 1] == [], name
+        tables = [a for tag, a in page.tags if tag == "table"]
+        named = sum("aria-label" in a or "aria-labelledby" in a for a in tables)
+        captions = sum(tag == "caption" for tag, _ in page.tags)
+        assert named + captions == len(tables), f"{name}: a table without a name"
         for tag, attributes in page.tags:
             if tag == "svg":
                 named = attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
@@ -77,7 +80,7 @@ def test_pages_are_well_formed_and_labelled(pages: dict[str, Page]) -> None:
                 assert attributes.get("scope"), f"{name}: a heading that heads nothing"
             if tag == "img":
                 assert "alt" in attributes, name
-            for reference in ("aria-labelledby",):
+            for reference in ("aria-labelledby", "aria-describedby"):
                 if reference in attributes:
                     assert attributes[reference] in ids, f"{name}: {attributes[reference]}"
         assert sum(tag == "h1" for tag, _ in page.tags) == 1, name
@@ -193,6 +196,9 @@ def test_chosen_are_best_median_and_worst(errors: list[float]) -> None:
         (text.short(1_148_480), "1.15\u00a0M"),
         (text.count(24_409_123), "24\u202f409\u202f123"),
         (text.size(4_600_000), "4.39\u00a0MiB"),
+        (text.size(1_020 * 2**20), "1020\u00a0MiB"),
+        (text.short(999_900), "1\u00a0M"),
+        (text.short(999.9), "1\u00a0k"),
         (text.duration(3_725), "1\u00a0h 02\u00a0min"),
         (text.duration(59.99), "60\u00a0s"),
         (text.signed(-0.04), "0.0"),

@@ -235,12 +235,12 @@ def test_the_command_reports_every_figure_with_its_ratio(measured: tuple[Path, A
         "reference read",
     ]
     assert all(row["per_second"] > 0 and len(row["seconds"]) == 1 for row in rows.values())
-    for name, opponent in (
+    for name, other in (
         ("train bitfit", "reference train"),
         ("score", "reference score"),
         ("read files", "reference read"),
     ):
-        ratio = rows[name]["per_second"] / rows[opponent]["per_second"]
+        ratio = rows[name]["per_second"] / rows[other]["per_second"]
         assert rows[name]["times_reference"] == pytest.approx(ratio)
     fft, bitfit, plain = (rows[f"{n}"] for n in ("train fft", "train bitfit", "reference train"))
     mib = 2**20

@@ -50,7 +50,7 @@ def methods(
 def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from bench.errors import MethodError
+    from bench.errors import BenchError
     from bench.plugins import census
 
     method = installed.method
@@ -58,7 +58,7 @@ def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
     try:
         counts = census.count(method, method.config(), backbone)
         trainable, total = counts.trainable, counts.total
-    except MethodError as error:
+    except BenchError as error:  # of one method, and the others are listed all the same
         unsuited = str(error)
     return {
         "name": method.name,

@@ -1,5 +1,6 @@
 """`bench report`: the static site of this home's records and the published ones."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Render the leaderboard as a static site that opens without a server or a network."""
+    # Matrices of this size are slower on several threads; OpenBLAS reads it when NumPy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from bench.home import Home, default
     from leaderboard import render
 

@@ -51,6 +51,11 @@ def all_files(dataset: str, data: Data) -> tuple[FilePair, ...]:
     return tuple(pair for split in SPLITS for pair in files(dataset, split, data))
 
 
+def size(dataset: str, split: Split, data: Data) -> int:
+    """How many samples a split has."""
+    return sum(pair.samples for pair in files(dataset, split, data))
+
+
 def dataset_named(text: str) -> str:
     """The dataset that `text` spells, whatever its case, dashes and underscores.
 

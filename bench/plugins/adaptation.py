@@ -1,8 +1,12 @@
 """The harness's side of the method contract: freeze, adapt, check, and keep BatchNorm in bounds."""
 
+import json
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -36,6 +40,11 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Adapted:
             f"Method '{method.name}' failed to adapt the network: {type(error).__name__}: {error}"
         ) from error
     trainable = _check_groups(method, adapted)
+    if (adapted.finish is not None) != method.traits.holdout:
+        raise MethodError(
+            f"Method '{method.name}' must declare Traits.holdout if it sets Adapted.finish, and "
+            "only then."
+        )
     if method.traits.batchnorm in ("frozen", "statistics"):
         for name, parameter in adapted.model.named_parameters():
             if id(parameter) in trainable and id(parameter) in affine:
@@ -77,6 +86,7 @@ def _check_groups(method: Method, adapted: Adapted) -> set[int]:
                 f"Method '{name}' returns a {type(group).__name__} among its groups, not a "
                 "bench.contract.ParameterGroup."
             )
+        _check_numbers(name, group)
         for parameter in group.parameters:
             if id(parameter) not in own:
                 raise MethodError(
@@ -97,6 +107,20 @@ def _check_groups(method: Method, adapted: Adapted) -> set[int]:
     if not seen and adapted.groups:
         raise MethodError(f"Method '{name}' returns groups without any parameter.")
     return seen
+
+
+def _check_numbers(method: str, group: ParameterGroup) -> None:
+    begin, end = group.active
+    for what, valid in (
+        ("learning_rate_scale", 0 < group.learning_rate_scale < math.inf),
+        ("weight_decay", 0 <= group.weight_decay < math.inf),
+        ("active", 0 <= begin < end <= 1),
+    ):
+        if not valid:
+            raise MethodError(
+                f"Method '{method}' gives group '{group.name}' the {what} "
+                f"{getattr(group, what)}, which is out of range."
+            )
 
 
 def batchnorm_affine(model: nn.Module) -> set[int]:
@@ -145,6 +169,24 @@ def check_output(method: Method, model: nn.Module, x: Tensor) -> Tensor:
     if not torch.isfinite(prediction).all():
         raise MethodError(f"Method '{method.name}' predicts values that are not finite (NaN).")
     return prediction
+
+
+def plain_facts(method: Method, facts: object) -> dict[str, Any]:
+    """What `Adapted.finish` returned, as a record holds it: plain values, None for NaN.
+
+    Raises `MethodError` for what cannot be written as JSON with names.
+    """
+    if not isinstance(facts, dict):
+        raise MethodError(
+            f"Method '{method.name}' returns a {type(facts).__name__} from finish, not a dict."
+        )
+    try:
+        plain: dict[str, Any] = json.loads(TypeAdapter(dict[str, Any]).dump_json(facts))
+    except ValueError as error:
+        raise MethodError(
+            f"Method '{method.name}' returns facts from finish that are no JSON: {error}."
+        ) from error
+    return plain
 
 
 def check_frozen(method: Method, adapted: Adapted, before: Mapping[str, Tensor]) -> None:

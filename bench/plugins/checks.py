@@ -80,10 +80,6 @@ def adapts(case: Case) -> str:
             count == case.trainable,
             f"{count:,} parameters are trainable, {case.trainable:,} were promised",
         )
-    _require(
-        (first.finish is not None) == case.method.traits.holdout,
-        "Traits.holdout and Adapted.finish must go together",
-    )
     total = sum(p.numel() for p in first.model.parameters())
     return f"{count:,} of {total:,} parameters are trainable on {case.network_name}"
 

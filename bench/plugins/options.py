@@ -52,9 +52,12 @@ def choose(
         try:
             choices.append(_choice(installed, config, backbone))
         except (ConfigError, MethodError) as error:
-            if not skip_unfit:
+            if skip_unfit:
+                left_out.append(f"{name} left out: {error}")
+            elif isinstance(error, ConfigError):  # does not name the method itself
+                raise ConfigError(f"Method '{name}': {error}") from error
+            else:
                 raise
-            left_out.append(f"{name} left out: {error}")
     return choices, left_out
 
 

@@ -9,7 +9,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from bench.contract import Config, Method
+from pydantic import ValidationError
+
+from bench.contract import Method
 from bench.errors import MethodError, UnknownNameError
 
 GROUP = "bench.methods"
@@ -75,16 +77,21 @@ def load() -> Registry:
                 distribution_version=version,
                 code=code_hash(sys.modules[entry.module]),
             )
-        except MethodError as error:
-            problems.append(_problem(entry, str(error)))
         except (Exception, SystemExit) as error:  # a plugin may fail in any way
-            reason = f"{type(error).__name__}: {error}"
-            problems.append(_problem(entry, reason))
+            reason = _reason(error)
+            problems.append(Problem(name=entry.name, distribution=distribution, reason=reason))
     return Registry(methods=methods, problems=tuple(problems))
 
 
-def _problem(entry: EntryPoint, reason: str) -> Problem:
-    return Problem(name=entry.name, distribution=_distribution(entry)[0], reason=reason)
+def _reason(error: BaseException) -> str:
+    """One line."""
+    if isinstance(error, MethodError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        return f"its {error.title} has a wrong {field}: {first['msg']} (given: {first['input']!r})."
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _clash(name: str, distribution: str, others: set[str]) -> str:
@@ -159,12 +166,13 @@ def _import(entry: EntryPoint) -> Method:
             f"the object calls itself '{method.name}', its entry point '{entry.name}'; use one "
             "name."
         )
-    if not (isinstance(method.config, type) and issubclass(method.config, Config)):
-        raise MethodError(
-            f"{entry.value} has a config that is no subclass of bench.contract.Config."
-        )
+    method.config().model_dump_json()  # records hold it; an option without a default fails here
+    if foreign := sorted(set(method.grid) - set(method.config.model_fields)):
+        raise MethodError(f"its grid names '{foreign[0]}', which is no option of its config.")
     return method
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
+    if entry.dist is None:
+        return "unknown", "unknown"
+    return entry.dist.name or "unknown", entry.dist.version or "unknown"  # None without METADATA

@@ -6,6 +6,7 @@ In the harness's process it would find the allocator's settings, a warm heap and
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 
 import torch
@@ -42,7 +43,7 @@ def opponent(
             ) from error
 
     try:
-        yield {kind: lambda kind=kind: turn(kind) for kind in ("train", "score", "read")}
+        yield {kind: partial(turn, kind) for kind in ("train", "score", "read")}
     finally:
         here.close()
         process.join()

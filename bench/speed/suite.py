@@ -91,7 +91,8 @@ def measure(
 ) -> list[Figure]:
     """Time everything, interleaved, on samples simulated for the purpose.
 
-    All runs in this process but the reference, which has one of its own. `ablate` adds training and scoring with one means of being fast less.
+    All runs in this process but the reference, which has one of its own. `ablate` adds training
+    and scoring with one means of being fast less.
     """
     device = numerics.device
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:

@@ -171,19 +171,23 @@
 
   // Hover and focus: what a mark stands for.
   const tip = document.getElementById("tip");
-  const hide = () => { tip.hidden = true; };
-  const show = (event) => {
-    const mark = event.target.closest?.("[data-tip]");
-    if (!mark) return hide();
-    tip.textContent = mark.dataset.tip;
-    tip.hidden = false;
+  let mark = null;
+  const hide = () => { mark = null; tip.hidden = true; };
+  const place = () => {
     const box = mark.getBoundingClientRect(), own = tip.getBoundingClientRect();
     tip.style.left = Math.max(8, Math.min(innerWidth - own.width - 8, box.x + box.width / 2 - own.width / 2)) + "px";
     tip.style.top = (box.y > own.height + 14 ? box.y - own.height - 8 : box.bottom + 8) + "px";
+  };
+  const show = (event) => {
+    mark = event.target.closest?.("[data-tip]");
+    if (!mark) return hide();
+    tip.textContent = mark.dataset.tip;
+    tip.hidden = false;
+    place();
   };
   document.addEventListener("pointerover", show);
   document.addEventListener("focusin", show);
   document.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  addEventListener("scroll", hide, { passive: true, capture: true });
+  addEventListener("scroll", () => { if (mark) place(); }, { passive: true, capture: true }); // focus scrolls, too
 })();

@@ -72,7 +72,7 @@ class Block:
 
 def chapters(board: Board) -> list[Chapter]:
     """All training data (the paper's Figs 4, 9), the least (Fig. 7), and pretraining (Fig. 8)."""
-    fits = {fit for v in board.variants for fit, _ in v.fits}
+    fits = board.fits
     part = min((fit.percent for fit in fits if fit.train in TARGETS), default=100)
     made = [
         Chapter(

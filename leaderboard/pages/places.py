@@ -60,7 +60,7 @@ def method_page(board: BoardKey, variant: str) -> str:
 
 def has_page(board: Board, kind: str) -> bool:
     """A page that would have nothing to show is not made."""
-    fits = [fit for variant in board.variants for fit, _ in variant.fits]
+    fits = board.fits
     match kind:
         case "lowdata":
             return any(fit.percent < 100 for fit in fits)

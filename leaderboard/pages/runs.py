@@ -9,7 +9,7 @@ import numpy as np
 from bench.columns import COSTS
 from bench.record import FILE, MAPS_FILE, SCORES_FILE, Record, read
 from leaderboard import maps, samples
-from leaderboard.entries import Entry, Problem, peak_bytes
+from leaderboard.entries import Entry, Origin, Problem, entry_of, peak_bytes
 from leaderboard.figures import run as figures
 from leaderboard.figures import scales
 from leaderboard.pages.places import method_page
@@ -18,6 +18,8 @@ from leaderboard.site import Site
 
 MPS = 1500.0
 """One unit on [-1, 1] in m/s."""
+Place = tuple[Origin, Path]
+"""Where a run comes from and its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,11 @@ class Pictures:
     items: tuple[Picture, ...]
 
 
-def write_all(site: Site, entries: Sequence[Entry]) -> list[Problem]:
+def write_all(site: Site, places: Sequence[Place]) -> list[Problem]:
     """The pages of these runs, read again from their files."""
-    scores = samples.read(entries).scores
-    return [
-        problem
-        for entry in entries
-        for problem in write(site, read(entry.folder / FILE), entry, scores.get(entry.run_id))
-    ]
+    whole = [(record := read(f / FILE), entry_of(record, o, f)) for o, f in places]
+    scores = samples.read([entry for _, entry in whole]).scores
+    return [p for record, e in whole for p in write(site, record, e, scores.get(e.run_id))]
 
 
 def write(site: Site, record: Record, entry: Entry, scores: Scores | None) -> list[Problem]:
