@@ -200,7 +200,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise HomeError(
-            f"Cannot write {path}: {error.strerror or error}; free space or choose another --home. "
+            f"Cannot write {path}: {error.strerror or error}; free space or choose another folder. "
             "What is finished is kept."
         ) from error
 

@@ -1,19 +1,17 @@
-"""Homes and published records → boards, a chunk of records at a time."""
+"""Homes and published records → entries, their per-sample scores, and boards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
-from bench.record import Record
 from bench.spec import Rules, Track
 from leaderboard import samples
 from leaderboard.boards import Board, gather
 from leaderboard.entries import BoardKey, Entry, Gate, Problem, entry_of, walk
 from leaderboard.samples import Scores
 
-_CHUNK = 256
-"""Whole records in memory at once."""
+_CHUNK = 1024
+"""Files of scores in memory at once."""
 
 
 @dataclass
@@ -31,25 +29,29 @@ class Library:
 
 
 def read(sources: Sequence[Path]) -> Library:
-    """The records of these homes and the published ones; damaged ones become problems."""
-    library = Library()
-    gate, places = Gate(), walk(sources)
-    while now := list(islice(places, _CHUNK)):
-        chunk = []
-        for origin, path in now:
-            record = gate.admit(path)
-            if isinstance(record, Problem):
-                library.problems.append(record)
-            elif record:
-                chunk.append((record, entry_of(record, origin, path.parent)))
-        _take(library, chunk)
+    """The records of these homes and the published ones, with their scores."""
+    library = records(sources)
+    add_scores(library)
     return library
 
 
-def _take(library: Library, chunk: list[tuple[Record, Entry]]) -> None:
-    found = samples.read([entry for _, entry in chunk])
-    library.problems.extend(found.problems)
-    library.scores.update(found.scores)
-    for record, entry in chunk:
-        library.entries.append(entry)
-        library.protocols.setdefault(entry.board, (record.track, record.rules))
+def records(sources: Sequence[Path]) -> Library:
+    """Without the scores; damaged records become problems."""
+    library, gate = Library(), Gate()
+    for origin, path in walk(sources):
+        record = gate.admit(path)
+        if isinstance(record, Problem):
+            library.problems.append(record)
+        elif record:
+            entry = entry_of(record, origin, path.parent)
+            library.entries.append(entry)
+            library.protocols.setdefault(entry.board, (record.track, record.rules))
+    return library
+
+
+def add_scores(library: Library) -> None:
+    """Read the per-sample scores of all entries; damaged files become problems."""
+    for i in range(0, len(library.entries), _CHUNK):
+        found = samples.read(library.entries[i : i + _CHUNK])
+        library.scores.update(found.scores)
+        library.problems.extend(found.problems)

@@ -45,15 +45,14 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> Report:
     """
     with replacing(out) as folder, crew.without_collection():
         site = Site(folder, title)
-        found = library.read(sources)
-        problems = list(found.problems)
-        made = found.boards()
+        found = library.records(sources)
         with crew.writing(site, [(e.origin, e.folder) for e in found.entries]) as run_pages:
+            library.add_scores(found)
+            made = found.boards()
             _assets(site, made)
             places = Places(tuple(made))
-            for board in made:
-                problems += _board(site, board, places)
-            problems += run_pages()
+            problems = [problem for board in made for problem in _board(site, board, places)]
+            problems += found.problems + run_pages()
         problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
         about.write(site, made)
         listing.problems(site, made, problems)

@@ -53,18 +53,21 @@ def standings(board: Board, view: View) -> dict[str, Standing]:
     together, seeds = comparable(board, view)
     shared = stack(board, together, view, seeds)
     joint = {m: shared.resample(m) for m in METRICS} if shared else {}
-    ranks = _ranks(joint.get("mae"), together)
-    comparisons = _comparisons(joint.get("mae"), together, board.opponent)
+    means = {m: draws.averaged() for m, draws in joint.items()}
+    ranks = _ranks(means.get("mae"), together)
+    comparisons = _comparisons(means.get("mae"), together, board.opponent)
     for variant in board.variants:
         bare = made[variant.key]
         if not bare.seeds:
             continue
-        draws, where = joint, together.index(variant) if variant in together else 0
+        draws, where = means, together.index(variant) if variant in together else 0
         if bare.seeds != seeds or variant not in together:
             own, where = stack(board, [variant], view, bare.seeds), 0
-            draws = {m: own.resample(m) for m in METRICS} if own else {}
+            draws = {m: own.resample(m).averaged() for m in METRICS} if own else {}
         scores = {
-            m: Score(bare.scores[m].value, mean(draws[m], where)) if m in draws else bare.scores[m]
+            m: Score(bare.scores[m].value, _estimate(draws[m], where))
+            if m in draws
+            else bare.scores[m]
             for m in METRICS
         }
         made[variant.key] = Standing(
@@ -100,22 +103,6 @@ def comparable(board: Board, view: View) -> tuple[list[Variant], tuple[int, ...]
     return together, tuple(sorted(common))
 
 
-def mean(draws: Resamples, method: int) -> Estimate:
-    """Mean over cells of one method."""
-
-    def over_cells(scores: Floats) -> Floats:
-        return np.asarray(scores[..., method, :].mean(axis=-1))
-
-    return distribution(draws, over_cells).estimate()
-
-
-def pair(board: Board, one: Variant, other: Variant, view: View, metric: str) -> Resamples | None:
-    """Two methods on their common seeds; None if they have none or no per-sample scores."""
-    seeds = sorted(set(one.seeds(view)) & set(other.seeds(view)))
-    both = stack(board, [one, other], view, seeds) if seeds else None
-    return both.resample(metric) if both else None
-
-
 def _bare(variant: Variant, view: View) -> Standing:
     seeds = variant.seeds(view)
     scores = {}
@@ -126,19 +113,26 @@ def _bare(variant: Variant, view: View) -> Standing:
     return Standing(seeds, max(counts.values(), default=0), len(view.tests), scores)
 
 
-def _ranks(draws: Resamples | None, together: Sequence[Variant]) -> dict[str, tuple[int, int]]:
-    if draws is None:
+def _estimate(means: Resamples, method: int) -> Estimate:
+    def of_method(scores: Floats) -> Floats:
+        return np.asarray(scores[..., method, 0])
+
+    return distribution(means, of_method).estimate()
+
+
+def _ranks(means: Resamples | None, together: Sequence[Variant]) -> dict[str, tuple[int, int]]:
+    if means is None:
         return {}
-    ranked = statistics.rank(draws, better="lower")
+    ranked = statistics.rank(means, better="lower")
     return {together[r.method].key: (r.rank, r.worst_rank) for r in ranked}
 
 
 def _comparisons(
-    draws: Resamples | None, together: Sequence[Variant], opponent: Variant | None
+    means: Resamples | None, together: Sequence[Variant], opponent: Variant | None
 ) -> dict[str, Comparison]:
-    if draws is None or opponent is None or opponent not in together:
+    if means is None or opponent is None or opponent not in together:
         return {}
-    found = statistics.compare_all(draws, opponent=together.index(opponent), better="lower")
+    found = statistics.compare_all(means, opponent=together.index(opponent), better="lower")
     return {together[i].key: comparison for i, comparison in found.items()}
 
 

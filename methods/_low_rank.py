@@ -36,8 +36,8 @@ class LowRankUpdate(nn.Module):
 
     A is a layer in → rank with the layer's own kernel, B a 1 × 1 layer rank → out, neither with a
     bias; composed they are one kernel of the layer's shape. B starts at zero and A as a layer of
-    its kind does (Kaiming uniform, a = √5), so the update starts at zero. In a grouped
-    convolution all groups share A.
+    its kind does (Kaiming uniform, a = √5), so the update starts at zero. The groups of a grouped
+    convolution share A, those of a transposed one B.
 
     Shapes: Linear and Conv2d weight (out, in, …), A (rank, in, …), B (out, rank); ConvTranspose2d
     weight (in, out, …), A (in, rank, …), B (out, rank). The product is taken in the precision of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from bench import conformance
@@ -209,6 +209,13 @@ def twice(model: nn.Module, config: Config) -> Adapted:
     return Adapted(model=model, groups=group(*head(model)) + group(*head(model)[:1]))
 
 
+def group_of(**numbers: Any) -> Callable[[nn.Module, Config], Adapted]:
+    return lambda model, config: Adapted(
+        model=model,
+        groups=(ParameterGroup(name="all", parameters=head(model), **numbers),),
+    )
+
+
 def crash(model: nn.Module, config: Config) -> Adapted:
     raise ZeroDivisionError("no luck")
 
@@ -225,6 +232,13 @@ def crash(model: nn.Module, config: Config) -> Adapted:
         ),
         (stranger, "not part of the adapted network"),
         (twice, "lists a parameter twice"),
+        (group_of(learning_rate_scale=float("nan")), "the learning_rate_scale nan, which is out"),
+        (group_of(weight_decay=-1.0), "the weight_decay -1.0, which is out of range"),
+        (group_of(active=(0.5, 0.5)), r"the active \(0.5, 0.5\), which is out of range"),
+        (
+            lambda model, config: replace(head_tuning(model, config), finish=lambda v: {}),
+            "must declare Traits.holdout if it sets",
+        ),
         (crash, "'broken' failed to adapt the network: ZeroDivisionError: no luck"),
     ],
 )
@@ -235,3 +249,20 @@ def test_garbage_is_refused_with_the_reason(
 
     with pytest.raises(MethodError, match=message):
         adaptation.adapt(broken(adapt), miniatures.convolutional(), Config())
+
+
+def test_facts_of_a_method_are_made_plain_or_refused() -> None:
+    """A record holds them; what cannot be written would end the whole run."""
+    plain = adaptation.plain_facts(GOOD, {"sweep": [{"mae": float("nan")}, {"mae": 0.5}]})
+    assert plain == {"sweep": [{"mae": None}, {"mae": 0.5}]}
+    for garbage in ([1], None, {"x": object()}, {"x": torch.zeros(2)}):
+        with pytest.raises(MethodError, match=r"'good' returns .* from finish"):
+            adaptation.plain_facts(GOOD, garbage)
+
+
+def test_a_method_object_with_wrong_fields_cannot_be_made() -> None:
+    with pytest.raises(ValidationError, match="batchnorm"):
+        Traits(category="full", batchnorm="free")  # type: ignore[arg-type]
+    for field, value in (("summary", None), ("config", Config()), ("version", "two")):
+        with pytest.raises(ValidationError, match=field):
+            replace(GOOD, **{field: value})

@@ -90,6 +90,18 @@ def test_broken_plugins_are_reported_and_spoil_nothing(tmp_path: Path) -> None:
     install(tmp_path, "exits", {"leaver": "method"}, "raise SystemExit('bye')")
     install(tmp_path, "no-object", {"empty": "method"}, "")
     install(tmp_path, "no-method", {"number": "method"}, "method = 3")
+    install(tmp_path, "no-policy", {"loose": "method"}, SOURCE.replace('"both"', '"free"'))
+    install(tmp_path, "no-traits", {"bare": "method"}, SOURCE.replace("=traits", "=None"))
+    demanding = "class Demanding(Config):\n    rank: int\n\ndef adapt"
+    needs = SOURCE.replace("def adapt", demanding).replace(
+        "adapt=adapt", "adapt=adapt, config=Demanding"
+    )
+    needs = needs.replace("import Adapted", "import Adapted, Config").replace("NAME", "needs")
+    install(tmp_path, "no-default", {"needs": "method"}, needs)
+    gridded = SOURCE.replace("adapt=adapt", 'adapt=adapt, grid={"rank": (1, 2)}')
+    install(tmp_path, "no-option", {"gridded": "method"}, gridded.replace("NAME", "gridded"))
+    install(tmp_path, "no-metadata", {"bald": "method"}, "import a_module_that_is_not_there")
+    (tmp_path / "no_metadata-2.5.dist-info" / "METADATA").unlink()
     install(tmp_path, "misnamed", {"alias": "method"}, SOURCE.replace("NAME", "other"))
     install(tmp_path, "usurper", {"lora": "method"}, SOURCE.replace("NAME", "lora"))
     for distribution in ("twin-a", "twin-b"):
@@ -104,6 +116,13 @@ def test_broken_plugins_are_reported_and_spoil_nothing(tmp_path: Path) -> None:
         "exits/leaver": "SystemExit: bye",
         "no-object/empty": "AttributeError: module 'no_object' has no attribute 'method'",
         "no-method/number": "no_method:method is a int, not a bench.contract.Method.",
+        "no-policy/loose": "its Traits has a wrong batchnorm: Input should be 'frozen', 'affine', "
+        "'statistics' or 'both' (given: 'free').",
+        "no-traits/bare": "its Method has a wrong traits: Input should be a dictionary or an "
+        "instance of Traits (given: None).",
+        "no-default/needs": "its Demanding has a wrong rank: Field required (given: {}).",
+        "no-option/gridded": "its grid names 'rank', which is no option of its config.",
+        "unknown/bald": "ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
         "misnamed/alias": "the object calls itself 'other', its entry point 'alias'; use one name.",
         "usurper/lora": f"'lora' is a method of {registry.HARNESS} itself, which keeps the name; "
         "rename it in usurper.",
@@ -141,7 +160,8 @@ def test_code_hash_sees_code_and_not_its_dress(
 
 def test_a_new_method_installs_and_conforms(tmp_path: Path) -> None:
     """The scaffold's package, installed by pip without a network, passes its own test."""
-    pytest.importorskip("setuptools", reason="pip builds the package with setuptools")
+    reason = "pip builds the package with setuptools; older ones need the package wheel besides"
+    pytest.importorskip("setuptools", minversion="70.1", reason=reason)
     package, site = scaffold.write("my_trick", tmp_path), tmp_path / "site"
     built = python(
         *("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"),

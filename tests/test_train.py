@@ -106,6 +106,17 @@ def test_learning_rate_scale_and_activity_of_a_group() -> None:
     assert late.model.level.item() == pytest.approx(0.5 - 8e-4 * 1.01, abs=1e-6)
 
 
+def test_weight_decay_of_a_group_is_decoupled() -> None:
+    """w ← w·(1 − rate·decay) − rate, beside the same steps without decay."""
+    decayed, x, y = tiny(weight_decay=5.0)
+    learn(decayed, x, y, 4, FLOAT32)
+    expected = 0.5
+    for factor in (1e-5, 1, 1, 0.01):
+        expected = expected * (1 - 8e-4 * factor * 5.0) - 8e-4 * factor
+    assert decayed.model.level.item() == pytest.approx(expected, abs=1e-6)
+    assert decayed.model.rest.item() == 0.0
+
+
 def test_nan_loss_is_an_error() -> None:
     adapted, x, y = tiny()
     with pytest.raises(train.DivergedError, match="epoch 0"):

@@ -13,6 +13,7 @@ from bench import backbones
 from bench.contract import Adapted, Method
 from bench.errors import FoundationError, MethodError
 from bench.plugins import adaptation, registry
+from bench.plugins.pretraining import PRETRAINING
 from bench.training.numerics import seed_everything
 from bench.weights import delta
 from bench.weights.checkpoint import (
@@ -59,6 +60,11 @@ def load(foundation: Path, delta_file: Path) -> Loaded:
     the delta, or a tensor that does not fit; `MethodError` for a method that is not usable here.
     """
     tensors, header = delta.load(delta_file)
+    if header.method == PRETRAINING.name:
+        raise FoundationError(
+            f"{delta_file} is a foundation, not a delta; name the foundation first, then the "
+            "delta.safetensors of a run."
+        )
     installed = registry.load().get(header.method)
     method = installed.method
     try:
@@ -90,7 +96,7 @@ def load(foundation: Path, delta_file: Path) -> Loaded:
 
 def apply(foundation: Path, delta_file: Path, out: Path) -> Path:
     """Write the whole adapted network's state as safetensors, with the delta's header."""
-    _check_suffix(out, (".safetensors",))
+    _check_target(out, (".safetensors",), foundation, delta_file)
     loaded = load(foundation, delta_file)
     save_safetensors(loaded.adapted.model.state_dict(), out, loaded.header.metadata())
     return out
@@ -102,7 +108,7 @@ def merge(foundation: Path, delta_file: Path, out: Path) -> Path:
     A torch file with the key ``model`` as OpenFWI writes it, or safetensors, by the suffix of
     `out`. Raises `MethodError` for a method whose result is no plain backbone.
     """
-    _check_suffix(out, (*_TORCH_SUFFIXES, ".safetensors"))
+    _check_target(out, (*_TORCH_SUFFIXES, ".safetensors"), foundation, delta_file)
     loaded = load(foundation, delta_file)
     state = merged_state(loaded)
     if out.suffix == ".safetensors":
@@ -160,11 +166,13 @@ def _row(
     )
 
 
-def _check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+def _check_target(path: Path, suffixes: tuple[str, ...], *sources: Path) -> None:
     if path.suffix not in suffixes:
         raise FoundationError(
             f"Cannot tell the format of {path} from its name; end it in {', '.join(suffixes)}."
         )
+    if path.resolve() in {source.resolve() for source in sources}:
+        raise FoundationError(f"{path} would overwrite what is read; choose another file to write.")
 
 
 def _short(header: delta.Header) -> str:
