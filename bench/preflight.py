@@ -15,8 +15,8 @@ def check_data(session: Session, datasets: Sequence[str]) -> None:
     """Raise `DataError` for the first fault in the files of these datasets.
 
     First every header and size. Then generated files are compared with the hashes in their
-    manifest; real files are read once as `bench data check` does, which takes a small part of one
-    epoch's time for each dataset and is noted in the home under the hash of their content.
+    manifest; real files are read once as `bench data check` does, which takes about as long as one
+    epoch takes to read them, and is noted in the home under the hash of their content.
     """
     for dataset in datasets:
         for split in SPLITS:

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench import fingerprint
 from bench.data import generate
 from bench.data.pools import Collection
-from bench.errors import DataError, FoundationError
+from bench.errors import ConfigError, DataError, FoundationError
 from bench.home import Home
 from bench.progress import Progress
 from bench.record import FOUNDATION_FILE, Record
@@ -48,6 +48,11 @@ class Session:
     _sketches: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.data_folder is not None and self.track.data.source == "generated":
+            raise ConfigError(
+                f"Track '{self.track.name}' generates its data, so --data has no meaning; choose a "
+                "track that reads real files, such as --track openfwi."
+            )
         self.fingerprint = fingerprint.fingerprint(self.track, self.backbone)
         self.collection = Collection(self.data_root, self.track, self.numerics.device)
 

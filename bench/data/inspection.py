@@ -189,9 +189,9 @@ def _simulate(
             part = pairs[start : start + _SIMULATED_AT_A_TIME]
             try:
                 report.errors.extend(_mismatches(part, device))
+                report.simulated += len(part)
             except FileError as error:  # a quick check has not read these samples before
                 report.errors.append(error)
-            report.simulated += len(part)
             advance(len(part))
 
 
