@@ -4,16 +4,23 @@ import argparse
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from conftest import Inside
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench import backbones
 from bench.contract import INPUT_SHAPE, Adapted
+from bench.data import layout
+from bench.data.pools import Pool
+from bench.data.reader import Samples
 from bench.errors import BenchError, FoundationError, UnknownNameError
 from bench.plugins import adaptation, miniatures, registry
 from bench.plugins.trial import predict
+from bench.record import read
+from bench.training import evaluate, numerics
 from bench.weights import adapters, delta
 from bench.weights.checkpoint import (
     content_hash,
@@ -311,3 +318,45 @@ def test_other_refusals_write_nothing(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FoundationError, match=r"end it in \.pth"):
         adapters.merge(foundation, folder / "lora.safetensors", out / "merged.onnx")
     assert not out.exists()
+
+
+def test_the_command_line_on_a_run(
+    ran: tuple[Path, object], inside: Inside, tmp_path: Path
+) -> None:
+    """The merged file, in a plain network, has the scores that the run recorded."""
+    home, _ = ran
+    (foundation,) = home.glob("foundations/*/foundation.safetensors")
+    runs = {read(p).spec.title: p.parent for p in home.glob("runs/*/record.json")}
+    run = runs["lora on Style_A, seed 0"]
+    words = ("adapt", "merge", foundation, run / "delta.safetensors", tmp_path / "merged.pth")
+    assert inside(*words)[0] == 0
+    plain = backbones.build("inversionnet")
+    plain.load_state_dict(load_backbone_state(tmp_path / "merged.pth", "inversionnet"))
+    record = read(run / "record.json")
+    (data,) = home.glob("data/*/Style_A")
+    pool = Pool(
+        [(Samples(data, layout.files("Style_A", "test", record.track.data)), np.arange(2))],
+        device=torch.device("cpu"),
+        resident=True,
+    )
+    scored = evaluate.score(plain, pool, gallery=0, numerics=numerics.choose("cpu"))
+    assert scored.scores["mae"].mean() == pytest.approx(record.cells[0].mae, abs=1e-5)
+
+    code, out, _ = inside("adapt", "diff", foundation, run / "delta.safetensors")
+    assert (code, out.splitlines()[-1]) == (0, "50 tensors differ from the foundation.")
+    whole = tmp_path / "whole.safetensors"
+    assert inside("adapt", "apply", foundation, run / "delta.safetensors", whole)[0] == 0
+    assert "deconv6.layers.0.parametrizations.weight.0.A" in load_file(whole)
+    code, _, error = inside("adapt", "apply", foundation, foundation, tmp_path / "no.safetensors")
+    assert (code, "is a foundation, not a delta" in error) == (2, True)
+    assert not (tmp_path / "no.safetensors").exists()
+
+
+def test_what_is_read_is_not_overwritten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for out in ("foundation.safetensors", "lora.safetensors"):
+        before = Path(out).read_bytes()
+        for command in (adapters.apply, adapters.merge):
+            with pytest.raises(FoundationError, match="would overwrite what is read"):
+                command(folder / "foundation.safetensors", folder / "lora.safetensors", Path(out))
+        assert Path(out).read_bytes() == before

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Inside
 
 from bench.errors import BenchError, ConfigError, HomeError
 from bench.plugins import registry, scaffold
@@ -176,6 +177,29 @@ def test_a_new_method_installs_and_conforms(tmp_path: Path) -> None:
     tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", path=site, cwd=package)
     assert tested.returncode == 0, tested.stdout
     assert "1 passed" in tested.stdout
+
+
+def test_the_commands_for_authors(tmp_path: Path, inside: Inside) -> None:
+    code, out, _ = inside("new-method", "fresh", "--folder", tmp_path)
+    assert (code, out.count("\n")) == (0, 1)
+    assert (tmp_path / "bench-method-fresh/pyproject.toml").is_file()
+    assert f"pip install -e {tmp_path}" in out
+    code, _, error = inside("new-method", "lora", "--folder", tmp_path)
+    assert (code, "installed already" in error) == (2, True)
+
+    code, out, _ = inside("check", "lora", "--set", "rank=2", "--json")
+    assert code == 0
+    assert {row["name"] for row in json.loads(out)} >= {"frozen stays frozen", "delta comes off"}
+    code, out, _ = inside("check", "lora", "--set", "rank=65")
+    assert code == 1
+    assert "Rank 65 is larger" in out
+    assert "fails" in out.splitlines()[-1]
+    for words, expected in (
+        (("check", "lora", "--set", "rnak=2"), "Unknown option of method 'lora' 'rnak'"),
+        (("check", "nothing"), "Unknown method 'nothing'"),
+    ):
+        code, _, error = inside(*words)
+        assert (code, expected in error) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["", "Loud", "1st", "with-dash", "two words", "../up", "class"])

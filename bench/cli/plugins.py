@@ -11,16 +11,26 @@ from bench.cli.options import JsonOption
 
 def check(
     method: Annotated[str, typer.Argument(help="An installed method.")],
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option, such as rank=8; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the conformance suite on a method; exit code 1 if a check fails."""
+    """Run the conformance suite on a method; exit code 1 if a check fails.
+
+    It tries the method on a narrow network: defaults that suit only the full one need another
+    value here, with --set.
+    """
     from dataclasses import asdict
 
     from bench import conformance
-    from bench.plugins import registry
+    from bench.plugins import options, registry
     from bench.terminal import table
 
-    results = conformance.run(registry.load().get(method).method)
+    installed = registry.load().get(method)
+    (config,) = options.configure([installed], setting or []).values()
+    results = conformance.run(installed.method, config)
     failed = sum(not result.passed for result in results)
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in results], indent=1))

@@ -44,13 +44,12 @@ def choose(
     Raises `ConfigError` for a setting that is malformed, unknown or out of range, or that the
     network cannot take, and `MethodError` for a method that the network cannot take.
     """
-    given = _assign("--set", settings, chosen)
+    configs = configure(chosen, settings)
     choices, left_out = [], []
     for installed in chosen:
         name = installed.method.name
-        config = validate(installed, {key: _value(text) for key, text in given[name].items()})
         try:
-            choices.append(_choice(installed, config, backbone))
+            choices.append(_choice(installed, configs[name], backbone))
         except (ConfigError, MethodError) as error:
             if skip_unfit:
                 left_out.append(f"{name} left out: {error}")
@@ -59,6 +58,18 @@ def choose(
             else:
                 raise
     return choices, left_out
+
+
+def configure(chosen: Sequence[Installed], settings: Sequence[str]) -> dict[str, Config]:
+    """The config of each method by name, from settings as in `choose`; raises `ConfigError`."""
+    given = _assign("--set", settings, chosen)
+    return {
+        installed.method.name: validate(
+            installed,
+            {key: _value(text) for key, text in given[installed.method.name].items()},
+        )
+        for installed in chosen
+    }
 
 
 def grids(
