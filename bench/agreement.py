@@ -137,7 +137,7 @@ def tolerance(recorded: Record, replayed: Record) -> Tolerance:
     if a.commit != b.commit:
         reasons.append(f"harness of commit {_short(b.commit)}, not {_short(a.commit)}")
     if a.data_sha256 != b.data_sha256:
-        reasons.append("the simulated data differ in their last digits")
+        reasons.append("the data have another content hash")
     if a.foundation_sha256 != b.foundation_sha256:
         reasons.append("the foundation was pretrained again and differs")
     return Tolerance(relative=RELATIVE if reasons else 0.0, reasons=tuple(reasons))

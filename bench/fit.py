@@ -263,17 +263,17 @@ class Fit:
     def _score(self, model: nn.Module, unfinished: resume.Unfinished) -> None:
         session, part = self.session, self.spec.part
         if part == "test":
-            pools = {name: session.collection.test(name) for name in self.spec.test_datasets}
+            tests = {name: session.collection.test(name) for name in self.spec.test_datasets}
         else:
-            pools = {
+            tests = {
                 name: session.collection.training([(name, p.validation)])
                 for name, p in self._parts().items()
             }
-        scored = {name: cell for name in pools if (cell := unfinished.cell(name))}
-        total = sum(len(pool) for name, pool in pools.items() if name not in scored)
+        scored = {name: cell for name in tests if (cell := unfinished.cell(name))}
+        total = sum(len(pool) for name, pool in tests.items() if name not in scored)
         stage = session.progress.stage(f"score {self.spec.title}", total, "samples")
         with stage as advance, probe.measure(session.numerics.device) as meter:
-            for name, pool in pools.items():
+            for name, pool in tests.items():
                 if name in scored:
                     continue
                 result = evaluate.score(
@@ -291,7 +291,7 @@ class Fit:
                 unfinished.save_cell(name, result)
                 meter.samples += len(pool)
                 advance(len(pool))
-        scored = {name: scored[name] for name in pools}
+        scored = {name: scored[name] for name in tests}
         self.score_phase = meter.phase
         self.cells = [outputs.cell(name, part, result) for name, result in scored.items()]
         outputs.write_scores(self.folder, part, scored)

@@ -4,6 +4,7 @@ All of it lies in the folder ``unfinished`` of the run and is gone when the reco
 belongs to a key, a hash of everything that the numbers depend on; under another key it is dropped.
 """
 
+import pickle
 import shutil
 import time
 import zipfile
@@ -73,7 +74,7 @@ class Unfinished:
         try:
             path = self._folder / "checkpoint.pt"
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError):
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
             return None
         content["curve"] = [Epoch.model_validate(epoch) for epoch in content["curve"]]
         return Checkpoint(**content)

@@ -15,6 +15,10 @@ TINY = Data(source="files", train=4, test=2, samples_per_file=2)
 """Three files of two samples, or with layer counts about two files each."""
 
 
+MAPS = "model/model3.npy"
+"""The last file of maps of FlatVel_A in such a folder."""
+
+
 @cache
 def samples() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Six maps (6, 1, 70, 70) of sloping layers, no two alike, and their records."""
@@ -39,6 +43,15 @@ def build(root: Path, dataset: str = "FlatVel_A", *, folder: str = "", data: Dat
             np.save(place / name, array)
         done += pair.samples
     return place
+
+
+def track_file(folder: Path, data: Data) -> Path:
+    path = folder / "tiny.toml"
+    sizes = f"train = {data.train}\ntest = {data.test}\nsamples_per_file = {data.samples_per_file}"
+    budgets = "[pretrain]\nepochs = 1\nbatch = 2\n[fit]\nepochs = 1\nbatch = 2"
+    head = 'name = "tiny"\nversion = 1\nsummary = ""'
+    path.write_text(f'{head}\n[data]\nsource = "{data.source}"\n{sizes}\n{budgets}\n')
+    return path
 
 
 def alter(path: Path, place: tuple[int, ...], value: float) -> None:

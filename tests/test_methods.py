@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from bench import backbones
-from bench.contract import INPUT_SHAPE, Adapted
+from bench.contract import INPUT_SHAPE, Adapted, BatchNorm
 from bench.errors import ConfigError, MethodError
 from bench.plugins import adaptation, miniatures, registry
 from bench.plugins.trial import predict
@@ -367,9 +367,9 @@ def test_convolution_bias_needs_batchnorm_in_evaluation_mode(
 ) -> None:
     """Why `bias` and `bitfit` keep it so: normalised by the batch, a bias has no gradient."""
 
-    def size(policy: str) -> float:
+    def size(policy: BatchNorm) -> float:
         adapted = adapt("bias", small)
-        adaptation.training_mode(adapted.model, policy)  # type: ignore[arg-type]
+        adaptation.training_mode(adapted.model, policy)
         adapted.model(records).square().mean().backward()
         return max(float(p.grad.abs().max()) for p in trainable(adapted).values())
 

@@ -80,7 +80,9 @@ def test_all_leaves_out_a_config_that_the_network_cannot_take() -> None:
     assert any(line.startswith("lora left out: Rank 4000") for line in left_out)
 
 
-def grid(names: str, *words: str, settings: tuple[str, ...] = (), skip: bool = False):  # type: ignore[no-untyped-def]
+def grid(
+    names: str, *words: str, settings: tuple[str, ...] = (), skip: bool = False
+) -> tuple[list[Choice], list[str]]:
     choices, _ = chosen(names, *settings)
     return options.grids(choices, words, BACKBONE, skip_unfit=skip)
 

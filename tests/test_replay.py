@@ -163,7 +163,7 @@ def test_on_one_kind_of_cpu_the_last_bit_counts(recorded: Record) -> None:
         ("determinism", {"precision": "other"}, "other, not "),
         ("machine", {"processor": "Other CPU"}, "on Other CPU, not "),
         ("versions", {"torch": "9.9"}, "torch 9.9, not "),
-        ("data_sha256", {"Style_A": "0"}, "the simulated data differ"),
+        ("data_sha256", {"Style_A": "0"}, "the data have another content hash"),
         ("foundation_sha256", None, "the foundation was pretrained again"),
         ("commit", None, "harness of commit "),
     ],

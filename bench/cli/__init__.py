@@ -49,14 +49,13 @@ def main() -> NoReturn:
     except BenchError as error:
         if debug:
             raise
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201  # the terminal is this module's job
+        typer.echo(f"Error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         if debug:
             raise
-        print(  # noqa: T201
-            "\nInterrupted. What is finished is kept; give the same command to go on.",
-            file=sys.stderr,
+        typer.echo(
+            "\nInterrupted. What is finished is kept; give the same command to go on.", err=True
         )
         sys.exit(130)
     sys.exit(0)

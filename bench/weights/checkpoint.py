@@ -80,7 +80,7 @@ def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and header of a safetensors file. Raises `FoundationError` if it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
             return tensors, dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise FoundationError(f"{path} cannot be read as safetensors: {error}.") from error

@@ -44,33 +44,26 @@ def _trained(variant: Variant) -> bool:
 
 
 def _fig2(board: Board, scratch: Variant) -> Markup | None:
-    foundation = board.foundation
-    found = gains.own(board, foundation, scratch, PRETRAINING, METRICS) if foundation else {}
-    if not found:
-        return None
-    return bars.gains(
-        _named(found),
-        [text.dataset(d) for d in PRETRAINING],
-        _LABELS,
-        title=f"Gain of the foundation over {scratch.label} on the pretraining datasets",
-        head=f"Foundation against {scratch.label}",
-        axis="dataset",
-        width=560,
-        height=300,
-    )
+    return _gain(board, board.foundation, scratch, PRETRAINING, "the pretraining datasets")
 
 
 def _fig3(board: Board, scratch: Variant) -> Markup | None:
-    opponent = board.opponent
-    found = gains.own(board, opponent, scratch, TARGETS, METRICS) if opponent else {}
-    if not opponent or not found:
+    return _gain(board, board.opponent, scratch, TARGETS, "the targets")
+
+
+def _gain(
+    board: Board, winner: Variant | None, scratch: Variant, datasets: Sequence[str], where: str
+) -> Markup | None:
+    """Gains of one over training from scratch on each dataset; None where nothing is recorded."""
+    found = gains.own(board, winner, scratch, datasets, METRICS) if winner else {}
+    if not winner or not found:
         return None
     return bars.gains(
         _named(found),
-        [text.dataset(d) for d in TARGETS],
+        [text.dataset(d) for d in datasets],
         _LABELS,
-        title=f"Gain of {opponent.label} over {scratch.label} on the targets",
-        head=f"{opponent.label} against {scratch.label}",
+        title=f"Gain of {winner.label} over {scratch.label} on {where}",
+        head=f"{winner.label} against {scratch.label}",
         axis="dataset",
         width=560,
         height=300,
