@@ -158,21 +158,30 @@ def write(record: Record, folder: Path) -> Path:
 def read(path: Path) -> Record:
     """Read one record; raises `RecordError` saying what is wrong with which file."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise RecordError(f"Record {path} cannot be read: {error}.") from error
+    try:
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        raise RecordError(_fault(path, content, error)) from error
+
+
+def _fault(path: Path, content: bytes, error: ValidationError) -> str:
+    """What is wrong with a record, the cause before its consequences."""
+    try:
+        raw = json.loads(content)
+    except (ValueError, RecursionError) as unreadable:
+        return f"Record {path} cannot be read: {unreadable}."
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise RecordError(
+        return (
             f"Record {path} has schema version {version}, newer than the {SCHEMA_VERSION} that "
             "this program knows; update fwi-peft-bench."
         )
-    try:
-        return Record.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "top level"
-        raise RecordError(f"Record {path} is not valid at {where}: {first['msg']}.") from error
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "top level"
+    return f"Record {path} is not valid at {where}: {first['msg']}."
 
 
 def write_atomically(path: Path, content: bytes) -> None:

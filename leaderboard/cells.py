@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
 from leaderboard import statistics
 from leaderboard.boards import Board, Variant
-from leaderboard.resampling import Estimate, Floats, Resamples, distribution
+from leaderboard.resampling import Estimate, Resamples
 from leaderboard.stacks import stack
 from leaderboard.standings import METRICS, better
 from leaderboard.views import LOWDATA, Fit, of_cell
@@ -56,36 +54,35 @@ def _fill(
     have = [v for v in variants if all(v.cell(fit, test, s) for s in seeds)]
     known = [v for v in have if board.has_samples(v, fit, test, seeds)]
     shared = stack(board, known, of_cell(fit, test), seeds)
+    draws = shared.resample_each(METRICS, resamples=RESAMPLES) if shared else {}
     for metric in METRICS:
-        draws = shared.resample(metric, resamples=RESAMPLES) if shared else None
+        intervals: dict[str, Estimate] = {}
+        gains: dict[str, Estimate] = {}
+        if metric in draws:
+            intervals = _by_key(known, statistics.means(draws[metric]))
+            if test != fit.train:
+                gains = _gains(draws[metric], known, board.opponent, metric)
         for variant in have:
             cells = [variant.cell(fit, test, s) for s in seeds]
-            value = fmean(getattr(c, metric) for c in cells if c)
-            interval = gain = None
-            if draws is not None and variant in known:
-                interval = _interval(draws, known.index(variant))
-                if test != fit.train:
-                    gain = _gain(draws, known, variant, board.opponent, metric)
-            found[variant.key, fit, test, metric] = Cell(value, interval, gain)
+            found[variant.key, fit, test, metric] = Cell(
+                fmean(getattr(c, metric) for c in cells if c),
+                intervals.get(variant.key),
+                gains.get(variant.key),
+            )
 
 
-def _interval(draws: Resamples, method: int) -> Estimate:
-    def score(scores: Floats) -> Floats:
-        return np.asarray(scores[..., method, 0])
+def _gains(
+    draws: Resamples, known: Sequence[Variant], opponent: Variant | None, metric: str
+) -> dict[str, Estimate]:
+    """Of every method but the opponent."""
+    if opponent is None or opponent not in known:
+        return {}
+    place = known.index(opponent)
+    if draws.scores[place, 0] == 0:
+        return {}
+    gains = _by_key(known, statistics.gains(draws, opponent=place, better=better(metric)))
+    return {key: gain for key, gain in gains.items() if key != opponent.key}
 
-    return distribution(draws, score).estimate()
 
-
-def _gain(
-    draws: Resamples,
-    known: Sequence[Variant],
-    variant: Variant,
-    opponent: Variant | None,
-    metric: str,
-) -> Estimate | None:
-    if opponent is None or opponent is variant or opponent not in known:
-        return None
-    ours, theirs = known.index(variant), known.index(opponent)
-    if draws.scores[theirs, 0] == 0:
-        return None
-    return statistics.gain(draws, method=ours, opponent=theirs, better=better(metric))
+def _by_key(known: Sequence[Variant], found: Sequence[Estimate]) -> dict[str, Estimate]:
+    return {v.key: estimate for v, estimate in zip(known, found, strict=True)}

@@ -163,14 +163,16 @@ def _against(
 ) -> tuple[Against, ...]:
     direction = better(metric)
     found = statistics.compare_all(draws, opponent=opponent, better=direction)
-    nothing = bool((draws.scores[opponent] == 0).any())
+    gains = (
+        [None] * len(labels)
+        if (draws.scores[opponent] == 0).any()
+        else statistics.gains(draws, opponent=opponent, better=direction)
+    )
     return tuple(
         Against(
             label=labels[i],
             comparison=comparison,
-            gain=None
-            if nothing
-            else statistics.gain(draws, method=i, opponent=opponent, better=direction),
+            gain=gains[i],
             verdict=statistics.verdict(
                 comparison, method=labels[i], opponent=labels[opponent], score=metric.upper()
             ),
@@ -185,9 +187,11 @@ def _cells(draws: Resamples, view: View, opponent: int, metric: str) -> tuple[Ce
     found = iter(
         statistics.corrected(
             [
-                statistics.compare(cell, method=m, opponent=opponent, better=better(metric))
+                comparison
                 for cell in single
-                for m in others
+                for comparison in statistics.compare_pairs(
+                    cell, [(m, opponent) for m in others], better=better(metric)
+                )
             ]
         )
     )
@@ -195,7 +199,7 @@ def _cells(draws: Resamples, view: View, opponent: int, metric: str) -> tuple[Ce
         CellRow(
             fit=fit,
             test=test,
-            scores=distribution(cell, lambda s: s[..., 0]).estimates(),
+            scores=statistics.means(cell),
             differences=tuple(islice(found, len(others))),
         )
         for cell, (fit, test) in zip(single, view.cells, strict=True)

@@ -110,8 +110,6 @@ class Gate:
             record = read(path)
         except RecordError as error:
             return Problem(path, str(error))
-        except RecursionError:
-            return Problem(path, f"Record {path} is nested too deeply to be a record.")
         if not _RUN_ID.fullmatch(record.run_id) or record.run_id != record.spec.run_id:
             return Problem(
                 path,

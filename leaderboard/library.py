@@ -1,13 +1,13 @@
 """Homes and published records → entries, their per-sample scores, and boards."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.spec import Rules, Track
 from leaderboard import samples
 from leaderboard.boards import Board, gather
-from leaderboard.entries import BoardKey, Entry, Gate, Problem, entry_of, walk
+from leaderboard.entries import BoardKey, Entry, Gate, Origin, Problem, entry_of, walk
 from leaderboard.samples import Scores
 
 _CHUNK = 1024
@@ -29,16 +29,14 @@ class Library:
 
 
 def read(sources: Sequence[Path]) -> Library:
-    """The records of these homes and the published ones, with their scores."""
-    library = records(sources)
-    add_scores(library)
-    return library
+    """The records of these homes and the published ones."""
+    return collect(walk(sources))
 
 
-def records(sources: Sequence[Path]) -> Library:
-    """Without the scores; damaged records become problems."""
+def collect(paths: Iterable[tuple[Origin, Path]]) -> Library:
+    """Records with their per-sample scores; damaged files become problems."""
     library, gate = Library(), Gate()
-    for origin, path in walk(sources):
+    for origin, path in paths:
         record = gate.admit(path)
         if isinstance(record, Problem):
             library.problems.append(record)
@@ -46,12 +44,8 @@ def records(sources: Sequence[Path]) -> Library:
             entry = entry_of(record, origin, path.parent)
             library.entries.append(entry)
             library.protocols.setdefault(entry.board, (record.track, record.rules))
-    return library
-
-
-def add_scores(library: Library) -> None:
-    """Read the per-sample scores of all entries; damaged files become problems."""
     for i in range(0, len(library.entries), _CHUNK):
         found = samples.read(library.entries[i : i + _CHUNK])
         library.scores.update(found.scores)
         library.problems.extend(found.problems)
+    return library

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from leaderboard import cells, complexity, crew, library, palette, published, table
 from leaderboard.boards import Board
-from leaderboard.entries import Problem
+from leaderboard.entries import Problem, walk
 from leaderboard.pages import (
     about,
     compare,
@@ -20,6 +20,7 @@ from leaderboard.pages import (
     sweep,
 )
 from leaderboard.pages.places import Places, has_page
+from leaderboard.pages.runs import Run
 from leaderboard.replacement import replacing
 from leaderboard.site import ASSETS, Site
 
@@ -45,14 +46,17 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> Report:
     """
     with replacing(out) as folder, crew.without_collection():
         site = Site(folder, title)
-        found = library.records(sources)
-        with crew.writing(site, [(e.origin, e.folder) for e in found.entries]) as run_pages:
-            library.add_scores(found)
+        paths = list(walk(sources))
+        with crew.hired(site, len(paths)) as hands:
+            found = library.collect(paths)
+            hands.start(
+                [Run(e.origin, e.folder, found.scores.get(e.run_id)) for e in found.entries]
+            )
             made = found.boards()
             _assets(site, made)
             places = Places(tuple(made))
             problems = [problem for board in made for problem in _board(site, board, places)]
-            problems += found.problems + run_pages()
+            problems += found.problems + hands.finish()
         problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
         about.write(site, made)
         listing.problems(site, made, problems)

@@ -20,11 +20,12 @@ With one seed there is nothing to resample but samples: results carry ``seeds=1`
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtr
 
 from bench.errors import BenchError
 
@@ -63,9 +64,9 @@ class Resamples:
     seed: int
     """Of the random draws."""
 
-    def pick(self, cells: Sequence[int]) -> "Resamples":
+    def pick(self, cells: Sequence[int] | slice) -> "Resamples":
         """Only these cells; the draws stay the same ones."""
-        index = list(cells)
+        index = cells if isinstance(cells, slice) else list(cells)
         return self._with(lambda scores: scores[..., index])
 
     def averaged(self) -> "Resamples":
@@ -103,7 +104,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Distribution:
-    """Sampling distribution of a number, or of k numbers that are drawn jointly."""
+    """Sampling distribution of a number, or of k numbers."""
 
     value: Floats
     """() or (k,), as measured."""
@@ -111,25 +112,25 @@ class Distribution:
     """(resamples,) or (resamples, k)."""
     standard_error: Floats
     """() or (k,)."""
-    degrees_of_freedom: float
-    """The smallest of the k."""
+    degrees_of_freedom: Floats
+    """() or (k,); one for all of them if they are drawn jointly."""
     seeds: int
     samples: int
 
     def estimates(self) -> tuple[Estimate, ...]:
         """One estimate for each of the k numbers."""
-        low, high = np.quantile(self.draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        low, high = np.quantile(self._by_number(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1)
         parts = (self.value, low, high, self.standard_error)
         return tuple(
             Estimate(
-                value=float(v),
-                low=float(a),
-                high=float(b),
-                standard_error=float(e),
+                value=v,
+                low=a,
+                high=b,
+                standard_error=e,
                 seeds=self.seeds,
                 samples=self.samples,
             )
-            for v, a, b, e in zip(*(np.atleast_1d(part) for part in parts), strict=True)
+            for v, a, b, e in zip(*(np.atleast_1d(part).tolist() for part in parts), strict=True)
         )
 
     def estimate(self) -> Estimate:
@@ -137,30 +138,36 @@ class Distribution:
         (estimate,) = self.estimates()
         return estimate
 
-    def probability_below_zero(self) -> float:
-        """Part of the draws below zero, ties counted half; for a single number."""
-        return float((self.draws < 0).mean() + 0.5 * (self.draws == 0).mean())
+    def probability_below_zero(self) -> Floats:
+        """() or (k,) part of the draws below zero, ties counted half."""
+        draws = self._by_number()
+        return np.asarray((draws < 0).mean(axis=-1) + 0.5 * (draws == 0).mean(axis=-1))
 
-    def p_value(self) -> float:
-        """Two-sided, of the hypothesis that the (single) number is zero.
+    def p_value(self) -> Floats:
+        """() or (k,) two-sided, of the hypothesis that the number is zero.
 
         Twice the share of draws on the far side of zero, with one added to both counts. Fewer than
         ten draws there are too coarse a count for a correction over many comparisons, which needs
         small p-values; then it is the tail of Student's t at value / standard error.
         """
-        far = int(min((self.draws <= 0).sum(), (self.draws >= 0).sum()))
-        size = abs(float(self.value))
-        if far < _FEW and self.standard_error > _ROUNDING * size:
-            t = size / float(self.standard_error)
-            return float(2 * stats.t.sf(t, self.degrees_of_freedom))
-        return float(min(1.0, 2 * (far + 1) / (len(self.draws) + 1)))
+        draws = self._by_number()
+        far = np.minimum((draws <= 0).sum(axis=-1), (draws >= 0).sum(axis=-1))
+        counted = np.minimum(1.0, 2 * (far + 1) / (draws.shape[-1] + 1))
+        size = np.abs(self.value)
+        coarse = (far < _FEW) & (self.standard_error > _ROUNDING * size)
+        t = np.divide(size, self.standard_error, out=np.zeros_like(size), where=coarse)
+        return np.asarray(np.where(coarse, 2 * stdtr(self.degrees_of_freedom, -t), counted))
+
+    def _by_number(self) -> Floats:
+        """(resamples,) or (k, resamples): the draws of each number side by side."""
+        return np.ascontiguousarray(self.draws.T)
 
 
 def resample(
     cells: Sequence[ArrayLike],
     *,
     test_sets: Sequence[str] | None = None,
-    statistic: Statistic = "mean",
+    statistic: Statistic | Sequence[Statistic] = "mean",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Resamples:
@@ -171,6 +178,7 @@ def resample(
     same samples and resampled alike; without it every cell has samples of its own. Seeds are
     resampled jointly over all cells. A fit's score is the mean over samples or, with
     ``root_mean`` on per-sample mean squares, its root (RMSE); a method's is the mean over seeds.
+    `statistic` is that of all cells, or lists it for each.
 
     Memory: about 24 bytes × resamples × methods × cells, and 64 MB for the weights. The draws of
     a test set depend on `seed` and its name only. Raises `StatisticsError`.
@@ -179,12 +187,16 @@ def resample(
     names = list(test_sets) if test_sets is not None else [f"cell {i}" for i in range(len(arrays))]
     if len(names) != len(arrays):
         raise StatisticsError(f"{len(names)} test sets are named for {len(arrays)} cells.")
+    kinds = [statistic] * len(arrays) if isinstance(statistic, str) else list(statistic)
     groups = {name: [i for i, other in enumerate(names) if other == name] for name in names}
     methods, seeds, _ = arrays[0].shape
     seed_weights = _weights(np.random.default_rng([seed, 0]), resamples, seeds)
     scores = np.empty((methods, len(arrays)))
-    draws = np.empty((resamples, methods, len(arrays)))
-    seed_draws, sample_draws = np.empty_like(draws), np.empty_like(draws)
+    draws, seed_draws, sample_draws = (
+        # a cell is written at once, so its numbers lie together
+        np.moveaxis(np.empty((len(arrays), resamples, methods)), 0, -1)
+        for _ in range(3)
+    )
     for name, members in groups.items():
         samples = arrays[members[0]].shape[2]
         for i in members:
@@ -193,7 +205,7 @@ def resample(
                     f"Cells of test set '{name}' have {samples} and {arrays[i].shape[2]} samples; "
                     "cells on one test set must be scored on the same samples."
                 )
-            per_seed = _score(arrays[i].mean(axis=2), statistic)
+            per_seed = _score(arrays[i].mean(axis=2), kinds[i])
             scores[:, i] = per_seed.mean(axis=1)
             seed_draws[:, :, i] = seed_weights @ per_seed.T
         rng = np.random.default_rng([seed, 1, zlib.crc32(name.encode())])
@@ -203,7 +215,7 @@ def resample(
             weights = _weights(rng, part.stop - start, samples)
             for i in members:
                 means = weights @ arrays[i].reshape(-1, samples).T
-                per_seed = _score(means.reshape(-1, methods, seeds), statistic)
+                per_seed = _score(means.reshape(-1, methods, seeds), kinds[i])
                 sample_draws[part, :, i] = per_seed.mean(axis=2)
                 draws[part, :, i] = np.einsum("bms,bs->bm", per_seed, seed_weights[part])
     return Resamples(
@@ -217,8 +229,14 @@ def resample(
     )
 
 
-def distribution(resampled: Resamples, functional: Functional) -> Distribution:
-    """Sampling distribution of `functional` of the scores."""
+def distribution(
+    resampled: Resamples, functional: Functional, *, jointly: bool = True
+) -> Distribution:
+    """Sampling distribution of `functional` of the scores.
+
+    k numbers that are used together (a curve, ranks) are drawn `jointly`, with the fewest degrees
+    of freedom of any of them; otherwise each is what it would be if asked for alone.
+    """
     value = np.asarray(functional(resampled.scores), dtype=np.float64)
     draws = np.asarray(functional(resampled.draws), dtype=np.float64)
     both = draws.var(axis=0)
@@ -227,28 +245,45 @@ def distribution(resampled: Resamples, functional: Functional) -> Distribution:
     interaction = np.maximum(both - of_seeds - of_samples, 0)
     variance = np.maximum(both - 2 * interaction, np.maximum(of_seeds, of_samples))
     degrees = _degrees_of_freedom(variance, of_seeds, resampled)
-    rng = np.random.default_rng([resampled.seed, 2])
-    chi = np.sqrt(rng.chisquare(degrees, len(draws)) / degrees)
+    if jointly:
+        degrees = degrees.min()
     width = np.sqrt(np.divide(variance, both, out=np.ones_like(both), where=both > 0))
+    deviations = (draws - value) * width / _chi(degrees, len(draws), value.ndim, resampled.seed)
     return Distribution(
         value=value,
-        draws=value + (draws - value) * width / chi.reshape(-1, *[1] * value.ndim),
+        draws=value + deviations,
         standard_error=np.sqrt(variance),
-        degrees_of_freedom=degrees,
+        degrees_of_freedom=np.asarray(degrees),
         seeds=resampled.seeds,
         samples=resampled.samples,
     )
 
 
-def _degrees_of_freedom(variance: Floats, of_seeds: Floats, resampled: Resamples) -> float:
-    """The smallest of those of all numbers: S − 1 and N − 1, weighted as Satterthwaite does."""
+def _degrees_of_freedom(variance: Floats, of_seeds: Floats, resampled: Resamples) -> Floats:
+    """Of each number: S − 1 and N − 1, weighted as Satterthwaite does."""
     if resampled.seeds == 1:
-        return resampled.samples - 1.0
+        return np.full_like(variance, resampled.samples - 1)
     rest = np.maximum(variance - of_seeds, 0)
     spread = of_seeds**2 / (resampled.seeds - 1) + rest**2 / (resampled.samples - 1)
-    most = resampled.seeds + resampled.samples - 2.0
-    degrees = np.divide(variance**2, spread, out=np.full_like(variance, most), where=spread > 0)
-    return float(min(degrees.min(), most))
+    most = np.full_like(variance, resampled.seeds + resampled.samples - 2)
+    degrees = np.divide(variance**2, spread, out=most.copy(), where=spread > 0)
+    return np.asarray(np.minimum(degrees, most))
+
+
+def _chi(degrees: Floats, count: int, dimensions: int, seed: int) -> Floats:
+    """√(χ²/df), (count, k) or (count, 1) as `degrees` is (k,) or (), or without that axis.
+
+    Degrees of freedom are rounded down to quarters: numbers of many cells then share their draws,
+    and intervals become wider by 2 % at most.
+    """
+    unique, place = np.unique(np.floor(4 * degrees + 1e-6) / 4, return_inverse=True)
+    columns = np.stack([_drawn_chi(df, count, seed) for df in unique.tolist()], axis=-1)
+    return columns[:, np.ravel(place)].reshape(count, *[-1] * dimensions)
+
+
+@lru_cache(maxsize=512)
+def _drawn_chi(df: float, count: int, seed: int) -> Floats:
+    return np.sqrt(np.random.default_rng([seed, 2]).chisquare(df, count) / df)
 
 
 def _checked(cells: Sequence[ArrayLike]) -> list[Floats]:

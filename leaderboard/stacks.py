@@ -8,8 +8,11 @@ import numpy.typing as npt
 
 from leaderboard.boards import Board, Variant
 from leaderboard.resampling import Resamples, Statistic, resample
-from leaderboard.samples import METRICS as STORED
+from leaderboard.samples import METRICS
 from leaderboard.views import View
+
+_STORED = {"mae": METRICS.index("mae"), "rmse": METRICS.index("mse"), "ssim": METRICS.index("ssim")}
+_STATISTIC: dict[str, Statistic] = {"mae": "mean", "rmse": "root_mean", "ssim": "mean"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +26,20 @@ class Stack:
 
     def resample(self, metric: str, *, resamples: int = 2000) -> Resamples:
         """Joint resamples of ``mae``, ``rmse`` or ``ssim``."""
-        stored = STORED.index("mse" if metric == "rmse" else metric)
-        statistic: Statistic = "root_mean" if metric == "rmse" else "mean"
-        chosen = [cell[:, :, stored] for cell in self.cells]
-        return resample(chosen, test_sets=self.tests, statistic=statistic, resamples=resamples)
+        return self.resample_each((metric,), resamples=resamples)[metric]
+
+    def resample_each(
+        self, metrics: Sequence[str], *, resamples: int = 2000
+    ) -> dict[str, Resamples]:
+        """The same for several metrics, from one draw of seeds and samples."""
+        count = len(self.cells)
+        drawn = resample(
+            [cell[:, :, _STORED[m]] for m in metrics for cell in self.cells],
+            test_sets=self.tests * len(metrics),
+            statistic=[_STATISTIC[m] for m in metrics for _ in self.cells],
+            resamples=resamples,
+        )
+        return {m: drawn.pick(slice(i * count, (i + 1) * count)) for i, m in enumerate(metrics)}
 
 
 def stack(

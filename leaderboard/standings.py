@@ -1,16 +1,14 @@
 """How the methods of a board stand in a protocol: intervals, gains, ranks."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
-
-import numpy as np
 
 from bench.columns import score as column
 from leaderboard import statistics
 from leaderboard.boards import Board, Variant
-from leaderboard.resampling import Estimate, Floats, Resamples, distribution
+from leaderboard.resampling import Estimate
 from leaderboard.stacks import stack
 from leaderboard.statistics import Better, Comparison
 from leaderboard.views import View
@@ -49,35 +47,21 @@ def better(metric: str) -> Better:
 
 def standings(board: Board, view: View) -> dict[str, Standing]:
     """Every method of the board by variant key."""
-    made = {v.key: _bare(v, view) for v in board.variants}
     together, seeds = comparable(board, view)
-    shared = stack(board, together, view, seeds)
-    joint = {m: shared.resample(m) for m in METRICS} if shared else {}
-    means = {m: draws.averaged() for m, draws in joint.items()}
-    ranks = _ranks(means.get("mae"), together)
-    comparisons = _comparisons(means.get("mae"), together, board.opponent)
+    joint = _compared(board, together, view, seeds)
+    made = {}
     for variant in board.variants:
-        bare = made[variant.key]
-        if not bare.seeds:
-            continue
-        draws, where = means, together.index(variant) if variant in together else 0
-        if bare.seeds != seeds or variant not in together:
-            own, where = stack(board, [variant], view, bare.seeds), 0
-            draws = {m: own.resample(m).averaged() for m in METRICS} if own else {}
-        scores = {
-            m: Score(bare.scores[m].value, _estimate(draws[m], where))
-            if m in draws
-            else bare.scores[m]
-            for m in METRICS
-        }
-        made[variant.key] = Standing(
-            bare.seeds,
-            bare.fits,
-            bare.wanted,
-            scores,
-            _gains(joint, together, variant, board.opponent),
-            comparisons.get(variant.key),
-            ranks.get(variant.key),
+        bare = _bare(variant, view)
+        if bare.seeds == seeds:
+            scores = joint.scores.get(variant.key, {})
+        else:
+            scores = _compared(board, [variant], view, bare.seeds).scores.get(variant.key, {})
+        made[variant.key] = replace(
+            bare,
+            scores={m: Score(s.value, scores.get(m)) for m, s in bare.scores.items()},
+            gains=joint.gains.get(variant.key, {}),
+            comparison=joint.comparisons.get(variant.key),
+            rank=joint.ranks.get(variant.key),
         )
     return made
 
@@ -113,40 +97,40 @@ def _bare(variant: Variant, view: View) -> Standing:
     return Standing(seeds, max(counts.values(), default=0), len(view.tests), scores)
 
 
-def _estimate(means: Resamples, method: int) -> Estimate:
-    def of_method(scores: Floats) -> Floats:
-        return np.asarray(scores[..., method, 0])
+@dataclass(frozen=True, slots=True)
+class _Joint:
+    """What joint resamples of some methods say, by variant key."""
 
-    return distribution(means, of_method).estimate()
-
-
-def _ranks(means: Resamples | None, together: Sequence[Variant]) -> dict[str, tuple[int, int]]:
-    if means is None:
-        return {}
-    ranked = statistics.rank(means, better="lower")
-    return {together[r.method].key: (r.rank, r.worst_rank) for r in ranked}
+    scores: dict[str, dict[str, Estimate]]
+    gains: dict[str, dict[str, Estimate]]
+    comparisons: dict[str, Comparison]
+    ranks: dict[str, tuple[int, int]]
 
 
-def _comparisons(
-    means: Resamples | None, together: Sequence[Variant], opponent: Variant | None
-) -> dict[str, Comparison]:
-    if means is None or opponent is None or opponent not in together:
-        return {}
-    found = statistics.compare_all(means, opponent=together.index(opponent), better="lower")
-    return {together[i].key: comparison for i, comparison in found.items()}
-
-
-def _gains(
-    joint: Mapping[str, Resamples],
-    together: Sequence[Variant],
-    variant: Variant,
-    opponent: Variant | None,
-) -> dict[str, Estimate]:
-    if variant not in together or opponent not in together or variant is opponent:
-        return {}
-    ours, theirs = together.index(variant), together.index(opponent)
-    return {
-        metric: statistics.gain(draws, method=ours, opponent=theirs, better=better(metric))
-        for metric, draws in joint.items()
-        if (draws.scores[theirs] != 0).all()
-    }
+def _compared(
+    board: Board, together: Sequence[Variant], view: View, seeds: Sequence[int]
+) -> _Joint:
+    """Metric after metric: resamples of one are all that is in memory."""
+    found = _Joint({v.key: {} for v in together}, {v.key: {} for v in together}, {}, {})
+    shared = stack(board, together, view, seeds)
+    keys = [v.key for v in together]
+    opponent = together.index(board.opponent) if board.opponent in together else None
+    if shared is None:
+        return found
+    for metric in METRICS:
+        draws = shared.resample(metric)
+        for key, estimate in zip(keys, statistics.means(draws), strict=True):
+            found.scores[key][metric] = estimate
+        if opponent is not None and (draws.scores[opponent] != 0).all():
+            gains = statistics.gains(draws, opponent=opponent, better=better(metric))
+            for i, key in enumerate(keys):
+                if i != opponent:
+                    found.gains[key][metric] = gains[i]
+        if metric == "mae":
+            means = draws.averaged()
+            for r in statistics.rank(means, better="lower"):
+                found.ranks[keys[r.method]] = r.rank, r.worst_rank
+            if opponent is not None:
+                against = statistics.compare_all(means, opponent=opponent, better="lower")
+                found.comparisons.update((keys[i], c) for i, c in against.items())
+    return found

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from leaderboard.resampling import (
     LEVEL,
@@ -24,6 +23,9 @@ from leaderboard.resampling import (
 )
 
 Better = Literal["lower", "higher"]
+Places = NDArray[np.intp]
+_CHUNK = 512
+"""Pairs whose draws are in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +71,29 @@ class Ranked:
     """Mean over cells of the rank within a cell (1 is best, ties averaged)."""
 
 
-def compare(resampled: Resamples, *, method: int, opponent: int, better: Better) -> Comparison:
-    """Paired difference of two methods, averaged over cells."""
-    return _comparison(_differences(resampled, method, opponent), better)
+def compare_pairs(
+    resampled: Resamples, pairs: Sequence[tuple[int, int]], *, better: Better
+) -> list[Comparison]:
+    """Paired differences of (method, opponent)s, averaged over cells; not corrected."""
+    averaged = resampled.averaged()
+    found = []
+    for i in range(0, len(pairs), _CHUNK):
+        methods, opponents = np.transpose(pairs[i : i + _CHUNK])
+
+        def difference(
+            scores: Floats, methods: Places = methods, opponents: Places = opponents
+        ) -> Floats:
+            means = scores[..., 0]
+            return np.asarray(means[..., methods] - means[..., opponents])
+
+        found += _comparisons(distribution(averaged, difference, jointly=False), better)
+    return found
 
 
 def compare_all(resampled: Resamples, *, opponent: int, better: Better) -> dict[int, Comparison]:
     """Every other method against one opponent, p-values corrected by Holm's method."""
-    averaged = resampled.averaged()
     others = [m for m in range(len(resampled.scores)) if m != opponent]
-    found = [compare(averaged, method=m, opponent=opponent, better=better) for m in others]
+    found = compare_pairs(resampled, [(m, opponent) for m in others], better=better)
     return dict(zip(others, corrected(found), strict=True))
 
 
@@ -116,16 +131,26 @@ def gain_percent(method: ArrayLike, opponent: ArrayLike, *, better: Better) -> F
 
 def gain(resampled: Resamples, *, method: int, opponent: int, better: Better) -> Estimate:
     """Gain in percent, averaged over cells; raises `StatisticsError` if the opponent scores 0."""
+    return gains(resampled, opponent=opponent, better=better)[method]
+
+
+def gains(resampled: Resamples, *, opponent: int, better: Better) -> tuple[Estimate, ...]:
+    """`gain` of every method, the opponent's own 0 included."""
     if (resampled.scores[opponent] == 0).any():
         raise StatisticsError(
             "The opponent's score is 0 in a cell: a gain in percent is undefined."
         )
 
-    def mean_gain(scores: Floats) -> Floats:
-        gains = gain_percent(scores[..., method, :], scores[..., opponent, :], better=better)
-        return np.asarray(gains.mean(axis=-1))
+    def mean_gains(scores: Floats) -> Floats:
+        percent = gain_percent(scores, scores[..., [opponent], :], better=better)
+        return np.asarray(percent.mean(axis=-1))
 
-    return distribution(resampled, mean_gain).estimate()
+    return distribution(resampled, mean_gains, jointly=False).estimates()
+
+
+def means(resampled: Resamples) -> tuple[Estimate, ...]:
+    """Score of every method, averaged over cells."""
+    return distribution(resampled, lambda s: s.mean(axis=-1), jointly=False).estimates()
 
 
 def rank(resampled: Resamples, *, better: Better) -> tuple[Ranked, ...]:
@@ -134,10 +159,9 @@ def rank(resampled: Resamples, *, better: Better) -> tuple[Ranked, ...]:
     Rank and worst rank come from all pairwise differences, corrected together by Holm's method:
     with 95 % confidence the true rank of every method at once lies between the two.
     """
-    averaged = resampled.averaged()
     count = len(resampled.scores)
     pairs = [(a, b) for a in range(count) for b in range(a)]
-    found = corrected([compare(averaged, method=a, opponent=b, better=better) for a, b in pairs])
+    found = corrected(compare_pairs(resampled, pairs, better=better))
     beaten_by = np.zeros(count, dtype=int)
     beats = np.zeros(count, dtype=int)
     for (a, b), comparison in zip(pairs, found, strict=True):
@@ -145,7 +169,7 @@ def rank(resampled: Resamples, *, better: Better) -> tuple[Ranked, ...]:
             winner, loser = (a, b) if comparison.favours_method else (b, a)
             beats[winner] += 1
             beaten_by[loser] += 1
-    scores = distribution(averaged, lambda s: s[..., 0]).estimates()
+    scores = means(resampled)
     mean_ranks = _mean_ranks(resampled, better)
     ranked = [
         Ranked(
@@ -221,22 +245,19 @@ def verdict(
     return sentence
 
 
-def _differences(resampled: Resamples, method: int, opponent: int) -> Distribution:
-    return distribution(
-        resampled, lambda s: np.asarray((s[..., method, :] - s[..., opponent, :]).mean(axis=-1))
-    )
-
-
-def _comparison(differences: Distribution, better: Better) -> Comparison:
+def _comparisons(differences: Distribution, better: Better) -> list[Comparison]:
     below = differences.probability_below_zero()
-    p = differences.p_value()
-    return Comparison(
-        difference=differences.estimate(),
-        better=better,
-        probability_better=below if better == "lower" else 1 - below,
-        p_value=p,
-        p_holm=p,
-    )
+    return [
+        Comparison(
+            difference=estimate, better=better, probability_better=chance, p_value=p, p_holm=p
+        )
+        for estimate, chance, p in zip(
+            differences.estimates(),
+            (below if better == "lower" else 1 - below).tolist(),
+            differences.p_value().tolist(),
+            strict=True,
+        )
+    ]
 
 
 def _mean_ranks(resampled: Resamples, better: Better) -> list[Estimate]:
@@ -245,12 +266,22 @@ def _mean_ranks(resampled: Resamples, better: Better) -> list[Estimate]:
     count = len(resampled.scores)
 
     def ranks(scores: Floats) -> Floats:
-        return np.asarray(stats.rankdata(sign * scores, axis=-2).mean(axis=-1))
+        columns = [_ranks_of(m, sign * scores).mean(axis=-1) for m in range(count)]
+        return np.stack(columns, axis=-1)
 
     return [
         replace(e, low=max(1.0, min(e.low, e.value)), high=min(float(count), max(e.high, e.value)))
         for e in distribution(resampled, ranks).estimates()
     ]
+
+
+def _ranks_of(method: int, scores: Floats) -> Floats:
+    """(..., cells) of (..., methods, cells): rank of one method, 1 is lowest, ties averaged.
+
+    `scipy.stats.rankdata` is the same; importing it takes half a second.
+    """
+    own = scores[..., [method], :]
+    return np.asarray((scores < own).sum(axis=-2) + ((scores == own).sum(axis=-2) + 1) / 2)
 
 
 def _decimals(estimate: Estimate) -> int:

@@ -177,8 +177,8 @@ class Panel:
         x0, x1, y0, y1 = self.area
         parts = [
             (f'<path d="M{x:.1f} {y0:g}V{y1:g}" class="grid"/>' if grid else "")
-            + f'<text x="{x:.1f}" y="{y0 + 16:g}" class="tick middle">{escape(name)}</text>'
-            for x, name in zip(map(scale, places), names or labels(places), strict=True)
+            + f'<text x="{x:.1f}" y="{y0 + 16:g}" class="tick middle">{name}</text>'
+            for x, name in zip(map(scale, places), _names(places, names), strict=True)
         ]
         parts.append(f'<path d="M{x0:g} {y0:g}H{x1:g}" class="axis"/>')
         parts.append(
@@ -194,8 +194,8 @@ class Panel:
         x0, x1, y0, y1 = self.area
         parts = [
             f'<path d="M{x0:g} {y:.1f}H{x1:g}" class="grid"/>'
-            f'<text x="{x0 - 6:g}" y="{y + 3.5:.1f}" class="tick end">{escape(name)}</text>'
-            for y, name in zip(map(scale, places), names or labels(places), strict=True)
+            f'<text x="{x0 - 6:g}" y="{y + 3.5:.1f}" class="tick end">{name}</text>'
+            for y, name in zip(map(scale, places), _names(places, names), strict=True)
         ]
         middle = (y0 + y1) / 2
         parts.append(
@@ -218,6 +218,11 @@ class Panel:
             role="img",
             aria_label=f"{self.title}. {self.description}",
         )
+
+
+def _names(places: Sequence[float], names: Sequence[str] | None) -> Sequence[str]:
+    """Escaped, which numbers need not be."""
+    return [escape(name) for name in names] if names else labels(places)
 
 
 def _join(points: Iterable[tuple[float, float]]) -> str:

@@ -13,24 +13,34 @@ from leaderboard.resampling import Estimate, Floats, Resamples, StatisticsError,
 from leaderboard.statistics import (
     Better,
     Comparison,
-    compare,
+    _ranks_of,
     compare_all,
+    compare_pairs,
     gain,
     gain_percent,
+    gains,
     holm,
+    means,
     pareto_front,
     rank,
     tied_groups,
     verdict,
 )
 
+BETTER: tuple[Better, ...] = ("lower", "higher")
+
+
+def compare(resampled: Resamples, *, method: int, opponent: int, better: Better) -> Comparison:
+    (found,) = compare_pairs(resampled, [(method, opponent)], better=better)
+    return found
+
 
 def scored(
-    means: ArrayLike, *, seeds: int = 4, samples: int = 60, noise: float = 0.1, seed: int = 0
+    levels: ArrayLike, *, seeds: int = 4, samples: int = 60, noise: float = 0.1, seed: int = 0
 ) -> Resamples:
     """Resamples of methods × cells with these expected scores and independent noise."""
     rng = np.random.default_rng(seed)
-    table = np.asarray(means, dtype=np.float64)
+    table = np.asarray(levels, dtype=np.float64)
     cells: list[Floats] = [
         column[:, None, None] + noise * rng.standard_normal((len(table), seeds, samples))
         for column in table.T
@@ -191,6 +201,39 @@ def test_gain_in_one_cell_has_the_sign_of_the_comparison(seed: int, better: Bett
     assert (percent.value > 0) == found.favours_method
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), seeds=st.integers(1, 4), better=st.sampled_from(BETTER))
+def test_what_is_asked_of_many_methods_at_once_is_what_each_alone_would_get(
+    seed: int, seeds: int, better: Better
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = [1 + rng.random((4, seeds, 9)) for _ in range(2)]
+
+    def some(methods: list[int]) -> Resamples:
+        return resample([cell[methods] for cell in scores], resamples=200)
+
+    pairs = [(0, 1), (2, 1), (3, 0)]
+    for (a, b), found in zip(
+        pairs, compare_pairs(some([0, 1, 2, 3]), pairs, better=better), strict=True
+    ):
+        alone = compare(some([a, b]), method=0, opponent=1, better=better)
+        assert found.difference.low == pytest.approx(alone.difference.low)
+        assert found.difference.high == pytest.approx(alone.difference.high)
+        assert found.p_value == pytest.approx(alone.p_value)
+        assert found.probability_better == alone.probability_better
+    for m, (score, percent) in enumerate(
+        zip(
+            means(some([0, 1, 2, 3])),
+            gains(some([0, 1, 2, 3]), opponent=1, better=better),
+            strict=True,
+        )
+    ):
+        assert score.low == pytest.approx(means(some([m]))[0].low)
+        assert percent.high == pytest.approx(
+            gain(some([m, 1]), method=0, opponent=1, better=better).high, abs=1e-9
+        )
+
+
 def test_gain_over_a_perfect_opponent_is_refused() -> None:
     with pytest.raises(StatisticsError, match="undefined"):
         gain(scored([[0.5], [0.0]], noise=0.0), method=0, opponent=1, better="lower")
@@ -212,6 +255,13 @@ def test_mean_rank_is_the_mean_over_cells() -> None:
     found = {r.method: r.mean_rank for r in rank(scored(means, noise=0.01), better="lower")}
     assert [found[m].value for m in range(3)] == pytest.approx([4 / 3, 5 / 3, 3])
     assert found[2].low == found[2].high == 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(np.float64, (5, 3), elements=st.integers(0, 3)))
+def test_ranks_are_those_of_scipy_ties_included(scores: Floats) -> None:
+    found = [_ranks_of(m, scores) for m in range(5)]
+    np.testing.assert_array_equal(found, stats.rankdata(scores, axis=0))
 
 
 def test_mean_rank_intervals_hold_their_value() -> None:

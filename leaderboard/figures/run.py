@@ -1,6 +1,8 @@
 """Figures of one run: its learning curve and the spread of its scores."""
 
 from collections.abc import Sequence
+from itertools import cycle
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ _DOTS = 150
 def learning_curve(curve: Sequence[Epoch]) -> Markup:
     """Training loss over epochs, logarithmic."""
     losses = [e.loss for e in curve]
-    known = [v for v in losses if np.isfinite(v) and v > 0] or [1.0]
+    known = [v for v in losses if 0 < v < inf] or [1.0]
     low, high = min(known) / 1.1, max(known) * 1.1
     panel = svg.Panel(
         width=560,
@@ -34,7 +36,7 @@ def learning_curve(curve: Sequence[Epoch]) -> Markup:
     panel.axis_x("epoch", x, places)
     marks = svg.ticks(low, high, 4) if high / low < 30 else svg.decades(low, high)
     panel.axis_y("training loss (L1 on [−1, 1])", y, marks)
-    points = [(x(e.epoch + 1), y(e.loss)) for e in curve if np.isfinite(e.loss) and e.loss > 0]
+    points = [(x(e.epoch + 1), y(e.loss)) for e in curve if 0 < e.loss < inf]
     panel.marks.append(svg.path(points, class_="curve"))
     return panel.render()
 
@@ -96,8 +98,7 @@ def _strip(
         f'<path d="M{median} {top}V{bottom}" class="median"/>'
     ]
     if len(values) <= _DOTS:
-        dots = (
-            f"M{x(v):.1f} {middle + (i % 5 - 2) * 3:.0f}h0" for i, v in enumerate(values.tolist())
-        )
+        rows = [f"{middle + place * 3:.0f}h0" for place in (-2, -1, 0, 1, 2)]
+        dots = [f"M{x(v):.1f} {y}" for v, y in zip(values.tolist(), cycle(rows))]
         parts.append(f'<path d="{"".join(dots)}" class="dots"/>')
     return Markup("".join(parts))

@@ -68,11 +68,9 @@ def _matrix(board: Board, view: View) -> Matrix | None:
         return None
     averaged = shared.resample("mae").averaged()
     order = list(combinations(range(len(methods)), 2))
-    forward = [statistics.compare(averaged, method=a, opponent=b, better="lower") for a, b in order]
-    adjusted = statistics.holm([c.p_value for c in forward])
+    found = statistics.corrected(statistics.compare_pairs(averaged, order, better="lower"))
     pairs: Pairs = {}
-    for (a, b), comparison, p in zip(order, forward, adjusted, strict=True):
-        here = replace(comparison, p_holm=float(p), comparisons=len(order))
+    for (a, b), here in zip(order, found, strict=True):
         pairs[methods[a].key, methods[b].key] = here
         pairs[methods[b].key, methods[a].key] = _turned(here)
     return Matrix(view.label, view.name, _best_first(averaged.scores, methods), seeds, pairs)

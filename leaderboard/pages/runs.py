@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.columns import COSTS
-from bench.record import FILE, MAPS_FILE, SCORES_FILE, Record, read
-from leaderboard import maps, samples
+from bench.record import FILE, MAPS_FILE, SCORES_FILE, read
+from leaderboard import maps
 from leaderboard.entries import Entry, Origin, Problem, entry_of, peak_bytes
 from leaderboard.figures import run as figures
 from leaderboard.figures import scales
@@ -18,8 +18,6 @@ from leaderboard.site import Site
 
 MPS = 1500.0
 """One unit on [-1, 1] in m/s."""
-Place = tuple[Origin, Path]
-"""Where a run comes from and its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +40,23 @@ class Pictures:
     items: tuple[Picture, ...]
 
 
-def write_all(site: Site, places: Sequence[Place]) -> list[Problem]:
-    """The pages of these runs, read again from their files."""
-    whole = [(record := read(f / FILE), entry_of(record, o, f)) for o, f in places]
-    scores = samples.read([entry for _, entry in whole]).scores
-    return [p for record, e in whole for p in write(site, record, e, scores.get(e.run_id))]
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run to write a page of."""
+
+    origin: Origin
+    folder: Path
+    scores: Scores | None
+    """Per sample; None where unknown."""
 
 
-def write(site: Site, record: Record, entry: Entry, scores: Scores | None) -> list[Problem]:
-    """Write the page with its pictures and downloads; returns what could not be shown."""
+def write(site: Site, run: Run) -> list[Problem]:
+    """Write the page with its pictures and downloads; returns what could not be shown.
+
+    The record is read again: those of all runs would not fit into memory.
+    """
+    record, scores = read(run.folder / FILE), run.scores
+    entry = entry_of(record, run.origin, run.folder)
     problems: list[Problem] = []
     try:
         pictures = _pictures(site, entry)
