@@ -101,7 +101,7 @@ class Fit:
         initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
         cost = self._cost(adapted)
         delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
-        adam = self._train(adapted, initial, unfinished)
+        adam = self._train(adapted, unfinished)
         adaptation.check_frozen(self.method, adapted, initial)
         self._save(adapted, adam, initial, cost)
         assert self.train_phase is not None and self.counts is not None
@@ -118,12 +118,13 @@ class Fit:
     def _adapt(self) -> Adapted:
         """The adapted network on the device. Adapting runs on the CPU, so that a seed gives the
         same start on every device."""
-        seed_everything(derive(self.spec.seed, "network"))
-        model = backbones.build(self.spec.backbone)
         if self.method.traits.start == "foundation":
             foundation = self.session.foundation(self.spec.seed)
-            model.load_state_dict(foundation.state)
+            model = backbones.restore(self.spec.backbone, foundation.state)
             self.foundation_sha256 = foundation.sha256
+        else:
+            seed_everything(derive(self.spec.seed, "network"))
+            model = backbones.build(self.spec.backbone)
         seed_everything(derive(self.spec.seed, "adapt"))
         adapted = adaptation.adapt(self.method, model, self.config)
         self.session.numerics.place(adapted.model)
@@ -144,7 +145,7 @@ class Fit:
         return self.session.costs[key]
 
     def _train(
-        self, adapted: Adapted, initial: dict[str, Tensor], unfinished: resume.Unfinished
+        self, adapted: Adapted, unfinished: resume.Unfinished
     ) -> torch.optim.Optimizer | None:
         spec, session, budget = self.spec, self.session, self.budget
         chosen = self._parts()
@@ -169,7 +170,9 @@ class Fit:
                     yield x, y
                     advance(len(x))
 
-            pace = resume.Pace(session.checkpoint_share)
+            free = adaptation.changeable(self.method, adapted)
+            trained = sum(p.nbytes for g in adapted.groups for p in g.parameters)
+            pace = resume.Pace(session.checkpoint_share, 3 * trained)  # AdamW has two moments
             for epoch in train.fit(
                 adapted,
                 adam,
@@ -185,9 +188,10 @@ class Fit:
                 meter.warmed_up(len(pool))
                 if pace.due:
                     with pace.writing():
+                        state = adapted.model.state_dict()
                         unfinished.save_checkpoint(
                             resume.Checkpoint(
-                                changed=delta.extract(adapted.model, initial),
+                                changed={name: state[name] for name in state if name in free},
                                 optimiser=adam.state_dict() if adam else None,
                                 curve=self.curve,
                                 seconds=before + sum(e.seconds for e in self.curve),

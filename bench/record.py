@@ -191,8 +191,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to write; it gets its name when the block ends without an error and all is on disk.
+
+    `durable=False` does not wait for the disk: a kill does no harm, but after a power cut the file
+    may be cut short. For what is checked when it is read, and can be made again.
 
     Raises `HomeError` for any error in writing, also inside the block.
     """
@@ -203,7 +206,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             with temporary.open("xb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -25,6 +25,8 @@ from bench.spec import Frozen
 from bench.training.evaluate import Scored
 
 FOLDER = "unfinished"
+_BYTES_PER_SECOND = 1e9
+"""Into files, before it has been measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Checkpoint:
     """State after the last epoch of `curve`. Seeds are set anew each epoch, so none are kept."""
 
     changed: dict[str, Tensor]
+    """What training may change of the network, by name."""
     optimiser: dict[str, Any] | None
     curve: list[Epoch]
     seconds: float
@@ -119,7 +122,7 @@ class Unfinished:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
-        with atomic_file(self._folder / name) as file:
+        with atomic_file(self._folder / name, durable=False) as file:
             write(file)
 
 
@@ -133,19 +136,22 @@ def _torch_save(content: dict[str, Any], file: BinaryIO) -> None:
 
 
 class Pace:
-    """Says when the next checkpoint is due: after an epoch, as often as `share` of the time that
-    goes into writing them allows."""
+    """Says when a checkpoint is due: after an epoch, where all of them together with this one take
+    no more than `share` of the time since training began."""
 
-    def __init__(self, share: float) -> None:
-        self._share, self._cost, self._last = share, 0.0, time.perf_counter()
+    def __init__(self, share: float, size: int) -> None:
+        """`size`: bytes of a checkpoint, from which the time for the first one is guessed."""
+        self._share, self._next, self._spent = share, size / _BYTES_PER_SECOND, 0.0
+        self._start = time.perf_counter()
 
     @property
     def due(self) -> bool:
-        return self._cost <= self._share * (time.perf_counter() - self._last)
+        passed = time.perf_counter() - self._start
+        return self._spent + self._next <= self._share * passed
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self._last = time.perf_counter()
-        self._cost = self._last - start
+        self._next = time.perf_counter() - start
+        self._spent += self._next

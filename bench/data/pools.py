@@ -21,7 +21,9 @@ from bench.spec import RULES, Track
 
 Indices = NDArray[np.int64]
 _CHUNK = 64
-"""Samples read at a time: 90 MB of float32 records."""
+"""Samples that go to the device at a time: 45 MB of float16 records."""
+_BLOCK = 4
+"""Samples that are checked and scaled at a time: 6 MB, which stay in the processor's cache."""
 SMALLEST_SUBSET = 3
 """Two to train on (BatchNorm needs them) and one to hold out."""
 BYTES_PER_LOADED_SAMPLE = 2 * 5 * 1000 * 70 + 4 * 70 * 70
@@ -131,10 +133,11 @@ class Pool:
             samples, chosen = self._sources[number]
             here = torch.from_numpy(np.flatnonzero(owner == number))
             start = self._ends[number - 1] if number else 0
-            rows = chosen[indices[owner == number] - start]
-            pressure = torch.from_numpy(samples.records(rows))
-            records[here] = scale_records(pressure).half().permute(0, 2, 3, 1)
-            maps[here] = scale_maps(torch.from_numpy(samples.maps(rows)))
+            rows = torch.from_numpy(chosen[indices[owner == number] - start])
+            for slots, few in zip(here.split(_BLOCK), rows.split(_BLOCK), strict=True):
+                pressure = torch.from_numpy(samples.records(few.numpy()))
+                records[slots] = scale_records(pressure).half().permute(0, 2, 3, 1)
+                maps[slots] = scale_maps(torch.from_numpy(samples.maps(few.numpy())))
         return records, maps
 
 

@@ -189,24 +189,31 @@ def plain_facts(method: Method, facts: object) -> dict[str, Any]:
     return plain
 
 
-def check_frozen(method: Method, adapted: Adapted, before: Mapping[str, Tensor]) -> None:
-    """Raise `MethodError` naming the first tensor that was to stay frozen and did not, bit for bit.
-
-    `before` is the state of the adapted network before the first training step. What may change:
-    the groups' parameters, and under the policies ``statistics`` and ``both`` the running
-    statistics of BatchNorm layers.
+def changeable(method: Method, adapted: Adapted) -> set[str]:
+    """Names of what training may change in the network's state: the groups' parameters, and under
+    the policies ``statistics`` and ``both`` the running statistics of BatchNorm layers.
     """
     model = adapted.model
     ids = {id(p) for group in adapted.groups for p in group.parameters}
-    free = {name for name, p in model.named_parameters(remove_duplicate=False) if id(p) in ids}
+    names = {name for name, p in model.named_parameters(remove_duplicate=False) if id(p) in ids}
     if method.traits.batchnorm in ("statistics", "both"):
-        free |= {
+        names |= {
             f"{prefix}.{name}" if prefix else name
             for prefix, module in model.named_modules()
             if isinstance(module, _BatchNorm)
             for name, _ in module.named_buffers(recurse=False)
         }
-    for name, value in model.state_dict().items():
+    return names
+
+
+def check_frozen(method: Method, adapted: Adapted, before: Mapping[str, Tensor]) -> None:
+    """Raise `MethodError` naming the first tensor that was to stay frozen and did not, bit for bit.
+
+    `before` is the state of the adapted network before the first training step. What may change
+    is what `changeable` names.
+    """
+    free = changeable(method, adapted)
+    for name, value in adapted.model.state_dict().items():
         if name in free:
             continue
         if name not in before:

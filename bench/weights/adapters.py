@@ -84,8 +84,7 @@ def load(foundation: Path, delta_file: Path) -> Loaded:
             f"{delta_file} was made for another foundation: it names {_short(header)}, and "
             f"{foundation} is {found[:12]}; use the foundation it was trained on."
         )
-    model = backbones.build(header.backbone)
-    model.load_state_dict(state)
+    model = backbones.restore(header.backbone, state)
     if header.adapt_seed is not None:
         seed_everything(header.adapt_seed)
     adapted = adaptation.adapt(method, model, config)
