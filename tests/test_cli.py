@@ -1,13 +1,13 @@
 """The real command line in a temporary home, on a tiny track: real physics, real training."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import polars as pl
 import pytest
 from conftest import Bench, Inside
+from homes import assert_same, copy, remove_runs, replace
 from safetensors.torch import load_file
 
 from bench.record import Record, read
@@ -84,35 +84,34 @@ def test_second_run_repeats_nothing(ran: Ran, bench: Bench, tiny_track: Path) ->
 def test_two_runs_on_the_cpu_give_identical_scores(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:
-    """Everything but the data is made again; data are tested in test_generate.py."""
+    """A foundation and a fit are made again; data are tested in test_generate.py."""
     home, _ = ran
-    shutil.copytree(home / "data", tmp_path / "data")
+    copy(home, tmp_path, "data", "runs")
+    remove_runs(tmp_path, "Style_A")
     words = ("run", "--method", "lora", "--protocol", "ood", "--track", str(tiny_track))
     assert bench(*words, home=tmp_path).returncode == 0
-    mine = {r.run_id: r for r in records(tmp_path)}
-    theirs = {r.run_id: r for r in records(home) if r.spec.method_name in ("lora", "foundation")}
-    assert mine.keys() == theirs.keys()
-    for run_id, record in mine.items():
-        assert record.cells == theirs[run_id].cells
-        assert record.counts == theirs[run_id].counts
-        assert [e.loss for e in record.curve] == [e.loss for e in theirs[run_id].curve]
+    assert_same(tmp_path, home, "lora", "foundation")
 
 
-def test_lists(ran: Ran, bench: Bench) -> None:
+def test_lists(ran: Ran, inside: Inside) -> None:
     home, _ = ran
-    methods = json.loads(bench("methods", "--json", home=home).stdout)["methods"]
+
+    def printed(*words: str) -> str:
+        code, out, _ = inside(*words, home=home)
+        assert code == 0
+        return out
+
+    methods = json.loads(printed("methods", "--json"))["methods"]
     lora = next(m for m in methods if m["name"] == "lora")
     assert (lora["trainable_parameters"], lora["total_parameters"]) == (1_148_480, 25_557_603)
     assert lora["distribution"] == "fwi-peft-bench"
     assert lora["traits"]["mergeable"] is True
-    runs = json.loads(bench("runs", "--json", home=home).stdout)["runs"]
+    runs = json.loads(printed("runs", "--json"))["runs"]
     assert len(runs) == 13
-    tracks = json.loads(bench("tracks", "--json", home=home).stdout)["tracks"]
+    tracks = json.loads(printed("tracks", "--json"))["tracks"]
     assert [t["name"] for t in tracks] == ["smoke", "mini", "standard", "openfwi"]
     for command, expected in (("protocols", "lowdata"), ("tracks", "mini"), ("runs", "Style_A")):
-        done = bench(command, home=home)
-        assert done.returncode == 0
-        assert expected in done.stdout
+        assert expected in printed(command)
 
 
 def test_report_from_the_run(ran: Ran, bench: Bench, tmp_path: Path) -> None:
@@ -195,31 +194,30 @@ def test_home_that_is_a_file_is_refused(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_damaged_foundation_is_named(
-    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+    ran: Ran, inside: Inside, tiny_track: Path, tmp_path: Path
 ) -> None:
     home, _ = ran
-    for part in ("data", "foundations"):
-        shutil.copytree(home / part, tmp_path / part)
+    copy(home, tmp_path, "data", "foundations")
     (file,) = tmp_path.glob("foundations/*/foundation.safetensors")
     content = bytearray(file.read_bytes())
     content[-5] ^= 0x40
-    file.write_bytes(content)
+    replace(file, bytes(content))
     words = ("run", "--method", "lora", "--protocol", "ood", "--track", str(tiny_track))
-    done = bench(*words, home=tmp_path)
-    assert done.returncode == 2
-    assert str(file) in done.stderr
-    assert "does not have the hash" in done.stderr
+    code, _, error = inside(*words, home=tmp_path)
+    assert code == 2
+    assert str(file) in error
+    assert "does not have the hash" in error
 
 
 def test_damaged_data_file_is_named_before_training(
-    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+    ran: Ran, inside: Inside, tiny_track: Path, tmp_path: Path
 ) -> None:
     home, _ = ran
-    shutil.copytree(home / "data", tmp_path / "data")
+    copy(home, tmp_path, "data")
     (file,) = tmp_path.glob("data/*/Style_A/data/data1.npy")
-    file.write_bytes(file.read_bytes()[:-100])
+    replace(file, file.read_bytes()[:-100])
     words = ("run", "--method", "baseline", "--protocol", "id", "--track", str(tiny_track))
-    done = bench(*words, home=tmp_path)
-    assert done.returncode == 2
-    assert str(file) in done.stderr
+    code, _, error = inside(*words, home=tmp_path)
+    assert code == 2
+    assert str(file) in error
     assert not list(tmp_path.glob("runs/*/record.json"))

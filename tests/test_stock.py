@@ -1,6 +1,5 @@
 """The fast path and stock torch: the same scores, and never mixed unknowingly."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,11 +8,11 @@ import pytest
 import torch
 from conftest import Bench
 from factory import FFT, make
+from homes import copy, records, remove_runs
 from torch import Tensor, nn
 
 from bench.contract import Adapted
 from bench.plugins import adaptation, miniatures, registry
-from bench.record import Record, read
 from bench.training import evaluate, train
 from bench.training.numerics import Numerics, seed_everything
 from leaderboard import entries
@@ -59,10 +58,6 @@ def test_a_small_fit_scores_the_same(name: str) -> None:
         assert float(fast[score].mean()) == pytest.approx(float(stock[score].mean()), rel=1e-3)
 
 
-def records(home: Path) -> dict[str, Record]:
-    return {r.run_id: r for path in home.glob("runs/*/record.json") if (r := read(path))}
-
-
 def test_run_with_stock_layers(
     ran: tuple[Path, subprocess.CompletedProcess[str]],
     bench: Bench,
@@ -70,25 +65,20 @@ def test_run_with_stock_layers(
     tmp_path: Path,
 ) -> None:
     """The real command, in the machine's own precision, from the same foundation."""
-    home = tmp_path / "home"
-    shutil.copytree(ran[0], home)
-    (again,) = (
-        r
-        for r in records(home).values()
-        if r.spec.method_name == "lora" and r.spec.datasets == ("Style_A",)
-    )
-    shutil.rmtree(home / "runs" / again.run_id)
+    copy(ran[0], tmp_path, "data", "foundations", "runs")
+    remove_runs(tmp_path, "Style_A")
+    (again,) = (r for r in records(ran[0], "lora").values() if r.spec.datasets == ("Style_A",))
     words = ("--method", "lora", "--protocol", "ood", "--track", str(tiny_track), "--stock")
-    done = bench("run", *words, home=home)
+    done = bench("run", *words, home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Note: 4 reused fits ran without --stock" in done.stdout
-    stock = records(home)[again.run_id]
+    stock = records(tmp_path, "lora")[again.run_id]
     assert not stock.determinism.frugal and again.determinism.frugal
     assert stock.counts is not None and again.counts is not None
     assert again.counts.saved_bytes_per_sample < 0.53 * stock.counts.saved_bytes_per_sample
     scores, theirs = (
         pl.read_parquet(folder / "runs" / again.run_id / "scores.parquet")
-        for folder in (home, ran[0])
+        for folder in (tmp_path, ran[0])
     )
     for name in ("mae", "mse", "ssim"):
         assert scores[name].to_numpy() == pytest.approx(theirs[name].to_numpy(), rel=1e-3), name

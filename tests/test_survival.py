@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from conftest import Bench, Inside
+from homes import assert_same, copy, records, remove_runs
 from test_plugins import install
 
 from bench.home import Home
-from bench.record import Record, read
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 Found = Callable[[], bool]
@@ -28,43 +29,10 @@ def words(track: Path, method: str = "lora", protocol: str = "ood") -> tuple[str
     return ("run", "--method", method, "--protocol", protocol, "--track", str(track), "--quiet")
 
 
-def copy(home: Path, target: Path, *parts: str) -> None:
-    """Parts of a home, by hard links: files are replaced there, never changed."""
-    for part in parts:
-        shutil.copytree(home / part, target / part, copy_function=os.link)
-    shutil.copy(home / "machine.json", target)
-
-
-def remove_runs(home: Path, *datasets: str) -> None:
-    """So that little is left to train: the runs of lora on these datasets."""
-    for run_id, record in records(home, "lora").items():
-        if record.spec.datasets[0] in datasets:
-            shutil.rmtree(home / "runs" / run_id)
-
-
-def records(home: Path, *methods: str) -> dict[str, Record]:
-    found = [read(path) for path in home.glob("*/*/record.json")]
-    return {r.run_id: r for r in found if r.spec.method_name in methods}
-
-
-def assert_same(home: Path, undisturbed: Path, *methods: str) -> None:
-    """Scores, weights, learning curves and data, bit for bit; nothing left over."""
-    ours, theirs = records(home, *methods), records(undisturbed, *methods)
-    assert ours.keys() == theirs.keys()
-    for run_id, record in ours.items():
-        assert record.status == "done"
-        assert record.cells == theirs[run_id].cells
-        assert record.counts == theirs[run_id].counts
-        assert record.data_sha256 == theirs[run_id].data_sha256
-        assert [e.loss for e in record.curve] == [e.loss for e in theirs[run_id].curve]
-    assert not list(home.glob("runs/*/unfinished"))
-    assert not [p for p in home.rglob(".*") if p.is_file()]
-
-
 @contextmanager
-def started(home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def started(home: Path, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
     """The command in the background, with a checkpoint after every epoch."""
-    environment = {"BENCH_HOME": str(home), "BENCH_CHECKPOINT_SHARE": "1e9"}
+    environment = {"BENCH_HOME": str(home), "BENCH_CHECKPOINT_SHARE": "1e9"} | more
     process = subprocess.Popen(
         [sys.executable, "-m", "bench", *arguments],
         env=os.environ | environment,
@@ -201,7 +169,8 @@ def test_two_at_once_share_the_work(ran: Ran, tiny_track: Path, tmp_path: Path) 
     remove_runs(tmp_path, "FlatVel_B", "Style_A")
     (folder,) = tmp_path.glob("data/*/Style_A")
     shutil.rmtree(folder)
-    with started(tmp_path, *words(tiny_track)) as one, started(tmp_path, *words(tiny_track)) as two:
+    twice = partial(started, tmp_path, *words(tiny_track), OMP_WAIT_POLICY="PASSIVE")
+    with twice() as one, twice() as two:  # idle threads of one would keep the other off the cores
         said = [process.communicate(timeout=200) for process in (one, two)]
         assert [one.returncode, two.returncode] == [0, 0], said
     together = "".join(out for out, _ in said)

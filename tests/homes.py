@@ -1,0 +1,47 @@
+"""Copies of a home in which the command has run: quick to make, robbed of what a test wants made
+again, and compared with the home they came from."""
+
+import os
+import shutil
+from pathlib import Path
+
+from bench.record import Record, read
+
+
+def copy(home: Path, target: Path, *parts: str) -> None:
+    """Parts of a home, by hard links: files are replaced there, never changed."""
+    for part in parts:
+        shutil.copytree(home / part, target / part, copy_function=os.link)
+    shutil.copy(home / "machine.json", target)
+
+
+def remove_runs(home: Path, *datasets: str) -> None:
+    """So that little is left to train: the runs of lora on these datasets."""
+    for run_id, record in records(home, "lora").items():
+        if record.spec.datasets[0] in datasets:
+            shutil.rmtree(home / "runs" / run_id)
+
+
+def records(home: Path, *methods: str) -> dict[str, Record]:
+    found = [read(path) for path in home.glob("*/*/record.json")]
+    return {r.run_id: r for r in found if r.spec.method_name in methods}
+
+
+def assert_same(home: Path, undisturbed: Path, *methods: str) -> None:
+    """Scores, weights, learning curves and data, bit for bit; nothing left over."""
+    ours, theirs = records(home, *methods), records(undisturbed, *methods)
+    assert ours.keys() == theirs.keys()
+    for run_id, record in ours.items():
+        assert record.status == "done"
+        assert record.cells == theirs[run_id].cells
+        assert record.counts == theirs[run_id].counts
+        assert record.data_sha256 == theirs[run_id].data_sha256
+        assert [e.loss for e in record.curve] == [e.loss for e in theirs[run_id].curve]
+    assert not list(home.glob("runs/*/unfinished"))
+    assert not [p for p in home.rglob(".*") if p.is_file()]
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Another content for a file of a copy; the home it came from keeps its own."""
+    path.unlink()
+    path.write_bytes(content)
