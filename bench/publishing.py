@@ -5,15 +5,19 @@ from pathlib import Path
 from bench import fingerprint
 from bench.home import Home
 from bench.record import FILE, MAPS_FILE, SCORES_FILE, Record, read, write_atomically
-from bench.spec import Track
+from bench.spec import PERCENTS, Track
+
+_WITH_MAPS = (PERCENTS[0], PERCENTS[-1])
+"""The least training data and all of it (the paper's Figs 7 and 4, 9)."""
 
 
 def publish(home: Home, track: Track, backbone: str, folder: Path) -> list[Record]:
     """Copy all runs of the track's present fingerprint to ``folder/TRACK/RUN_ID/``.
 
-    Failed ones too: a failed seed stays visible. Weights stay at home. The record comes last, so
-    that a copy that was interrupted shows no run without its scores. Raises `RecordError` for a
-    damaged record, `HomeError` where files cannot be written.
+    Failed ones too: a failed seed stays visible. Weights stay at home, and so do the maps of fits
+    on 25, 50 and 75 % of the data, which the gallery does not show. The record comes last, so that
+    a copy that was interrupted shows no run without its scores. Raises `RecordError` for a damaged
+    record, `HomeError` where files cannot be written.
     """
     present = fingerprint.fingerprint(track, backbone)
     published = []
@@ -22,7 +26,8 @@ def publish(home: Home, track: Track, backbone: str, folder: Path) -> list[Recor
         if record.spec.fingerprint != present or record.status == "interrupted":
             continue
         target = folder / track.name / record.run_id
-        for name in (SCORES_FILE, MAPS_FILE, FILE):
+        maps = (MAPS_FILE,) if record.spec.percent in _WITH_MAPS else ()
+        for name in (SCORES_FILE, *maps, FILE):
             if (source := path.parent / name).exists():
                 write_atomically(target / name, source.read_bytes())
         published.append(record)

@@ -4,12 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import factory
 import polars as pl
 import pytest
 from conftest import Bench, Inside
 from homes import assert_same, copy, remove_runs, replace
 from safetensors.torch import load_file
 
+from bench import fingerprint, tracks
 from bench.record import Record, read
 from bench.weights.checkpoint import content_hash
 
@@ -144,6 +146,25 @@ def test_publishing_copies_records_scores_and_maps(
     none = bench("publish", str(out), "--track", "mini", home=home)
     assert none.returncode == 2
     assert "no runs of track 'mini'" in none.stderr
+
+
+def test_maps_that_the_gallery_does_not_show_are_not_published(
+    tmp_path: Path, inside: Inside
+) -> None:
+    mini = tracks.load("mini")
+    present = {"track": mini, "fingerprint": fingerprint.fingerprint(mini, "inversionnet")}
+    for percent in (10, 25, 50, 75, 100):
+        factory.make(tmp_path, factory.FFT, ("Style_A",), percent=percent, **present)
+    code, _, _ = inside("publish", tmp_path / "records", home=tmp_path)
+    assert code == 0
+    found = {read(p).spec.percent: p.parent for p in tmp_path.glob("records/mini/*/record.json")}
+    assert {percent: (folder / "maps.npz").exists() for percent, folder in found.items()} == {
+        10: True,
+        25: False,
+        50: False,
+        75: False,
+        100: True,
+    }
 
 
 @pytest.mark.parametrize(
