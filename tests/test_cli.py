@@ -86,9 +86,9 @@ def test_second_run_repeats_nothing(ran: Ran, bench: Bench, tiny_track: Path) ->
 def test_two_runs_on_the_cpu_give_identical_scores(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:
-    """A foundation and a fit are made again; data are tested in test_generate.py."""
+    """A fit is made again; so are data in test_generate.py and foundations in test_survival.py."""
     home, _ = ran
-    copy(home, tmp_path, "data", "runs")
+    copy(home, tmp_path, "data", "foundations", "runs")
     remove_runs(tmp_path, "Style_A")
     words = ("run", "--method", "lora", "--protocol", "ood", "--track", str(tiny_track))
     assert bench(*words, home=tmp_path).returncode == 0

@@ -21,7 +21,7 @@ from bench.spec import DATASETS
 
 Maps = NDArray[np.float32]
 
-COUNT = 2000
+COUNT = 1000
 """Maps a dataset."""
 
 PUBLISHED = {
