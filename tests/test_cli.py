@@ -207,11 +207,11 @@ def test_debug_shows_the_traceback(bench: Bench, tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_home_that_is_a_file_is_refused(bench: Bench, tmp_path: Path) -> None:
+def test_home_that_is_a_file_is_refused(inside: Inside, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    done = bench("run", "--method", "lora", home=tmp_path / "file")
-    assert done.returncode == 2
-    assert "cannot be used" in done.stderr
+    code, _, error = inside("run", "--method", "lora", home=tmp_path / "file")
+    assert code == 2
+    assert "cannot be used" in error
 
 
 def test_damaged_foundation_is_named(

@@ -47,9 +47,9 @@ def network() -> Adapted:
 
 def test_a_fit_overfits_four_samples() -> None:
     x, y = batch(4)
-    curve = learn(network(), x, y, 60, choose("cpu"))
+    curve = learn(network(), x, y, 30, choose("cpu"))
     mean_map = (y - y.mean(0)).abs().mean()
-    assert curve[-1].loss < 0.25 * curve[0].loss
+    assert curve[-1].loss < 0.4 * curve[0].loss
     assert curve[-1].loss < 0.5 * float(mean_map), "better than the best constant map"
 
 
