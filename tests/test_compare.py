@@ -333,6 +333,7 @@ def test_missing_cells_are_one_sentence_with_the_command_that_makes_them(
         (("lora", "fft", "-p", "odd"), "Did you mean 'ood'?"),
         (("lora", "fft", "--metric", "mea"), "Did you mean 'mae'?"),
         (("lora", "fft", "--track", "mimi"), "Did you mean 'mini'?"),
+        (("lora", "lorra"), "Unknown method 'lorra'. Did you mean 'lora'?"),
         (("lora", "dora"), "'dora' has no fits on mini · inversionnet"),
         (("lora", "fft", "--track", "mini"), "records of it have another fingerprint"),
         (("lora", "fft", "--track", "smoke"), "Nothing is recorded on track 'smoke'. Make them"),

@@ -61,6 +61,7 @@ def compare(
         board = _board(boards, names, view, track, backbone)
         result = comparison.compare(board, names, view=view, metric=metric, opponent=opponent)
     except comparison.MissingCellsError as error:
+        _check_known(names, boards)
         fullest = next((b.key.track for b in boards if b.key.backbone == backbone), None)
         options = {"--track": track or fullest, "--home": home}
         if backbone != _BACKBONE:
@@ -82,6 +83,19 @@ def compare(
     comparison_text.show(result)
     if reference:
         comparison_text.show_reference(rows, beside.other_data(result))
+
+
+def _check_known(names: Sequence[str], boards: "Sequence[Board]") -> None:
+    """Raise `UnknownNameError` for a method that is neither recorded nor installed."""
+    from bench.errors import UnknownNameError
+    from bench.plugins import registry
+
+    recorded = {entry.name for board in boards for entry in board.entries}
+    known = recorded | registry.names() | {"foundation"}
+    for name in names:
+        plain = name.partition(" ")[0]
+        if plain not in known:
+            raise UnknownNameError("method", plain, known)
 
 
 def _board(

@@ -59,6 +59,11 @@ class Registry:
         raise UnknownNameError("method", name, self.methods)
 
 
+def names() -> set[str]:
+    """What installed packages call their methods; loads none of them."""
+    return {entry.name for entry in entry_points(group=GROUP)}
+
+
 @cache
 def load() -> Registry:
     """Import every plugin once. One that fails becomes a `Problem` and spoils nothing else."""
