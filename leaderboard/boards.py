@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.record import Cell, MethodCard
-from bench.spec import Rules, Track
+from bench.protocol.spec import Rules, Track
+from bench.records.record import Cell, MethodCard
 from leaderboard.entries import FOUNDATION, BoardKey, Entry
 from leaderboard.samples import Scores
 from leaderboard.views import Fit, View

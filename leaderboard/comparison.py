@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 
 from bench.errors import BenchError
-from bench.spec import PERCENTS
+from bench.protocol.spec import PERCENTS
 from leaderboard import curves, statistics
 from leaderboard.boards import Board, Variant
 from leaderboard.curves import Crossover, LowDataCurve

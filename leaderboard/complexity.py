@@ -1,6 +1,6 @@
 """Spatial information of each dataset, from the true maps that runs keep."""
 
-from bench.spec import DATASETS
+from bench.protocol.spec import DATASETS
 from leaderboard import maps
 from leaderboard.boards import Board
 

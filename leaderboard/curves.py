@@ -6,14 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leaderboard.resampling import (
-    LEVEL,
-    Estimate,
-    Floats,
-    Resamples,
-    StatisticsError,
-    distribution,
-)
+from leaderboard.resampling import LEVEL, Estimate, Floats, Resamples, StatisticsError, distribution
 
 
 @dataclass(frozen=True, kw_only=True)

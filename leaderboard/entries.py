@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.columns import COSTS
 from bench.errors import RecordError
-from bench.record import FILE, Cell, MethodCard, Phase, Record, read
-from bench.spec import MethodSpec, Rules, Track, digest
+from bench.protocol.columns import COSTS
+from bench.protocol.spec import MethodSpec, Rules, Track, digest
+from bench.records.record import FILE, Cell, MethodCard, Phase, Record, read
 
 Origin = Literal["published", "local"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from bench.spec import PERCENTS, TARGETS
+from bench.protocol.spec import PERCENTS, TARGETS
 from leaderboard import statistics
 from leaderboard.boards import Board, Variant
 from leaderboard.cells import Cell, Key

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.spec import Rules, Track
+from bench.protocol.spec import Rules, Track
 from leaderboard import samples
 from leaderboard.boards import Board, gather
 from leaderboard.entries import BoardKey, Entry, Gate, Origin, Problem, entry_of, walk

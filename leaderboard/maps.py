@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from bench.record import MAPS_FILE
-from bench.survey import MAP_SHAPE, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
+from bench.protocol.survey import MAP_SHAPE, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
+from bench.records.record import MAPS_FILE
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from bench.record import SCORES_FILE
+from bench.records.record import SCORES_FILE
 from leaderboard.entries import Entry, Problem
 
 METRICS = ("mae", "mse", "ssim")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from bench.columns import score as column
+from bench.protocol.columns import score as column
 from leaderboard import statistics
 from leaderboard.boards import Board, Variant
 from leaderboard.resampling import Estimate

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from bench.columns import COSTS
+from bench.protocol.columns import COSTS
 from leaderboard.boards import Board, Variant
 from leaderboard.entries import Entry
 from leaderboard.standings import METRICS, Standing, standings

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from shlex import quote
 from typing import Any
 
-from bench.columns import COSTS, SCORES, Column
+from bench.protocol.columns import COSTS, SCORES, Column
 
 NOTHING = "–"
 """Unknown."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.spec import PERCENTS, PRETRAINING, TARGETS
+from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS
 
 
 class Fit(NamedTuple):

@@ -11,15 +11,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from bench.contract import (
-    INPUT_SHAPE,
-    Adapted,
-    Config,
-    ConfigError,
-    Method,
-    ParameterGroup,
-    Traits,
-)
+from bench.contract import INPUT_SHAPE, Adapted, Config, ConfigError, Method, ParameterGroup, Traits
 
 
 class PromptConfig(Config):

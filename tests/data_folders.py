@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import physics, survey
 from bench.data import layout
-from bench.spec import DATASETS, Data
+from bench.protocol import survey
+from bench.protocol.spec import DATASETS, Data
+from bench.seismic import simulation
 
 TINY = Data(source="files", train=4, test=2, samples_per_file=2)
 """Three files of two samples, or with layer counts about two files each."""
@@ -28,7 +29,7 @@ def samples() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     for number in range(6):
         speeds = np.sort(rng.integers(1500, 4501, 5))
         maps[number, 0] = speeds[np.clip(slope / (14 + number), 0, 4).astype(int)]
-    return maps, physics.simulate(torch.from_numpy(maps[:, 0])).numpy()
+    return maps, simulation.simulate(torch.from_numpy(maps[:, 0])).numpy()
 
 
 def build(root: Path, dataset: str = "FlatVel_A", *, folder: str = "", data: Data = TINY) -> Path:

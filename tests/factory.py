@@ -10,7 +10,19 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from bench.record import (
+from bench.protocol.spec import (
+    PRETRAINING,
+    RULES,
+    TARGETS,
+    Budget,
+    Data,
+    FitSpec,
+    MethodSpec,
+    Part,
+    Track,
+    digest,
+)
+from bench.records.record import (
     MAPS_FILE,
     SCORES_FILE,
     Cell,
@@ -22,18 +34,6 @@ from bench.record import (
     Phase,
     Record,
     write,
-)
-from bench.spec import (
-    PRETRAINING,
-    RULES,
-    TARGETS,
-    Budget,
-    Data,
-    FitSpec,
-    MethodSpec,
-    Part,
-    Track,
-    digest,
 )
 
 SAMPLES = 12

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from bench.backbones.inversionnet import Block
-from bench.frugal import frugal
+from bench.models.backbones.inversionnet import Block
+from bench.models.frugal import frugal
 
 
 class LowRank(nn.Module):

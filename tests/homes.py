@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from bench.record import Record, read
+from bench.records.record import Record, read
 
 
 def copy(home: Path, target: Path, *parts: str) -> None:

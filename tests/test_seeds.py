@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.seeds import derive
-from bench.training.numerics import seed_everything
+from bench.seeds import derive, seed_everything
 
 
 def draws() -> tuple[float, float, float]:

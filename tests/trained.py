@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Adapted
+from bench.models import delta
 from bench.plugins import adaptation, registry
-from bench.weights import delta
 
 
 def adapt(name: str, model: nn.Module, **options: object) -> Adapted:

@@ -5,7 +5,18 @@ from typing import NoReturn
 
 import typer
 
-from bench.cli import adapt, compare, data, lists, plugins, publish, replay, report, run, speed
+from bench.cli.commands import (
+    adapt,
+    compare,
+    data,
+    lists,
+    plugins,
+    publish,
+    replay,
+    report,
+    run,
+    speed,
+)
 from bench.errors import BenchError
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from bench.data import layout, manifest
 from bench.data.layout import FilePair, Split
 from bench.data.manifest import Manifest
 from bench.errors import DataError
-from bench.spec import DATASETS, Data
+from bench.protocol.spec import DATASETS, Data
 
 OFFICIAL = Data(source="files")
 

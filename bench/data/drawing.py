@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from bench import survey
 from bench.errors import HomeError
+from bench.protocol import survey
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (34, 38, 46), (120, 126, 138)
 _VELOCITY = ("#1f1147", "#2d3a8c", "#1f6fa5", "#16a085", "#6cc24a", "#f2d43d", "#fff6c9")

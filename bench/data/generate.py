@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import maps, physics, seeds, survey
+from bench import seeds
 from bench.data import manifest
 from bench.data.layout import FilePair, all_files
 from bench.data.manifest import Manifest
 from bench.data.npy import SAMPLE_SHAPES, Content
 from bench.errors import DataError, HomeError
-from bench.spec import Data
+from bench.protocol import survey
+from bench.protocol.spec import Data
+from bench.seismic import generators, simulation
 
 BYTES_PER_SAMPLE = 4 * (math.prod(survey.RECORD_SHAPE) + math.prod(survey.MAP_SHAPE))
 _GIGABYTE = 1e9
@@ -51,7 +53,7 @@ def make(
                 velocity = velocity_maps(dataset, pair, seed=data.seed, first=number)
                 append_maps(velocity)
                 for part in np.array_split(velocity, -(-len(velocity) // _batch(device))):
-                    records = physics.simulate(torch.from_numpy(part[:, 0]).to(device))
+                    records = simulation.simulate(torch.from_numpy(part[:, 0]).to(device))
                     append_records(records.cpu().numpy())
                     advance(len(part))
                 made = made.with_files(finish())
@@ -71,7 +73,7 @@ def velocity_maps(dataset: str, pair: FilePair, *, seed: int, first: int) -> NDA
     """The maps of one file, (samples, 1, 70, 70) m/s; `first` is the number of its first sample."""
     return np.stack(
         [
-            maps.velocity_map(
+            generators.velocity_map(
                 dataset,
                 np.random.default_rng(seeds.derive(seed, "map", dataset, number)),
                 layers=pair.layers,

@@ -9,13 +9,13 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
-from bench import physics
 from bench.data.catalogue import Shelf, shelf
 from bench.data.layout import SPLITS, FilePair
 from bench.data.npy import FileError, NpyFile, sha256
 from bench.errors import DataError
 from bench.progress import Advance, Progress
-from bench.spec import Data
+from bench.protocol.spec import Data
+from bench.seismic import simulation
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -200,7 +200,7 @@ def _mismatches(pairs: Sequence[Opened], device: torch.device) -> Iterator[FileE
     velocity = np.concatenate(
         [maps.read(row) for (_, _, maps), row in zip(pairs, rows, strict=True)]
     )
-    expected = physics.simulate(torch.from_numpy(velocity[:, 0]).to(device)).cpu().numpy()
+    expected = simulation.simulate(torch.from_numpy(velocity[:, 0]).to(device)).cpu().numpy()
     for (pair, records, _), row, want in zip(pairs, rows, expected, strict=True):
         off = float(np.linalg.norm(records.read(row)[0] - want) / np.linalg.norm(want))
         if off > MISMATCH:

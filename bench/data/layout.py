@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from bench.errors import DataError, UnknownNameError
-from bench.spec import DATASETS, Data
+from bench.protocol.spec import DATASETS, Data
 
 Split = Literal["train", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "test")

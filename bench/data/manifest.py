@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from bench.atomic import write_atomically
 from bench.data.layout import all_files
 from bench.errors import DataError
-from bench.record import write_atomically
-from bench.spec import Data, Frozen, canonical
+from bench.protocol.spec import Data, Frozen, canonical
 
 FILE = "manifest.json"
 

@@ -17,8 +17,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import survey
 from bench.errors import DataError
+from bench.protocol import survey
 
 Content = Literal["records", "maps"]
 Fault = Literal[

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import survey
 from bench.data.catalogue import Shelf
 from bench.data.layout import SPLITS, Split
 from bench.data.reader import Samples
 from bench.progress import Progress
-from bench.spec import RULES
+from bench.protocol import survey
+from bench.protocol.spec import RULES
 
 _CHUNK = 16
 

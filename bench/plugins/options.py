@@ -2,18 +2,40 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from pydantic import ValidationError
 
 from bench.contract import Config
 from bench.errors import ConfigError, MethodError, UnknownNameError
-from bench.plan import Choice
-from bench.plugins import census
+from bench.plugins import parameter_counts
 from bench.plugins.registry import Installed, Registry
-from bench.protocols import Protocol
+from bench.protocol.protocols import Protocol
+from bench.protocol.spec import MethodSpec
 
 ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A method with its config, chosen for a run."""
+
+    installed: Installed
+    config: Config
+    trainable_parameters: int
+    """0 where it cannot be told because the method fails."""
+
+    @property
+    def spec(self) -> MethodSpec:
+        method = self.installed.method
+        return MethodSpec(
+            name=method.name,
+            distribution=self.installed.distribution,
+            version=method.version,
+            code=self.installed.code,
+            config=self.config.model_dump(mode="json"),
+        )
 
 
 def methods(
@@ -126,9 +148,9 @@ def validate(installed: Installed, values: dict[str, object]) -> Config:
 
 def _choice(installed: Installed, config: Config, backbone: str) -> Choice:
     method = installed.method
-    census.check_needs(method, backbone)
+    parameter_counts.check_needs(method, backbone)
     try:
-        trainable = census.count(method, config, backbone).trainable
+        trainable = parameter_counts.count(method, config, backbone).trainable
     except MethodError:  # the plugin is broken: its fits will fail and be recorded as failed
         trainable = 0
     return Choice(installed=installed, config=config, trainable_parameters=trainable)

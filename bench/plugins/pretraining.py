@@ -3,7 +3,7 @@
 from torch import nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
-from bench.spec import RULES
+from bench.protocol.spec import RULES
 
 
 def _adapt(model: nn.Module, config: Config) -> Adapted:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from bench import backbones
-from bench.spec import RULES
+from bench.models import backbones
+from bench.protocol.spec import RULES
 
 Array = NDArray[np.float32]
 

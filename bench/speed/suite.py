@@ -11,21 +11,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench import backbones, physics
 from bench.data import generate, layout
-from bench.data.pools import Indices, Pool
+from bench.data.loader import SampleLoader
 from bench.data.reader import Samples
+from bench.data.subsets import Indices
+from bench.models import backbones
 from bench.plugins import adaptation
 from bench.plugins.registry import Installed
 from bench.progress import Progress
-from bench.spec import Data
+from bench.protocol.spec import Data
+from bench.runner.machine_speeds import Speeds
+from bench.seeds import seed_everything
+from bench.seismic import simulation
 from bench.speed import ceilings
-from bench.speed.opponent import opponent
 from bench.speed.reference import PlainLoop
+from bench.speed.reference_process import opponent
 from bench.speed.timing import Timing, interleave
-from bench.speed.traffic import Traffic
 from bench.training import evaluate, probe, train
-from bench.training.numerics import Numerics, seed_everything
+from bench.training.numerics import Numerics
+from bench.training.traffic import Traffic
 
 _DATASET = "FlatVel_A"
 _STEPS = 2
@@ -203,7 +207,7 @@ def _rest(source: Samples, numerics: Numerics) -> Iterator[_Contestant]:
         name=SIMULATE,
         unit="records",
         per_turn=len(velocity),
-        work=lambda: physics.simulate(velocity),
+        work=lambda: simulation.simulate(velocity),
     )
     streamed, order = _pool(source, device, resident=False), _order(source)
     yield _Contestant(
@@ -248,8 +252,8 @@ def _reference(
         ]
 
 
-def _pool(source: Samples, device: torch.device, *, resident: bool) -> Pool:
-    return Pool([(source, np.arange(len(source)))], device=device, resident=resident)
+def _pool(source: Samples, device: torch.device, *, resident: bool) -> SampleLoader:
+    return SampleLoader([(source, np.arange(len(source)))], device=device, resident=resident)
 
 
 def _order(source: Samples) -> list[Indices]:
@@ -270,4 +274,17 @@ def _count(
         peak_bytes=traffic.peak_bytes,
         gradient_bytes=sum(p.nbytes for p in model.parameters() if p.requires_grad),
         moved_bytes_per_sample=traffic.moved_bytes / samples,
+    )
+
+
+def speeds(figures: Sequence[Figure], batch: int) -> Speeds:
+    """What `bench speed` has measured, as needed for estimates."""
+    named = {figure.name: figure for figure in figures}
+    trained = {figure.method: figure for figure in figures if figure.method}
+    steps = [f.counts.peak_bytes - f.counts.gradient_bytes for f in trained.values() if f.counts]
+    return Speeds(
+        simulate_records_per_second=named[SIMULATE].per_second,
+        score_samples_per_second=named[SCORE].per_second,
+        train_samples_per_second={name: f.per_second for name, f in trained.items()},
+        step_bytes_per_sample=max(steps, default=0) / batch,
     )

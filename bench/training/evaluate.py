@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import metrics
-from bench.data.pools import Pool
-from bench.data.scaling import unscale_maps
+from bench.data.loader import SampleLoader
+from bench.seismic import metrics
+from bench.seismic.scaling import unscale_maps
 from bench.training.numerics import Numerics
 
 _BATCH = 32
@@ -27,7 +27,7 @@ class Scored:
     """(gallery, 70, 70) m/s."""
 
 
-def score(model: nn.Module, pool: Pool, *, gallery: int, numerics: Numerics) -> Scored:
+def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numerics) -> Scored:
     """Score every sample in evaluation mode and float32, without batch statistics.
 
     Frugal numerics compute BatchNorm as part of the convolution before it, which is faster and

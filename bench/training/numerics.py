@@ -1,17 +1,15 @@
 """Device, precision and seeding: the settings that decide what numbers come out."""
 
-import random
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.frugal import frugal
-from bench.record import Determinism
+from bench.models.frugal import frugal
+from bench.records.record import Determinism
 from bench.training import allocator
 
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -27,14 +25,14 @@ class Numerics:
     """Autocast in training. Scoring is in float32."""
     channels_last: bool = True
     frugal: bool = True
-    """Run networks through `bench.frugal`, which keeps less for the backward pass and folds
+    """Run networks through `bench.models.frugal`, which keeps less for the backward pass and folds
     BatchNorm when scoring; False: torch's own layers."""
 
     def autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def lean(self, model: nn.Module, *, fold: bool | None = None) -> AbstractContextManager[None]:
-        """The memory-frugal form of a network's layers inside; `fold` as in `bench.frugal`."""
+        """The memory-frugal form of a network's layers; `fold` as in `bench.models.frugal`."""
         return frugal(model, fold=fold) if self.frugal else nullcontext()
 
     def place(self, model: nn.Module) -> None:
@@ -96,10 +94,3 @@ def processor_flags(facts: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
         if name.strip() in ("flags", "Features"):
             return frozenset(words.split())
     return frozenset()
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch on every device: the one place where a run is seeded."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  # plugins may use the global generator
-    torch.manual_seed(seed)

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import survey
-from bench.record import Machine, Phase
+from bench.protocol import survey
+from bench.records.record import Machine, Phase
 from bench.training import allocator
 from bench.training.numerics import Numerics
 from bench.training.saved import saved_bytes_per_sample

@@ -1,6 +1,6 @@
 """The learning rate of protocol v1, as a pure function of the step."""
 
-from bench.spec import RULES, Rules
+from bench.protocol.spec import RULES, Rules
 
 
 def factor(step: int, total: int, rules: Rules = RULES) -> float:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, BatchNorm
 from bench.plugins.adaptation import training_mode
-from bench.record import Epoch
-from bench.spec import RULES
+from bench.protocol.spec import RULES
+from bench.records.record import Epoch
 from bench.training.numerics import Numerics
 from bench.training.schedule import factor
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench.spec import PERCENTS
+from bench.protocol.spec import PERCENTS
 from leaderboard import palette, svg, text
 from leaderboard.boards import Variant
 from leaderboard.resampling import Estimate

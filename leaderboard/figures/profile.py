@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from bench.survey import CELL_METRES, DEPTH_CELLS, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
+from bench.protocol.survey import CELL_METRES, DEPTH_CELLS, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
 from leaderboard import palette, svg
 from leaderboard.boards import Variant
 

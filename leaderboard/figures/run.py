@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from bench.record import Epoch
+from bench.records.record import Epoch
 from leaderboard import svg, text
 from leaderboard.samples import METRICS, Scores
 

@@ -4,7 +4,7 @@ from functools import cache
 
 from markupsafe import Markup
 
-from bench.survey import VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
+from bench.protocol.survey import VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
 from leaderboard import svg
 from leaderboard.maps import ERROR_RANGE_MPS, stops
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from bench.columns import COSTS, SCORES
-from bench.spec import PERCENTS, PRETRAINING, RULES, TARGETS
+from bench.protocol.columns import COSTS, SCORES
+from bench.protocol.spec import PERCENTS, PRETRAINING, RULES, TARGETS
 from leaderboard.boards import OPPONENT, Board
 from leaderboard.site import Site
 from leaderboard.views import VIEWS

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench.columns import COSTS
+from bench.protocol.columns import COSTS
 from leaderboard import text
 from leaderboard.boards import OPPONENT
 from leaderboard.standings import METRICS, better

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from bench.spec import TARGETS
+from bench.protocol.spec import TARGETS
 from leaderboard import palette, statistics
 from leaderboard.boards import Board, Variant
 from leaderboard.pages.places import Places

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench.columns import COSTS
+from bench.protocol.columns import COSTS
 from leaderboard import palette, statistics, svg, text
 from leaderboard.boards import OPPONENT, Board
 from leaderboard.figures import cost

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench.record import MAPS_FILE
-from bench.spec import PRETRAINING, TARGETS
+from bench.protocol.spec import PRETRAINING, TARGETS
+from bench.records.record import MAPS_FILE
 from leaderboard import maps, palette
 from leaderboard.boards import Board, Variant
 from leaderboard.entries import Entry, Problem

@@ -6,7 +6,7 @@ from statistics import fmean
 import polars as pl
 from markupsafe import Markup
 
-from bench.spec import DATASETS, TARGETS
+from bench.protocol.spec import DATASETS, TARGETS
 from leaderboard import palette, text
 from leaderboard.boards import Board, Variant
 from leaderboard.figures import heat, information

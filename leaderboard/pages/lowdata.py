@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 from markupsafe import Markup
 
-from bench.spec import PERCENTS, TARGETS
+from bench.protocol.spec import PERCENTS, TARGETS
 from leaderboard import palette
 from leaderboard.boards import Board, Variant
 from leaderboard.cells import Cell, Key

@@ -2,8 +2,8 @@
 
 from markupsafe import Markup
 
-from bench.columns import COSTS
-from bench.spec import PERCENTS, TARGETS
+from bench.protocol.columns import COSTS
+from bench.protocol.spec import PERCENTS, TARGETS
 from leaderboard import gains, palette, text
 from leaderboard.boards import Board, Variant
 from leaderboard.cells import Cell, Key

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.spec import TARGETS
+from bench.protocol.spec import TARGETS
 from leaderboard.boards import Board, Variant
 from leaderboard.entries import BoardKey
 

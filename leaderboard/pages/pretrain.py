@@ -5,7 +5,7 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from bench.spec import PRETRAINING, TARGETS
+from bench.protocol.spec import PRETRAINING, TARGETS
 from leaderboard import gains, text
 from leaderboard.boards import Board, Variant
 from leaderboard.figures import bars

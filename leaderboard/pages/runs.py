@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.columns import COSTS
-from bench.record import FILE, MAPS_FILE, SCORES_FILE, read
+from bench.protocol.columns import COSTS
+from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, read
 from leaderboard import maps
 from leaderboard.entries import Entry, Origin, Problem, entry_of, peak_bytes
 from leaderboard.figures import run as figures

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from bench.record import Cell
+from bench.records.record import Cell
 from leaderboard import text
 from leaderboard.boards import Board
 from leaderboard.entries import Entry

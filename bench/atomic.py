@@ -1,0 +1,51 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from bench.errors import HomeError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Temporary file, fsync, rename: the file is whole or absent. Raises `HomeError`."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write; it gets its name when the block ends without an error and all is on disk.
+
+    `durable=False` does not wait for the disk: a kill does no harm, but after a power cut the file
+    may be cut short. For what is checked when it is read, and can be made again.
+
+    Raises `HomeError` for any error in writing, also inside the block.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise HomeError(
+            f"Cannot write {path}: {error.strerror or error}; free space or choose another folder. "
+            "What is finished is kept."
+        ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in a folder. Only for who is alone in it."""
+    for path in folder.glob(".*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)

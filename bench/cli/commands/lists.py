@@ -1,0 +1,172 @@
+"""`bench methods`, `protocols`, `tracks`, `runs`: what there is."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.options import HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from bench.plugins.registry import Installed
+
+
+def methods(
+    as_json: JsonOption = False,
+    backbone: Annotated[str, typer.Option(help="The network to count on.")] = "inversionnet",
+) -> None:
+    """Installed methods: origin, traits, parameters."""
+    from dataclasses import asdict
+
+    from bench.cli.terminal import table
+    from bench.plugins import registry
+
+    found = registry.load()
+    rows = [_method(installed, backbone) for installed in found.methods.values()]
+    if as_json:
+        _print({"methods": rows, "problems": [asdict(problem) for problem in found.problems]})
+        return
+    table(
+        ("method", "category", "#trainable", "#total", "BatchNorm", "from", "what it is"),
+        [
+            (
+                row["name"],
+                row["traits"]["category"],
+                _count(row["trainable_parameters"]),
+                _count(row["total_parameters"]),
+                row["traits"]["batchnorm"],
+                f"{row['distribution']} {row['distribution_version']}",
+                row["unsuited"] or row["summary"],
+            )
+            for row in rows
+        ],
+    )
+    for problem in found.problems:
+        typer.echo(
+            f"Cannot use {problem.name} ({problem.distribution}): {problem.reason}", err=True
+        )
+
+
+def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from bench.errors import BenchError
+    from bench.plugins import parameter_counts
+
+    method = installed.method
+    trainable = total = unsuited = None
+    try:
+        counts = parameter_counts.count(method, method.config(), backbone)
+        trainable, total = counts.trainable, counts.total
+    except BenchError as error:  # of one method, and the others are listed all the same
+        unsuited = str(error)
+    return {
+        "name": method.name,
+        "summary": method.summary,
+        "source": method.source,
+        "distribution": installed.distribution,
+        "distribution_version": installed.distribution_version,
+        "method_version": method.version,
+        "traits": asdict(method.traits) | {"needs": sorted(method.traits.needs)},
+        "config": method.config().model_dump(mode="json"),
+        "backbone": backbone,
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+        "unsuited": unsuited,
+    }
+
+
+def protocols(as_json: JsonOption = False) -> None:
+    """The protocols and how many fits each asks of a method."""
+    from bench.cli.terminal import table
+    from bench.protocol import protocols as known
+
+    rows = [
+        {
+            "name": name,
+            "summary": known.get(name).summary,
+            "fits": len(known.get(name).slots),
+            "cells": sum(len(slot.tests) for slot in known.get(name).slots),
+        }
+        for name in known.names()
+    ]
+    if as_json:
+        _print({"protocols": rows})
+        return
+    table(
+        ("protocol", "#fits a method and seed", "#cells", "what it is"),
+        [(str(r["name"]), str(r["fits"]), str(r["cells"]), str(r["summary"])) for r in rows],
+    )
+
+
+def tracks(as_json: JsonOption = False) -> None:
+    """The tracks: data and budget."""
+    from bench.cli.terminal import table
+    from bench.protocol import tracks as known
+
+    loaded = [known.load(name) for name in known.names()]
+    if as_json:
+        _print({"tracks": [track.model_dump(mode="json") for track in loaded]})
+        return
+    table(
+        ("track", "data", "#train", "#test", "#pretrain epochs", "#fit epochs", "#batch", "for"),
+        [
+            (
+                track.name,
+                track.data.source,
+                str(track.data.train or "official"),
+                str(track.data.test or "official"),
+                str(track.pretrain.epochs),
+                str(track.fit.epochs),
+                str(track.fit.batch),
+                track.summary,
+            )
+            for track in loaded
+        ],
+    )
+
+
+def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """The recorded runs of this home."""
+    from bench.cli.terminal import table
+    from bench.errors import RecordError
+    from bench.records.record import read
+    from bench.runner.workspace import Home, default
+
+    records, damaged = [], []
+    for path in Home(home or default()).records():
+        try:
+            records.append(read(path))
+        except RecordError as error:
+            damaged.append(str(error))
+    if as_json:
+        keys = {"run_id", "status", "error", "spec", "cells", "ended"}
+        rows = [record.model_dump(mode="json", include=keys) for record in records]
+        _print({"runs": rows, "damaged": damaged})
+        return
+    table(
+        ("run", "status", "track", "method", "fit on", "#%", "#seed", "MAE by test dataset"),
+        [
+            (
+                record.run_id,
+                record.status,
+                record.spec.track,
+                record.spec.method_name,
+                ", ".join(record.spec.datasets),
+                str(record.spec.percent),
+                str(record.spec.seed),
+                record.error or ", ".join(f"{c.dataset} {c.mae:.3f}" for c in record.cells),
+            )
+            for record in records
+        ],
+    )
+    for line in damaged:
+        typer.echo(line, err=True)
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _print(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, indent=1))

@@ -1,0 +1,92 @@
+"""`bench replay`: repeat a recorded run and say whether the numbers agree."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from bench.runner.reproducibility import Agreement
+
+
+def replay(
+    run: Annotated[str, typer.Argument(help="A run id, its beginning, or a record's path.")],
+    home: HomeOption = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the real files, for track openfwi.")
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="If they agree, note in the record that it was retrained."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Repeat a recorded run from its record alone and compare; exit code 0 if they agree, else 1.
+
+    It runs in a folder of its own, which is removed; the home stays as it is, but for the level of
+    verification that --verify notes.
+    """
+    from bench.cli import terminal
+    from bench.cli.interrupts import interruptible
+    from bench.plugins import registry
+    from bench.progress import Silent
+    from bench.runner import replay
+    from bench.runner.workspace import Home, default
+
+    chosen = Home(home or default())
+    path = replay.find(chosen, run)
+    record = replay.repeatable(path)
+    with (
+        interruptible(keeps=False),
+        terminal.progress(quiet=False) as shown,
+        tempfile.TemporaryDirectory(prefix="replay-", dir=chosen.folder) as scratch,
+    ):
+        progress = Silent() if as_json else shown
+        progress.say(f"Replaying {record.run_id}: {record.spec.title}, track {record.track.name}")
+        result = replay.replay(
+            record,
+            home=chosen,
+            scratch=Path(scratch),
+            registry=registry.load(),
+            progress=progress,
+            data_folder=data,
+        )
+    if as_json:
+        _print_json(result)
+    else:
+        _print(result)
+    if verify and replay.note(result, path):
+        typer.echo(f"Noted as retrained in {path}.", err=as_json)
+    if not result.agrees:
+        raise typer.Exit(1)
+
+
+def _print(result: "Agreement") -> None:
+    from bench.cli.terminal import table
+
+    table(
+        ("test dataset", "score", "#recorded", "#replayed", "#relative difference"),
+        [
+            (d.dataset, d.score, f"{d.recorded:.6f}", f"{d.replayed:.6f}", f"{d.relative:.2g}")
+            for d in result.differences
+        ],
+    )
+    typer.echo(result.verdict)
+
+
+def _print_json(result: "Agreement") -> None:
+    import json
+    from dataclasses import asdict
+
+    content = {
+        "run_id": result.recorded.run_id,
+        "agrees": result.agrees,
+        "verdict": result.verdict,
+        "same_weights": result.same_weights,
+        "tolerance": asdict(result.tolerance),
+        "differences": [asdict(d) | {"relative": d.relative} for d in result.differences],
+    }
+    typer.echo(json.dumps(content, indent=1))

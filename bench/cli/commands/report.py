@@ -1,0 +1,31 @@
+"""`bench report`: the static site of this home's records and the published ones."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import HomeOption
+
+
+def report(
+    home: HomeOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the site. Default: `site` in the home.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Render the leaderboard as a static site that opens without a server or a network."""
+    # Matrices of this size are slower on several threads; OpenBLAS reads it when NumPy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from bench.runner.workspace import Home, default
+    from leaderboard import render
+
+    place = Home(home or default())
+    result = render.build([place.folder], out or place.site)
+    for problem in result.problems:
+        typer.echo(f"Left out: {problem.path}: {problem.reason}", err=True)
+    typer.echo(f"{result.records} records, {result.pages} pages: {result.index}")
+    if show:
+        typer.launch(result.index.as_uri())

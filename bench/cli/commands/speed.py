@@ -1,0 +1,174 @@
+"""`bench speed`: how fast this machine trains, scores, simulates and reads."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bench.cli.options import HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from bench.speed.suite import Figure
+
+
+def speed(
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", help="One, several or all.", show_default="all"),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=2, help="Samples in a training step.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed turns of each.")] = 5,
+    against: Annotated[
+        Literal["reference"] | None,
+        typer.Option(help="'reference': also a plain loop as public training scripts have it."),
+    ] = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Also with each means of being fast turned off.")
+    ] = False,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="Torch's layers instead of the memory-frugal ones.")
+    ] = False,
+    backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure speed and memory on this machine; every ratio is from this one process run.
+
+    The speeds are kept in the home folder for the estimates of `bench run`.
+    """
+    from bench.cli import terminal
+    from bench.plugins import options, registry
+    from bench.runner import machine_speeds
+    from bench.runner.workspace import Home, default
+    from bench.speed import suite
+    from bench.training import numerics, probe
+
+    kept = Home(home or default())
+
+    words = method or [options.ALL]
+    choices, left_out = options.choose(
+        options.methods(words, registry.load()), [], backbone, skip_unfit=options.ALL in words
+    )
+    settings = numerics.choose(device, frugal=not stock)
+    with terminal.progress(quiet=as_json) as progress:
+        for line in left_out if not as_json else ():
+            progress.say(line)
+        figures = suite.measure(
+            [choice.installed for choice in choices],
+            backbone=backbone,
+            batch=batch,
+            rounds=rounds,
+            numerics=settings,
+            against_reference=against is not None,
+            ablate=ablate,
+            progress=progress,
+        )
+    machine_speeds.remember(kept, backbone, settings, suite.speeds(figures, batch))
+    told = {
+        "machine": probe.machine().model_dump(mode="json"),
+        "versions": probe.versions(),
+        "settings": settings.describe().model_dump(mode="json"),
+        "batch": batch,
+        "rounds": rounds,
+        "figures": [_row(figure, figures) for figure in figures],
+    }
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+    else:
+        show(told)
+
+
+def show(told: dict[str, Any]) -> None:
+    """The table of what `--json` prints."""
+    from bench.cli import terminal
+
+    settings = told["settings"]
+    layers = "" if settings["frugal"] else ", stock layers"
+    typer.echo(
+        f"{told['machine']['gpu'] or told['machine']['processor']}: {settings['device']}, "
+        f"{settings['precision']}, {settings['threads']} threads{layers}, batch {told['batch']}; "
+        f"median of {told['rounds']} interleaved turns, spread (slowest − fastest) / median. "
+        "Peak counts what a step allocates; × is relative to the reference loop."
+    )
+    terminal.table(
+        (
+            "what",
+            "#a second",
+            "#spread",
+            "#× reference",
+            "#saved/sample",
+            "#peak of a step",
+            "#GFLOP/sample",
+            "#of matrix ceiling",
+            "#of memory ceiling",
+        ),
+        [_cells(row) for row in told["figures"]],
+    )
+
+
+def _row(figure: "Figure", figures: "list[Figure]") -> dict[str, Any]:
+    from bench.speed import suite
+
+    named = {other.name: other for other in figures}
+    reference = named.get(f"reference {figure.kind}")
+    row: dict[str, Any] = {
+        "name": figure.name,
+        "unit": figure.unit,
+        "per_second": figure.per_second,
+        "spread": figure.timing.spread,
+        "seconds": figure.timing.seconds,
+        "times_reference": figure.per_second / reference.per_second if reference else None,
+    }
+    if counts := figure.counts:
+        row |= {
+            "saved_bytes_per_sample": counts.saved_bytes_per_sample,
+            "peak_bytes": counts.peak_bytes,
+            "flops_per_sample": counts.flops_per_sample,
+            "matrix_ceiling_fraction": counts.flops_per_sample
+            * figure.per_second
+            / named[suite.MATRIX_CEILING].per_second,
+            "memory_ceiling_fraction": counts.moved_bytes_per_sample
+            * figure.per_second
+            / named[suite.MEMORY_CEILING].per_second,
+        }
+        if reference and reference.counts:
+            plain = reference.counts
+            row |= {
+                "saved_times_reference": counts.saved_bytes_per_sample
+                / plain.saved_bytes_per_sample,
+                "peak_times_reference": counts.peak_bytes / plain.peak_bytes,
+            }
+    return row
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    from bench.cli.terminal import size
+
+    def bytes_(key: str, ratio: str) -> str:
+        if key not in row:
+            return "–"
+        return size(row[key]) + (f" ({row[ratio]:.2f}×)" if ratio in row else "")
+
+    def percent(key: str) -> str:
+        return f"{100 * row[key]:.0f} %" if key in row else "–"
+
+    times = row["times_reference"]
+    return (
+        row["name"],
+        f"{_amount(row['per_second'])} {row['unit']}",
+        f"{100 * row['spread']:.0f} %",
+        f"{times:.2f}" if times else "–",
+        bytes_("saved_bytes_per_sample", "saved_times_reference"),
+        bytes_("peak_bytes", "peak_times_reference"),
+        f"{row['flops_per_sample'] / 1e9:.1f}" if "flops_per_sample" in row else "–",
+        percent("matrix_ceiling_fraction"),
+        percent("memory_ceiling_fraction"),
+    )
+
+
+def _amount(value: float) -> str:
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= limit:
+            return f"{value / limit:.1f} {letter}"
+    return f"{value:.1f}"

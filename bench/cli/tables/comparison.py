@@ -1,0 +1,139 @@
+"""A comparison as tables and sentences."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from bench.cli.terminal import table
+
+if TYPE_CHECKING:
+    from leaderboard.beside import Beside
+    from leaderboard.comparison import Result
+    from leaderboard.resampling import Estimate
+
+
+def show(result: "Result") -> None:
+    """Cells, ranking, low-data curves, verdicts."""
+    from leaderboard import comparison
+
+    board, opponent = result.board, result.labels[result.opponent]
+    seeds = ", ".join(map(str, result.seeds))
+    typer.echo(
+        f"{result.view.label}, {result.metric.upper()}, track {board.key.track}, "
+        f"{board.key.backbone}, {len(result.cells)} cells, seed {seeds}. {result.view.summary}"
+    )
+    if result.low_data:
+        _curves(result)
+    else:
+        _cells(result)
+    _ranking(result)
+    if len(result.labels) > 2:
+        for line in comparison.groups(result):
+            typer.echo(line)
+    for against in result.against:
+        gain = f" Gain over {opponent}: {_interval(against.gain, 1)} %." if against.gain else ""
+        typer.echo(f"{against.verdict}{gain}")
+
+
+def show_reference(rows: "Sequence[Beside]", other_data: str | None) -> None:
+    """Published numbers beside ours."""
+    if not rows:
+        typer.echo("No published number has one of these cells beside it.")
+        return
+    flagged = list(dict.fromkeys(row.flag for row in rows if row.flag))
+    marks = {flag: f"[{number}]" for number, flag in enumerate(flagged, start=1)}
+    table(
+        ("fitted on", "#%", "tested on", "method", "#ours", "#published", "source"),
+        [
+            (
+                row.train,
+                str(row.percent),
+                row.test,
+                row.method,
+                f"{row.ours:.4f}",
+                f"{row.published} {marks.get(row.flag, '')}".strip(),
+                row.source,
+            )
+            for row in rows
+        ],
+        title="Published numbers beside ours",
+    )
+    for flag, mark in marks.items():
+        typer.echo(f"{mark} {flag}")
+    if other_data:
+        typer.echo(other_data)
+
+
+def _cells(result: "Result") -> None:
+    pair = len(result.labels) == 2
+    columns = ["fitted on", "tested on", *(f"#{label}" for label in result.labels)]
+    if pair:
+        columns += ["#difference [95 %]", "#P(better)", "resolved"]
+    rows = []
+    for cell in result.cells:
+        row = [cell.fit.train, cell.test, *(f"{s.value:.4f}" for s in cell.scores)]
+        if pair:
+            (comparison,) = cell.differences
+            row += [
+                _interval(comparison.difference, 4),
+                f"{100 * comparison.probability_better:.0f} %",
+                "yes" if comparison.resolved else "no",
+            ]
+        rows.append(row)
+    table(columns, rows)
+
+
+def _ranking(result: "Result") -> None:
+    table(
+        ("#rank", "method", f"#{result.metric.upper()} [95 %]", "#mean rank over cells [95 %]"),
+        [
+            (
+                f"{r.rank}" if r.rank == r.worst_rank else f"{r.rank}–{r.worst_rank}",
+                result.labels[r.method],
+                _interval(r.score, 4),
+                _interval(r.mean_rank, 2),
+            )
+            for r in result.ranked
+        ],
+        title="Mean over cells",
+    )
+
+
+def _curves(result: "Result") -> None:
+    low = result.low_data
+    assert low is not None
+    rows = [
+        [f"{percent:g} %", *(_interval(curve.points[i], 4) for curve in low.curves)]
+        for i, percent in enumerate(low.curves[0].fractions_percent)
+    ]
+    rows.append(["area under curve", *(_interval(curve.area, 4) for curve in low.curves)])
+    table(["training data", *(f"#{label} [95 %]" for label in result.labels)], rows)
+    opponent = result.labels[result.opponent]
+    others = [label for i, label in enumerate(result.labels) if i != result.opponent]
+    for label, area, crossing in zip(others, low.area_differences, low.crossovers, strict=True):
+        typer.echo(f"Area, {label} − {opponent}: {_interval(area, 4)}.")
+        if crossing.fraction_percent is None:
+            typer.echo(
+                f"The curves of {label} and {opponent} do not cross "
+                f"({100 * crossing.share_crossing:.0f} % of the resamples do)."
+            )
+            continue
+        between = (
+            f"95 % interval {crossing.low_percent:.0f} to {crossing.high_percent:.0f} %"
+            if crossing.low_percent is not None and crossing.high_percent is not None
+            else "no interval"
+        )
+        state = "resolved" if crossing.resolved else "not resolved"
+        typer.echo(
+            f"The curves of {label} and {opponent} cross at {crossing.fraction_percent:.0f} % of "
+            f"the training data ({between}); {state}: "
+            f"{100 * crossing.share_crossing:.0f} % of the resamples cross."
+        )
+
+
+def _interval(estimate: "Estimate", digits: int) -> str:
+    low, value, high = (
+        f"{x:.{digits}f}".replace("-", "−") for x in (estimate.low, estimate.value, estimate.high)
+    )
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,95 @@
+"""The conformance suite: what a method promises, checked on a tiny network in seconds.
+
+For plugin authors, in a test of their own package:
+
+    from bench.conformance import check_method
+    from my_package import method
+
+    def test_conforms():
+        check_method(method)
+
+The checks are in `bench.conformance.checks`. Exceptions to the rules are declared in `Traits`, and
+no check names a method.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench.conformance.case import Case
+from bench.conformance.checks import CHECKS, NonconformanceError
+from bench.contract import Config, Method
+from bench.errors import MethodError
+
+__all__ = ["NonconformanceError", "Result", "check_method", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The outcome of one check."""
+
+    name: str
+    """Such as ``frozen stays frozen``."""
+    passed: bool
+    meaning: str
+    """One sentence."""
+    detail: str
+    """What was found, or the reason for the failure."""
+
+
+def run(
+    method: Method,
+    config: Config | None = None,
+    *,
+    network: nn.Module | None = None,
+    trainable: int | None = None,
+) -> list[Result]:
+    """Run every check, whatever the others say.
+
+    Parameters
+    ----------
+    config
+        Hyper-parameters to check with; the method's defaults if None. The suite's network is
+        narrow: options that suit only the full one need another value here, or `network`.
+    network
+        (n, 5, 1000, 70) → (n, 1, 70, 70), in evaluation mode; a tiny InversionNet or, for methods
+        that need one, a tiny transformer if None.
+    trainable
+        The number of trainable parameters that the method promises on `network`; not checked
+        if None.
+    """
+    case = Case(method, config, network=network, trainable=trainable)
+    return [_result(check, case) for check in CHECKS]
+
+
+def check_method(
+    method: Method,
+    config: Config | None = None,
+    *,
+    network: nn.Module | None = None,
+    trainable: int | None = None,
+) -> None:
+    """Run every check as `run` does; raises `NonconformanceError` that lists all failures."""
+    results = run(method, config, network=network, trainable=trainable)
+    failures = [f"{r.name}: {r.detail}" for r in results if not r.passed]
+    if failures:
+        raise NonconformanceError(
+            f"Method '{method.name}' fails {len(failures)} of {len(results)} checks:\n- "
+            + "\n- ".join(failures)
+        )
+
+
+def _result(check: Callable[[Case], str], case: Case) -> Result:
+    try:
+        passed, detail = True, check(case)
+    except (NonconformanceError, MethodError) as error:
+        passed, detail = False, str(error)
+    except Exception as error:  # a plugin may fail in any way
+        passed, detail = False, f"{type(error).__name__}: {error}"
+    return Result(
+        name=check.__name__.replace("_", " "),
+        meaning=(check.__doc__ or "").partition("\n")[0],
+        passed=passed,
+        detail=detail,
+    )

@@ -1,0 +1,204 @@
+"""A method on trial: adapted to a tiny network and trained for a few steps, for conformance."""
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench.conformance import toy_networks
+from bench.contract import OUTPUT_SHAPE, Adapted, Config, Method
+from bench.errors import MethodError
+from bench.models import delta
+from bench.plugins import adaptation
+from bench.training import train
+from bench.training.numerics import Numerics
+
+_SAMPLES = 3
+_RATE = 1e-3
+_NUMERICS = Numerics(device=torch.device("cpu"), bfloat16=False, channels_last=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A method after a few training steps on one batch."""
+
+    adapted: Adapted
+    foundation: dict[str, Tensor]
+    """The very tensors of the network that was adapted, by their names there."""
+    before: dict[str, Tensor]
+    """State of the adapted network before the first step, copies."""
+    trainable: set[int]
+    """Ids of the parameters in the groups."""
+    statistics: set[int]
+    """Ids of the buffers that the BatchNorm policy lets move."""
+    reached: set[int]
+    """Ids of the parameters that had a gradient other than zero in some step."""
+    not_finite: list[str]
+    """Names of the parameters that had a gradient with NaN or infinity."""
+    steps: int
+    at_start: Tensor
+    """Prediction before the first step."""
+    before_finish: Tensor
+    """Prediction after the last step."""
+    prediction: Tensor
+    """Prediction of the final weights."""
+    facts: dict[str, Any] | None
+    delta: dict[str, Tensor]
+
+
+class Case:
+    """One method with one config on one tiny network; shared work is done once."""
+
+    def __init__(
+        self,
+        method: Method,
+        config: Config | None,
+        *,
+        network: nn.Module | None = None,
+        trainable: int | None = None,
+    ) -> None:
+        self.method = method
+        self.trainable = trainable
+        self._config, self._network = config, network
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            self.x = toy_networks.records(_SAMPLES)
+            self.y = torch.rand(_SAMPLES, *OUTPUT_SHAPE) * 2 - 1
+
+    @cached_property
+    def config(self) -> Config:
+        return self.method.config() if self._config is None else self._config
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network to adapt; never changed, only copied."""
+        return self._network if self._network is not None else choose_network(self.method)
+
+    @property
+    def network_name(self) -> str:
+        kind = type(self.network).__name__
+        return f"a small {kind}" if self._network is None else kind
+
+    @cached_property
+    def foundation(self) -> dict[str, Tensor]:
+        """State of the network to adapt."""
+        return dict(self.network.state_dict())
+
+    @cached_property
+    def foundation_prediction(self) -> Tensor:
+        return predict(self.network, self.x)
+
+    @cached_property
+    def trained(self) -> Trained:
+        return self.train()
+
+    def plain(self) -> nn.Module:
+        """A copy of the network to adapt."""
+        return copy.deepcopy(self.network)
+
+    def fresh(self) -> Adapted:
+        """A copy, newly adapted; the same each time."""
+        return self._adapt(self.plain())
+
+    def _adapt(self, model: nn.Module) -> Adapted:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return adaptation.adapt(self.method, model, self.config)
+
+    def train(self) -> Trained:
+        """Adapt a copy and train it, with every group in its turn."""
+        model = self.plain()
+        tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+        policy = self.method.traits.batchnorm
+        statistics = {
+            id(buffer)
+            for module in model.modules()
+            if isinstance(module, _BatchNorm) and policy in ("statistics", "both")
+            for buffer in module.buffers(recurse=False)
+        }
+        adapted = self._adapt(model)
+        before = {name: value.clone() for name, value in adapted.model.state_dict().items()}
+        at_start = predict(adapted.model, self.x)
+        reached, not_finite, steps = self._steps(adapted)
+        after = predict(adapted.model, self.x)
+        facts = None
+        if adapted.finish is not None:
+            facts = adapted.finish(
+                lambda: float((predict(adapted.model, self.x) - self.y).abs().mean())
+            )
+        for group in adapted.groups:
+            for parameter in group.parameters:
+                parameter.requires_grad_(True)
+        return Trained(
+            adapted=adapted,
+            foundation=tensors,
+            before=before,
+            trainable={id(p) for group in adapted.groups for p in group.parameters},
+            statistics=statistics,
+            reached=reached,
+            not_finite=not_finite,
+            steps=steps,
+            at_start=at_start,
+            before_finish=after,
+            prediction=predict(adapted.model, self.x),
+            facts=facts,
+            delta=delta.extract(adapted.model, before),
+        )
+
+    def _steps(self, adapted: Adapted) -> tuple[set[int], list[str], int]:
+        adam = train.optimiser(adapted, self.config.learning_rate_scale)
+        reached: set[int] = set()
+        not_finite: list[str] = []
+        turns = {0.0, 0.5, 0.99} | {sum(group.active) / 2 for group in adapted.groups}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2)
+            for progress in sorted(turns):
+                train.activate(adapted, progress)
+                adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
+                for _ in range(2):  # what starts at zero hides others from the first gradient
+                    train.train_step(adapted, adam, self.x, self.y, rate=_RATE, numerics=_NUMERICS)
+                    for name, parameter in adapted.model.named_parameters():
+                        if parameter.grad is not None:
+                            size = float(parameter.grad.abs().sum())
+                            if not math.isfinite(size):
+                                not_finite.append(name)
+                            elif size > 0:
+                                reached.add(id(parameter))
+        return reached, not_finite, 2 * len(turns)
+
+
+def predict(model: nn.Module, x: Tensor) -> Tensor:
+    """Prediction in evaluation mode, without a graph."""
+    model.eval()
+    with torch.no_grad():
+        prediction: Tensor = model(x)
+    return prediction
+
+
+def choose_network(method: Method) -> nn.Module:
+    """The first of the tiny networks that has the layers the method needs.
+
+    Raises `MethodError` when none has.
+    """
+    for network in _networks():
+        try:
+            adaptation.check_needs(method, network)
+        except MethodError:
+            continue
+        return network
+    raise MethodError(
+        f"Method '{method.name}' needs {', '.join(sorted(method.traits.needs))}, which none of the "
+        "suite's tiny networks has; pass network=… to check it on one of your own."
+    )
+
+
+@cache
+def _networks() -> tuple[nn.Module, ...]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return toy_networks.convolutional(), toy_networks.transformer()

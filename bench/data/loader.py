@@ -1,0 +1,160 @@
+"""Files → scaled tensors on the device, in batches."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data import layout
+from bench.data.reader import Samples
+from bench.data.subsets import Indices
+from bench.protocol.spec import Track
+from bench.seismic.scaling import scale_maps, scale_records
+
+_CHUNK = 64
+"""Samples that go to the device at a time: 45 MB of float16 records."""
+_BLOCK = 4
+"""Samples that are checked and scaled at a time: 6 MB, which stay in the processor's cache."""
+BYTES_PER_LOADED_SAMPLE = 2 * 5 * 1000 * 70 + 4 * 70 * 70
+"""Records as float16, maps as float32."""
+_READERS = 4
+"""Threads that read batches ahead; each holds one batch."""
+
+
+class SampleLoader:
+    """Samples of one or several splits, by one running number, as scaled tensors in batches.
+
+    Where they fit they live on the device, otherwise they stream from the files, the next batches
+    being read while the present one is worked on. Both give the same bits: records as float16,
+    which moves the MAE, RMSE or SSIM of no sample by more than 1e-4.
+    """
+
+    def __init__(
+        self, sources: list[tuple[Samples, Indices]], *, device: torch.device, resident: bool
+    ) -> None:
+        self._sources = sources
+        self._device = device
+        self._ends = np.cumsum([len(indices) for _, indices in sources])
+        self._store = self._load() if resident else None
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def batches(self, order: list[Indices]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs of records (b, 5, 1000, 70) float16 and maps (b, 1, 70, 70) float32, scaled."""
+        if self._store is not None:
+            records, maps = self._store
+            # All at once: each copy to a GPU would have the host wait for it in every step.
+            places = torch.from_numpy(np.concatenate(order)).to(self._device)
+            for where in places.split([len(indices) for indices in order]):
+                yield records[where].permute(0, 3, 1, 2), maps[where]
+            return
+        with ThreadPoolExecutor(_READERS) as readers:
+            ahead = deque(readers.submit(self._read, indices) for indices in order[:_READERS])
+            try:
+                for number in range(len(order)):
+                    x, y = ahead.popleft().result()
+                    if number + _READERS < len(order):
+                        ahead.append(readers.submit(self._read, order[number + _READERS]))
+                    yield (
+                        x.to(self._device, non_blocking=True).permute(0, 3, 1, 2),
+                        y.to(self._device, non_blocking=True),
+                    )
+            finally:  # also where the caller stops half-way
+                readers.shutdown(cancel_futures=True)
+
+    def _load(self) -> tuple[Tensor, Tensor]:
+        # Shots last in memory, so that a batch is channels-last without a copy
+        records = torch.empty((len(self), 1000, 70, 5), dtype=torch.float16, device=self._device)
+        maps = torch.empty((len(self), 1, 70, 70), device=self._device)
+        for start in range(0, len(self), _CHUNK):
+            here = slice(start, min(start + _CHUNK, len(self)))
+            x, y = self._read(np.arange(here.start, here.stop))
+            records[here], maps[here] = x.to(self._device), y.to(self._device)
+        return records, maps
+
+    def _read(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Records (k, 1000, 70, 5) float16 and maps (k, 1, 70, 70) float32 on the CPU, scaled."""
+        pin = self._device.type == "cuda"
+        records = torch.empty((len(indices), 1000, 70, 5), dtype=torch.float16, pin_memory=pin)
+        maps = torch.empty((len(indices), 1, 70, 70), pin_memory=pin)
+        owner = np.searchsorted(self._ends, indices, side="right")
+        for number in np.unique(owner):
+            samples, chosen = self._sources[number]
+            here = torch.from_numpy(np.flatnonzero(owner == number))
+            start = self._ends[number - 1] if number else 0
+            rows = torch.from_numpy(chosen[indices[owner == number] - start])
+            for slots, few in zip(here.split(_BLOCK), rows.split(_BLOCK), strict=True):
+                pressure = torch.from_numpy(samples.records(few.numpy()))
+                records[slots] = scale_records(pressure).half().permute(0, 2, 3, 1)
+                maps[slots] = scale_maps(torch.from_numpy(samples.maps(few.numpy())))
+        return records, maps
+
+
+class Datasets:
+    """The datasets of one track in one folder; opens and loads each split at most once."""
+
+    def __init__(self, folder: Path, track: Track, device: torch.device) -> None:
+        self._folder, self._track, self._device = folder, track, device
+        self._open: dict[tuple[str, layout.Split], Samples] = {}
+        self._pools: dict[str, SampleLoader] = {}
+        self._training: dict[tuple[tuple[str, bytes], ...], SampleLoader] = {}
+
+    @cached_property
+    def _memory_limit(self) -> int:
+        """Bytes of training data that may stay on the device: a third of what is free."""
+        if self._device.type == "cuda":
+            return torch.cuda.mem_get_info(self._device)[0] // 3
+        import psutil
+
+        return int(psutil.virtual_memory().available // 3)
+
+    def samples(self, dataset: str, split: layout.Split) -> Samples:
+        """One split, opened; raises `DataError` for missing or damaged files."""
+        key = (dataset, split)
+        if key not in self._open:
+            pairs = layout.files(dataset, split, self._track.data)
+            self._open[key] = Samples(layout.folder(self._folder, dataset), pairs)
+        return self._open[key]
+
+    def sketch(self, dataset: str) -> str:
+        """Hash of a dataset's content, both splits, that does not read all of it."""
+        parts = (self.samples(dataset, "train").sketch(), self.samples(dataset, "test").sketch())
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+    def training(self, sources: list[tuple[str, Indices]]) -> SampleLoader:
+        """Training samples of several datasets, by their numbers in each training split.
+
+        The last pool is kept: the next method is fitted on the same samples as a rule.
+        """
+        key = tuple((name, indices.tobytes()) for name, indices in sources)
+        if key not in self._training:
+            self._training.clear()  # before the next one takes its memory
+            total = sum(len(indices) for _, indices in sources)
+            opened = [(self.samples(name, "train"), indices) for name, indices in sources]
+            resident = self.loaded_bytes(total, "train") > 0
+            self._training[key] = SampleLoader(opened, device=self._device, resident=resident)
+        return self._training[key]
+
+    def test(self, dataset: str) -> SampleLoader:
+        """The whole test split of a dataset; kept from call to call."""
+        if dataset not in self._pools:
+            samples = self.samples(dataset, "test")
+            self._pools[dataset] = SampleLoader(
+                [(samples, np.arange(len(samples)))],
+                device=self._device,
+                resident=self.loaded_bytes(len(samples), "test") > 0,
+            )
+        return self._pools[dataset]
+
+    def loaded_bytes(self, samples: int, split: layout.Split) -> int:
+        """Device memory for samples of a split: for all of them, or none if they stay in files."""
+        size = samples * BYTES_PER_LOADED_SAMPLE
+        limit = self._memory_limit if split == "train" else self._memory_limit // 4
+        return size if size < limit else 0

@@ -1,0 +1,52 @@
+"""Which samples a fit trains on, and in which order: nested fractions, validation part, batches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import seeds
+from bench.protocol.spec import RULES
+
+Indices = NDArray[np.int64]
+SMALLEST_SUBSET = 3
+"""Two to train on (BatchNorm needs them) and one to hold out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Sample numbers of one fit on one dataset: what it trains on and what it holds out."""
+
+    train: Indices
+    validation: Indices
+
+
+def parts(samples: int, *, dataset: str, percent: int, seed: int, holdout: bool) -> Parts:
+    """The nested subset of a training split, and the validation part held out of that subset.
+
+    One permutation for (seed, dataset); a fraction is its beginning, so 10 % ⊂ 25 % ⊂ …; every
+    method gets the same. The validation part is the end of the subset, a tenth of it: a method
+    that chooses on validation data chooses on its own fraction.
+    """
+    order = np.random.default_rng(seeds.derive(seed, "subset", dataset)).permutation(samples)
+    size = min(samples, max(SMALLEST_SUBSET, round(samples * percent / 100)))
+    held = max(1, round(size * RULES.validation_percent / 100)) if holdout else 0
+    return Parts(train=order[: size - held], validation=order[size - held : size])
+
+
+def batch_order(
+    samples: int, *, batch: int, seed: int, datasets: tuple[str, ...], percent: int, epoch: int
+) -> list[Indices]:
+    """One epoch's batches: a permutation cut into equal parts (to within one sample).
+
+    Never a batch of one sample where there are two, so that batches of two may become three;
+    depends on the seed, never on the method.
+    """
+    rng = np.random.default_rng(seeds.derive(seed, "batches", *datasets, percent, epoch))
+    count = batches_per_epoch(samples, batch)
+    return [np.asarray(part) for part in np.array_split(rng.permutation(samples), count)]
+
+
+def batches_per_epoch(samples: int, batch: int) -> int:
+    """As many as hold `batch` samples at most, but so few that each holds two."""
+    return max(1, min(-(-samples // batch), samples // 2))

@@ -1,0 +1,1 @@
+"""Networks: backbones, memory-frugal layers, checkpoints and deltas."""

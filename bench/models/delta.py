@@ -1,0 +1,135 @@
+"""What an adapted network changes in its foundation: trainables and changed buffers.
+
+A delta is kept as safetensors; its header names method, config, backbone and foundation.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import FoundationError
+from bench.models.checkpoint import load_safetensors, save_safetensors
+
+
+def extract(model: nn.Module, foundation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Trainable parameters, and whatever else differs from the foundation, bit for bit.
+
+    `foundation` is the state of the adapted network before the first training step (CPU copies).
+    """
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    delta = {}
+    for name, value in model.state_dict().items():
+        now = value.detach().cpu()
+        if name in trainable or not torch.equal(now, foundation[name]):
+            delta[name] = now.clone().contiguous()
+    return delta
+
+
+def restore(model: nn.Module, delta: Mapping[str, Tensor]) -> None:
+    """Copy a delta into an adapted network, in place.
+
+    Raises `FoundationError` naming the first tensor that does not fit; nothing is changed then.
+    """
+    state = model.state_dict()
+    for name, value in delta.items():
+        if name not in state:
+            raise FoundationError(
+                f"The delta does not fit the adapted network: it has no tensor '{name}'."
+            )
+        here = state[name]
+        if (here.shape, here.dtype) != (value.shape, value.dtype):
+            raise FoundationError(
+                f"The delta does not fit the adapted network: '{name}' is {value.dtype} "
+                f"{tuple(value.shape)} in the delta and {here.dtype} {tuple(here.shape)} in the "
+                "network."
+            )
+    with torch.no_grad():
+        for name, value in delta.items():
+            state[name].copy_(value)
+
+
+class Switch:
+    """Puts the deltas of several tasks on one adapted network in memory, one at a time.
+
+    Values are copied, never added, so any number of changes leaves no trace: `remove` brings back
+    the network's own values bit for bit. The deltas must come from the same method and config.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._own: dict[str, Tensor] = {}
+        """What the network had where a delta has been put."""
+
+    def put(self, delta: Mapping[str, Tensor]) -> None:
+        """Replace the present delta. Raises `FoundationError` for one that does not fit."""
+        state = self._model.state_dict()
+        for name in delta:
+            if name in state and name not in self._own:
+                self._own[name] = state[name].detach().clone()
+        rest = {name: value for name, value in self._own.items() if name not in delta}
+        restore(self._model, {**delta, **rest})
+
+    def remove(self) -> None:
+        """Bring back the network's own values."""
+        restore(self._model, self._own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a delta belongs to."""
+
+    method: str
+    config: dict[str, Any]
+    backbone: str
+    foundation_sha256: str | None
+    """Content hash of the foundation's state; None for a start from scratch."""
+    adapt_seed: int | None = None
+    """Torch seed before adapting, for methods with frozen random parts."""
+
+    def metadata(self) -> dict[str, str]:
+        """As texts, for the header of a safetensors file."""
+        texts = {
+            "method": self.method,
+            "config": json.dumps(self.config, sort_keys=True),
+            "backbone": self.backbone,
+            "foundation_sha256": self.foundation_sha256 or "",
+        }
+        if self.adapt_seed is not None:
+            texts["adapt_seed"] = str(self.adapt_seed)
+        return texts
+
+    @classmethod
+    def parse(cls, metadata: Mapping[str, str]) -> "Header":
+        """From a file's header; raises `KeyError` or `ValueError` if it is not a delta's."""
+        seed = metadata.get("adapt_seed")
+        config = json.loads(metadata["config"])
+        if not isinstance(config, dict):
+            raise ValueError("config")
+        return cls(
+            method=metadata["method"],
+            config=config,
+            backbone=metadata["backbone"],
+            foundation_sha256=metadata["foundation_sha256"] or None,
+            adapt_seed=int(seed) if seed is not None else None,
+        )
+
+
+def save(delta: Mapping[str, Tensor], header: Header, path: Path) -> None:
+    """Write a delta, whole or not at all. Raises `HomeError` if it cannot."""
+    save_safetensors(delta, path, header.metadata())
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], Header]:
+    """Read a delta; raises `FoundationError` for a file that is damaged or not a delta."""
+    tensors, metadata = load_safetensors(path)
+    try:
+        return tensors, Header.parse(metadata)
+    except (KeyError, ValueError) as error:
+        raise FoundationError(
+            f"{path} is not a delta of this benchmark: its header lacks a valid {error}."
+        ) from error

@@ -1,0 +1,1 @@
+"""From a protocol to records: workspace, plan, jobs, training, scoring, replay."""

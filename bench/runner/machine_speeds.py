@@ -1,0 +1,132 @@
+"""Speeds of this machine, kept in the home folder for the estimates of `bench run`."""
+
+import json
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+from pydantic import PositiveFloat, ValidationError
+
+from bench.atomic import write_atomically
+from bench.contract import Config
+from bench.models import backbones
+from bench.plugins import adaptation
+from bench.plugins.pretraining import PRETRAINING
+from bench.protocol import survey
+from bench.protocol.spec import Frozen, digest
+from bench.runner.context import Session
+from bench.runner.workspace import Home
+from bench.seismic import generators, simulation
+from bench.training import evaluate, probe, train
+from bench.training.numerics import Numerics
+from bench.training.traffic import Traffic
+
+_BATCH = 8
+
+
+class Speeds(Frozen):
+    """What a second is enough for, and what a training step takes."""
+
+    simulate_records_per_second: PositiveFloat
+    score_samples_per_second: PositiveFloat
+    train_samples_per_second: dict[str, PositiveFloat]
+    """By method, as far as measured; at least one."""
+    step_bytes_per_sample: float
+    """Most bytes alive at once in a training step, but for parameters, gradients and optimiser."""
+
+    def train(self, method: str) -> float:
+        """Samples a second of a method; of one that is not measured, as of a typical one."""
+        known = self.train_samples_per_second
+        return known.get(method, median(known.values()))
+
+
+def measured(session: Session) -> Speeds:
+    """From the home's file if this machine has been measured before, else now (seconds)."""
+    about = session.home, session.backbone, session.numerics
+    if found := recall(*about):
+        return found
+    session.progress.say("Measuring this machine's speed …")
+    return remember(*about, _measure(session.backbone, session.numerics))
+
+
+def recall(home: Home, backbone: str, numerics: Numerics) -> Speeds | None:
+    """What is known about this machine with these settings; None where nothing (valid) is."""
+    return _read(home).get(_key(backbone, numerics))
+
+
+def remember(home: Home, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
+    """Keep speeds for later; those of methods that were not measured this time stay."""
+    kept, key = _read(home), _key(backbone, numerics)
+    if known := kept.get(key):
+        methods = known.train_samples_per_second | speeds.train_samples_per_second
+        speeds = speeds.model_copy(update={"train_samples_per_second": methods})
+    content = {k: s.model_dump() for k, s in (kept | {key: speeds}).items()}
+    write_atomically(home.machine_file, json.dumps(content, indent=1).encode())
+    return speeds
+
+
+def _key(backbone: str, numerics: Numerics) -> str:
+    """What a speed depends on."""
+    facts = [probe.machine().model_dump(), numerics.describe().model_dump()]
+    return digest([*facts, torch.__version__, backbone])
+
+
+def _read(home: Home) -> dict[str, Speeds]:
+    try:
+        found = json.loads(home.machine_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    speeds = {}
+    for key, value in found.items() if isinstance(found, dict) else ():
+        try:
+            speeds[key] = Speeds.model_validate(value)
+        except ValidationError:  # of another version of this program: measured again
+            continue
+    return speeds
+
+
+def _measure(backbone: str, numerics: Numerics) -> Speeds:
+    """A quick look: full training, which most methods are about as fast as."""
+    device = numerics.device
+    rng = np.random.default_rng(0)
+    velocity = torch.from_numpy(
+        np.stack([generators.velocity_map("FlatVel_A", rng) for _ in range(4)])
+    ).to(device)
+    simulate = _seconds(lambda: simulation.simulate(velocity), device)
+    model = backbones.build(backbone)
+    adapted = adaptation.adapt(PRETRAINING, model, Config())
+    numerics.place(model)
+    adam = train.optimiser(adapted, 1.0)
+    x = torch.zeros((_BATCH, 1000, 70, 5), dtype=torch.float16, device=device).permute(0, 3, 1, 2)
+    y = torch.zeros((_BATCH, 1, *survey.MAP_SHAPE), device=device)
+    adaptation.training_mode(model, "both")
+    with numerics.lean(model):
+
+        def step() -> None:
+            train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
+
+        seconds = _seconds(step, device)
+        with Traffic() as traffic:
+            step()
+    gradients = sum(p.nbytes for p in model.parameters())
+    model.eval()
+    with numerics.lean(model, fold=True), torch.inference_mode():
+        score = _seconds(lambda: evaluate.score_batch(model, x, y), device)
+    return Speeds(
+        simulate_records_per_second=len(velocity) / simulate,
+        train_samples_per_second={PRETRAINING.name: _BATCH / seconds},
+        score_samples_per_second=_BATCH / score,
+        step_bytes_per_sample=max(0.0, traffic.peak_bytes - gradients) / _BATCH,
+    )
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Of the second call; the first warms up."""
+    for _ in range(2):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return time.perf_counter() - start

@@ -1,0 +1,158 @@
+"""A fit in progress: what it takes to go on after the last finished epoch or cell.
+
+All of it lies in the folder ``unfinished`` of the run and is gone when the record is written. It
+belongs to a key, a hash of everything that the numbers depend on; under another key it is dropped.
+"""
+
+import pickle
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from bench.atomic import atomic_file, remove_leftovers, write_atomically
+from bench.protocol.spec import Frozen
+from bench.records.record import Counts, Epoch, Phase
+from bench.training.evaluate import Scored
+
+FOLDER = "unfinished"
+_BYTES_PER_SECOND = 1e9
+"""Into files, before it has been measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """State after the last epoch of `curve`. Seeds are set anew each epoch, so none are kept."""
+
+    changed: dict[str, Tensor]
+    """What training may change of the network, by name."""
+    optimiser: dict[str, Any] | None
+    curve: list[Epoch]
+    seconds: float
+    resumed: int
+
+
+class Trained(Frozen):
+    """What is known when training is over; the weights lie beside it as the run's delta."""
+
+    curve: tuple[Epoch, ...]
+    train: Phase
+    counts: Counts
+    facts: dict[str, Any]
+    resumed: int
+
+
+class Unfinished:
+    """Reads and writes the state of one run in progress. Writing raises `HomeError`."""
+
+    def __init__(self, run: Path, key: str) -> None:
+        self._folder = run / FOLDER
+        key_file = self._folder / "key"
+        if not key_file.exists() or key_file.read_text(encoding="utf-8") != key:
+            self.discard()
+            write_atomically(key_file, key.encode())
+        remove_leftovers(self._folder)
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        content = {
+            "changed": checkpoint.changed,
+            "optimiser": checkpoint.optimiser,
+            "curve": [epoch.model_dump() for epoch in checkpoint.curve],
+            "seconds": checkpoint.seconds,
+            "resumed": checkpoint.resumed,
+        }
+        self._write("checkpoint.pt", lambda file: _torch_save(content, file))
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint; None where there is none that can be read."""
+        try:
+            path = self._folder / "checkpoint.pt"
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+            return None
+        content["curve"] = [Epoch.model_validate(epoch) for epoch in content["curve"]]
+        return Checkpoint(**content)
+
+    def save_trained(self, trained: Trained) -> None:
+        """Training is over: its checkpoint is not needed any more."""
+        content = trained.model_dump_json().encode()
+        write_atomically(self._folder / "trained.json", content)
+        (self._folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def trained(self) -> Trained | None:
+        try:
+            return Trained.model_validate_json((self._folder / "trained.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def kept_epochs(self) -> int:
+        """How many epochs an interruption does not lose."""
+        kept = self.trained() or self.checkpoint()
+        return len(kept.curve) if kept else 0
+
+    def save_cell(self, dataset: str, scored: Scored) -> None:
+        arrays: dict[str, NDArray[Any]] = {f"scores.{n}": v for n, v in scored.scores.items()}
+        arrays |= {"truth": scored.truth, "prediction": scored.prediction}
+        self._write(f"{dataset}.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    def cell(self, dataset: str) -> Scored | None:
+        """The scores of a finished cell; None where there are none."""
+        try:
+            with np.load(self._folder / f"{dataset}.npz") as arrays:
+                scores = {n.removeprefix("scores."): arrays[n] for n in arrays if "." in n}
+                return Scored(scores=scores, truth=arrays["truth"], prediction=arrays["prediction"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def discard_cells(self) -> None:
+        for path in self._folder.glob("*.npz"):
+            path.unlink()
+
+    def discard(self) -> None:
+        """Remove it all."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        with atomic_file(self._folder / name, durable=False) as file:
+            write(file)
+
+
+def _torch_save(content: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:  # torch hides what the file has raised
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+class Pace:
+    """Says when a checkpoint is due: after an epoch, where all of them together with this one take
+    no more than `share` of the time since training began."""
+
+    def __init__(self, share: float, size: int) -> None:
+        """`size`: bytes of a checkpoint, from which the time for the first one is guessed."""
+        self._share, self._next, self._spent = share, size / _BYTES_PER_SECOND, 0.0
+        self._start = time.perf_counter()
+
+    @property
+    def due(self) -> bool:
+        passed = time.perf_counter() - self._start
+        return self._spent + self._next <= self._share * passed
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._next = time.perf_counter() - start
+        self._spent += self._next

@@ -1,0 +1,1 @@
+"""Velocity maps, simulated records, units and metrics."""

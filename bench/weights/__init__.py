@@ -1,1 +1,0 @@
-"""Weights as files: upstream's checkpoints, deltas, what users do with them."""

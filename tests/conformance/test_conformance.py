@@ -1,0 +1,268 @@
+"""Every installed method passes the suite, and the suite catches what breaks the contract."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from bench import conformance
+from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
+from bench.errors import MethodError
+from bench.plugins import adaptation, registry
+
+
+@pytest.mark.parametrize("name", sorted(registry.load().methods))
+def test_installed_method_conforms(name: str) -> None:
+    conformance.check_method(registry.load().get(name).method)
+
+
+def group(*parameters: nn.Parameter) -> tuple[ParameterGroup, ...]:
+    return (ParameterGroup(name="all", parameters=parameters),)
+
+
+def head(model: nn.Module) -> tuple[nn.Parameter, ...]:
+    return tuple(model.get_submodule("deconv6").parameters())
+
+
+def head_tuning(model: nn.Module, config: Config) -> Adapted:
+    return Adapted(model=model, groups=group(*head(model)), merge=lambda: model)
+
+
+GOOD = Method(
+    name="good",
+    summary="Trains the last block.",
+    source="This test",
+    traits=Traits(category="selective", batchnorm="affine", mergeable=True),
+    adapt=head_tuning,
+)
+
+
+def broken(adapt: Callable[[nn.Module, Any], Any], **changes: Any) -> Method:
+    return replace(GOOD, name="broken", adapt=adapt, **changes)
+
+
+def test_a_good_method_passes_with_its_count() -> None:
+    results = conformance.run(GOOD, trainable=4 * 9 + 1 + 2)
+    assert all(r.passed for r in results), results
+    assert len({r.name for r in results}) == len(results)
+    assert all(r.meaning.endswith(".") and r.detail for r in results)
+
+
+def test_a_wrong_count_is_told() -> None:
+    with pytest.raises(conformance.NonconformanceError, match="39 parameters are trainable, 291"):
+        conformance.check_method(GOOD, trainable=291)
+
+
+# --- methods that break the contract, each in one way ---------------------------------------------
+
+
+def changes_a_frozen_weight(model: nn.Module, config: Config) -> Adapted:
+    def after_step() -> None:
+        with torch.no_grad():
+            model.get_parameter("convblock1.layers.0.weight").mul_(1.01)
+
+    return Adapted(model=model, groups=group(*head(model)), after_step=after_step)
+
+
+def changes_a_frozen_weight_at_once(model: nn.Module, config: Config) -> Adapted:
+    with torch.no_grad():
+        model.get_parameter("deconv5_1.layers.0.weight").mul_(1.5)
+    return Adapted(model=model, groups=group(*head(model)))
+
+
+def leaks_statistics(model: nn.Module, config: Config) -> Adapted:
+    norm = model.get_submodule("convblock1.layers.1")
+    norm.register_forward_pre_hook(lambda module, inputs: module.running_mean.add_(0.1) and None)
+    return Adapted(model=model, groups=group(*head(model)))
+
+
+def lists_a_dead_parameter(model: nn.Module, config: Config) -> Adapted:
+    model.register_parameter("unused", nn.Parameter(torch.zeros(3)))
+    return Adapted(model=model, groups=group(*head(model), model.get_parameter("unused")))
+
+
+class Wrapped(nn.Module):
+    def __init__(self, model: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.change = model, change
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.change(self.gain * self.model(x))
+
+
+def wrapped(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Config], Adapted]:
+    def adapt(model: nn.Module, config: Config) -> Adapted:
+        model = Wrapped(model, change)
+        return Adapted(model=model, groups=group(model.gain))
+
+    return adapt
+
+
+def claims_to_merge(model: nn.Module, config: Config) -> Adapted:
+    model = Wrapped(model, lambda y: y)
+    return Adapted(model=model, groups=group(model.gain), merge=lambda: model.model)
+
+
+def hides_state(model: nn.Module, config: Config) -> Adapted:
+    """Keeps what it has learnt where no delta finds it."""
+    model = Wrapped(model, lambda y: y + offset[0])
+    offset = [0.0]
+
+    def after_step() -> None:
+        offset[0] += 0.1
+
+    return Adapted(model=model, groups=group(model.gain), after_step=after_step)
+
+
+def draws_its_own_numbers(model: nn.Module, config: Config) -> Adapted:
+    model = Wrapped(model, lambda y: y + 0.1 * torch.rand((), generator=unseeded))
+    unseeded = torch.Generator()
+    unseeded.seed()
+    return Adapted(model=model, groups=group(model.gain))
+
+
+def mixes_the_batch(y: Tensor) -> Tensor:
+    return y - y.mean(dim=0, keepdim=True)
+
+
+class LooseConfig(Config):
+    model_config = ConfigDict(frozen=False, extra="ignore")
+
+
+class UnwritableConfig(Config):
+    def model_dump_json(self, **options: Any) -> str:
+        return '{"learning_rate_scale": 2}'
+
+
+ADDED = {"traits": Traits(category="additive", batchnorm="frozen")}
+LOOSE_START = {"traits": Traits(category="additive", batchnorm="frozen", identity_at_start=False)}
+BROKEN = {
+    "changes a frozen weight": (changes_a_frozen_weight, {}, "frozen stays frozen"),
+    "changes it at once": (changes_a_frozen_weight_at_once, {}, "frozen stays frozen"),
+    "is no identity": (changes_a_frozen_weight_at_once, {}, "starts as declared"),
+    "leaks statistics": (leaks_statistics, {}, "batchnorm policy holds"),
+    "lists a dead parameter": (lists_a_dead_parameter, {}, "trainables get gradients"),
+    "cuts the graph": (wrapped(lambda y: y.detach() * 1), ADDED, "trainables get gradients"),
+    "crops": (wrapped(lambda y: y[..., 1:]), ADDED, "predicts maps"),
+    "gives NaN": (wrapped(lambda y: y / 0 * 0), ADDED, "predicts maps"),
+    "mixes the batch": (wrapped(mixes_the_batch), LOOSE_START, "scores each sample alone"),
+    "is far off in bfloat16": (
+        wrapped(lambda y: torch.sin(1000 * y)),
+        LOOSE_START,
+        "bfloat16 is close",
+    ),
+    "hides state": (hides_state, ADDED, "delta restores predictions"),
+    "draws its own numbers": (draws_its_own_numbers, LOOSE_START, "is repeatable"),
+    "merges wrongly": (
+        claims_to_merge,
+        {"traits": Traits(category="additive", batchnorm="frozen", mergeable=True)},
+        "merges as declared",
+    ),
+    "merges undeclared": (
+        head_tuning,
+        {"traits": Traits(category="selective", batchnorm="affine")},
+        "merges as declared",
+    ),
+    "keeps the wrong policy": (
+        head_tuning,
+        {"traits": Traits(category="selective", batchnorm="frozen", mergeable=True)},
+        "adapts",
+    ),
+    "holds out for nothing": (
+        head_tuning,
+        {"traits": replace(GOOD.traits, holdout=True)},
+        "adapts",
+    ),
+    "reports no JSON": (
+        lambda model, config: replace(
+            head_tuning(model, config), finish=lambda validate: {"mae": float("nan")}
+        ),
+        {"traits": replace(GOOD.traits, holdout=True)},
+        "reports facts",
+    ),
+    "takes any option": (head_tuning, {"config": LooseConfig}, "config is strict"),
+    "forgets its config": (head_tuning, {"config": UnwritableConfig}, "config is strict"),
+    "has no source": (head_tuning, {"source": ""}, "describes itself"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_the_suite_catches_a_method_that(what: str) -> None:
+    adapt, changes, check = BROKEN[what]
+    failed = {r.name for r in conformance.run(broken(adapt, **changes)) if not r.passed}
+    assert check in failed
+
+
+# --- what the harness itself refuses, before any training -----------------------------------------
+
+
+def stranger(model: nn.Module, config: Config) -> Adapted:
+    return Adapted(model=model, groups=group(nn.Parameter(torch.zeros(1))))
+
+
+def twice(model: nn.Module, config: Config) -> Adapted:
+    return Adapted(model=model, groups=group(*head(model)) + group(*head(model)[:1]))
+
+
+def group_of(**numbers: Any) -> Callable[[nn.Module, Config], Adapted]:
+    return lambda model, config: Adapted(
+        model=model,
+        groups=(ParameterGroup(name="all", parameters=head(model), **numbers),),
+    )
+
+
+def crash(model: nn.Module, config: Config) -> Adapted:
+    raise ZeroDivisionError("no luck")
+
+
+@pytest.mark.parametrize(
+    ("adapt", "message"),
+    [
+        (lambda model, config: model, "'broken' returns a InversionNet, not a"),
+        (lambda model, config: Adapted(model=model, groups=()), "returns no trainable parameter"),
+        (lambda model, config: Adapted(model=model, groups=group()), "no trainable parameter"),
+        (
+            lambda model, config: Adapted(model=model, groups=(head(model),)),
+            "returns a tuple among",
+        ),
+        (stranger, "not part of the adapted network"),
+        (twice, "lists a parameter twice"),
+        (group_of(learning_rate_scale=float("nan")), "the learning_rate_scale nan, which is out"),
+        (group_of(weight_decay=-1.0), "the weight_decay -1.0, which is out of range"),
+        (group_of(active=(0.5, 0.5)), r"the active \(0.5, 0.5\), which is out of range"),
+        (
+            lambda model, config: replace(head_tuning(model, config), finish=lambda v: {}),
+            "must declare Traits.holdout if it sets",
+        ),
+        (crash, "'broken' failed to adapt the network: ZeroDivisionError: no luck"),
+    ],
+)
+def test_garbage_is_refused_with_the_reason(
+    adapt: Callable[[nn.Module, Any], Any], message: str
+) -> None:
+    from bench.conformance import toy_networks
+
+    with pytest.raises(MethodError, match=message):
+        adaptation.adapt(broken(adapt), toy_networks.convolutional(), Config())
+
+
+def test_facts_of_a_method_are_made_plain_or_refused() -> None:
+    """A record holds them; what cannot be written would end the whole run."""
+    plain = adaptation.plain_facts(GOOD, {"sweep": [{"mae": float("nan")}, {"mae": 0.5}]})
+    assert plain == {"sweep": [{"mae": None}, {"mae": 0.5}]}
+    for garbage in ([1], None, {"x": object()}, {"x": torch.zeros(2)}):
+        with pytest.raises(MethodError, match=r"'good' returns .* from finish"):
+            adaptation.plain_facts(GOOD, garbage)
+
+
+def test_a_method_object_with_wrong_fields_cannot_be_made() -> None:
+    with pytest.raises(ValidationError, match="batchnorm"):
+        replace(GOOD.traits, **{"batchnorm": "free"})
+    for field, value in (("summary", None), ("config", Config()), ("version", "two")):
+        with pytest.raises(ValidationError, match=field):
+            replace(GOOD, **{field: value})

@@ -1,0 +1,188 @@
+"""Every ingredient that can change a score changes the fingerprint; nothing else does."""
+
+import io
+import shutil
+import subprocess
+import sys
+import tokenize
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import bench
+from bench import seeds
+from bench.data import layout, subsets
+from bench.models import backbones
+from bench.protocol import fingerprint as module
+from bench.protocol import spec, survey, tracks
+from bench.protocol.fingerprint import data_key, fingerprint
+from bench.protocol.spec import DATASETS, PERCENTS, RULES, Data, Rules, Track
+from bench.training.schedule import factor
+
+MINI = tracks.load("mini")
+SURVEY = sorted(name for name in vars(survey) if name.isupper())
+
+
+def changed(track: Track, path: str, value: object) -> Track:
+    head, _, tail = path.partition(".")
+    if not tail:
+        return track.model_copy(update={head: value})
+    part = getattr(track, head).model_copy(update={tail: value})
+    return track.model_copy(update={head: part})
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize("field", sorted(Rules.model_fields))
+def test_every_rule_counts(field: str) -> None:
+    other = RULES.model_copy(update={field: "something else"})
+    assert fingerprint(MINI, "inversionnet", other) != fingerprint(MINI, "inversionnet")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("version", 2),
+        ("name", "other"),
+        ("data.train", 3),
+        ("data.test", 3),
+        ("data.samples_per_file", 3),
+        ("data.seed", 1),
+        ("data.source", "files"),
+        ("pretrain.epochs", 1),
+        ("pretrain.batch", 2),
+        ("fit.epochs", 1),
+        ("fit.batch", 2),
+    ],
+)
+def test_track_and_budget_count(path: str, value: object) -> None:
+    other = changed(MINI, path, value)
+    assert fingerprint(other, "inversionnet") != fingerprint(MINI, "inversionnet")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (survey, "GENERATOR_VERSION", -1),
+        (spec, "PRETRAINING", spec.PRETRAINING[:5]),
+        (spec, "TARGETS", spec.TARGETS[:3]),
+        (spec, "PERCENTS", (10, 100)),
+        (module, "GOLDEN_SCORES", {"mae": 0.1}),
+    ],
+)
+def test_constants_count(
+    monkeypatch: pytest.MonkeyPatch, place: object, name: str, value: object
+) -> None:
+    before = fingerprint(MINI, "inversionnet")
+    monkeypatch.setattr(place, name, value)
+    assert fingerprint(MINI, "inversionnet") != before
+
+
+@pytest.mark.parametrize("name", SURVEY)
+def test_every_constant_of_the_survey_counts_where_data_are_generated(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = tracks.load("openfwi")
+    before = fingerprint(MINI, "inversionnet"), data_key(MINI), fingerprint(real, "inversionnet")
+    monkeypatch.setattr(survey, name, "something else")
+    assert fingerprint(MINI, "inversionnet") != before[0]
+    assert data_key(MINI) != before[1]
+    assert fingerprint(real, "inversionnet") == before[2]
+
+
+def test_every_part_of_a_track_is_tried_above() -> None:
+    assert Track.model_fields.keys() == {
+        *("name", "version", "data", "pretrain", "fit"),
+        *("summary", "seeds", "gallery", "default_protocol"),  # these do not count
+    }
+    assert Data.model_fields.keys() == {"source", "train", "test", "samples_per_file", "seed"}
+    assert spec.Budget.model_fields.keys() == {"epochs", "batch"}
+
+
+def test_backbone_counts() -> None:
+    assert fingerprint(MINI, "inversionnet") != fingerprint(MINI, "another")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda track: changed(track, "summary", "other words"),
+        lambda track: changed(track, "seeds", (0, 1, 2)),
+        lambda track: changed(track, "gallery", 3),
+        lambda track: changed(track, "default_protocol", "id"),
+    ],
+)
+def test_words_seeds_and_pictures_do_not_count(change: Callable[[Track], Track]) -> None:
+    assert fingerprint(change(MINI), "inversionnet") == fingerprint(MINI, "inversionnet")
+
+
+def test_order_of_keys_does_not_count() -> None:
+    assert spec.digest({"a": 1, "b": 2}) == spec.digest({"b": 2, "a": 1})
+
+
+RENAMED = {
+    "PEAK_FREQUENCY_HZ": "DOMINANT_FREQUENCY_HZ",
+    "GENERATOR_VERSION": "RELEASE",
+    "GOLDEN_SCORES": "WITNESSES",
+    "RULES": "PROTOCOL",
+    "PERCENTS": "SHARES",
+    "TARGETS": "AIMS",
+}
+
+
+def test_to_rename_a_variable_changes_no_fingerprint(tmp_path: Path) -> None:
+    """In a copy of the package, everywhere in the code (names, not texts)."""
+    source = Path(bench.__file__).parent
+    shutil.copytree(source, tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    seen = set()
+    for path in tmp_path.rglob("*.py"):
+        tokens = [
+            (token.type, RENAMED.get(token.string, token.string), token.string)
+            for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
+        ]
+        seen |= {old for _, new, old in tokens if new != old}
+        path.write_text(tokenize.untokenize((kind, new) for kind, new, _ in tokens), "utf-8")
+    assert seen == RENAMED.keys(), "each is there to be renamed"
+    code = (
+        "from bench import fingerprint as f, survey, tracks; survey.DOMINANT_FREQUENCY_HZ; "
+        "t = tracks.load('mini'); print(f.fingerprint(t, 'inversionnet'), f.data_key(t))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [fingerprint(MINI, "inversionnet"), data_key(MINI)]
+
+
+def test_what_the_version_of_the_rules_stands_for_is_as_it_was() -> None:
+    """Code that decides scores and has no value of its own in the fingerprint.
+
+    Where this fails, scores change: raise the version in `Rules` and put the new hash here.
+    """
+    subsets = [
+        subsets.parts(40, dataset=name, percent=percent, seed=1, holdout=True)
+        for name in DATASETS
+        for percent in PERCENTS
+    ]
+    orders = subsets.batch_order(
+        23, batch=8, seed=1, datasets=("Style_A",), percent=25, epoch=2
+    ) + subsets.batch_order(9, batch=8, seed=0, datasets=spec.PRETRAINING, percent=100, epoch=0)
+    splits = [
+        (pair.records, pair.maps, pair.samples)
+        for name in DATASETS
+        for split in layout.SPLITS
+        for data in (Data(source="files"), MINI.data)
+        for pair in layout.files(name, split, data)
+    ]
+    with torch.device("meta"):
+        network = backbones.build("inversionnet").state_dict()
+    decides = {
+        "subsets": [(part.train.tolist(), part.validation.tolist()) for part in subsets],
+        "batches": [batch.tolist() for batch in orders],
+        "splits": splits,
+        "seeds": [seeds.derive(3, purpose) for purpose in ("network", "adapt")],
+        "schedule": [round(factor(step, 240), 9) for step in range(240)],
+        "network": [(name, list(value.shape)) for name, value in network.items()],
+    }
+    assert (RULES.version, spec.digest(decides)) == (1, "87ea347914893010")

@@ -1,0 +1,60 @@
+"""Estimates against counts worked out by hand, at made-up speeds."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+from test_plan import planned, session
+
+from bench.runner.estimate import estimate
+from bench.runner.machine_speeds import Speeds
+
+SPEEDS = Speeds(
+    simulate_records_per_second=2,
+    score_samples_per_second=10,
+    train_samples_per_second={"baseline": 4, "lora": 5, "foundation": 8},
+    step_bytes_per_sample=1e6,
+)
+RECORD_AND_MAP = 4 * (5 * 1000 * 70 + 70 * 70)
+PARAMETERS = 24_409_123
+
+
+def test_time_and_disk_of_a_plan(tmp_path: Path) -> None:
+    """Track smoke: ten datasets of 16 + 4 samples; two epochs of everything."""
+    at = session(tmp_path, "smoke")
+    found = estimate(planned(at, "id", "baseline,lora"), at, SPEEDS)
+    assert found.simulate_seconds == 10 * 20 / 2
+    trained = 4 * 16 * 2 / 4 + 4 * 16 * 2 / 5 + 6 * 16 * 2 / 8
+    assert found.train_seconds == pytest.approx(trained, abs=9)  # and nine fits to set up
+    assert found.score_seconds == pytest.approx((8 * 4 * 4 + 6 * 4) / 10)
+    weights = 4 * (5 * PARAMETERS + 4 * 1_148_480)
+    assert found.disk_bytes == 200 * RECORD_AND_MAP + weights
+
+
+def test_a_tenth_of_the_data_takes_a_tenth_of_the_time(tmp_path: Path) -> None:
+    at = session(tmp_path, "standard")
+    low = estimate(planned(at, "lowdata", "baseline"), at, SPEEDS)
+    whole = estimate(planned(at, "id", "baseline"), at, SPEEDS)
+    assert low.train_seconds == pytest.approx(2.6 * whole.train_seconds, rel=1e-3)
+
+
+def test_data_that_stay_in_files_are_not_counted_as_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real files hold 300 GB; with 30 GB free, batches are read as they are needed."""
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=30e9))
+    real = session(tmp_path, "openfwi", data_folder=tmp_path)
+    found = estimate(planned(real, "ood", "baseline,lora"), real, SPEEDS)
+    present = psutil.Process().memory_info().rss
+    assert found.memory_bytes - present == pytest.approx(16 * PARAMETERS + 128 * 1e6, rel=0.05)
+    assert found.simulate_seconds == 0
+
+
+def test_small_data_are_counted_as_memory(tmp_path: Path) -> None:
+    """Pretraining on smoke: 6 × (16 + 4) samples, records in half precision, maps not."""
+    at = session(tmp_path, "smoke")
+    found = estimate(planned(at, "pretrain", "baseline"), at, SPEEDS)
+    data = 6 * 20 * (2 * 5 * 1000 * 70 + 4 * 70 * 70)
+    expected = psutil.Process().memory_info().rss + 16 * PARAMETERS + 16 * 1e6 + data
+    assert found.memory_bytes == pytest.approx(expected, rel=0.02)

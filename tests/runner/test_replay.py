@@ -1,0 +1,202 @@
+"""`bench replay`: a run repeated from its record agrees, an altered record does not."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Inside
+
+from bench.records.record import Record, read, write
+from bench.runner.reproducibility import Agreement
+
+Ran = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def recorded(ran: Ran) -> Record:
+    """Of lora on Style_A."""
+    found = [read(path) for path in ran[0].glob("runs/*/record.json")]
+    (one,) = (r for r in found if r.spec.method_name == "lora" and r.spec.datasets == ("Style_A",))
+    return one
+
+
+def files(home: Path) -> dict[Path, tuple[int, int]]:
+    """All files of a home, with size and time."""
+    found = (path for path in home.rglob("*") if path.is_file())
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+
+def test_a_run_is_repeated_from_its_record_bit_for_bit(
+    ran: Ran, recorded: Record, inside: Inside, tmp_path: Path
+) -> None:
+    """The record lies elsewhere; data and foundation come from a home, which stays as it is.
+
+    Checked against the record's own numbers, and noted in it if asked for.
+    """
+    home, _ = ran
+    path = write(recorded, tmp_path)
+    before = files(home)
+    code, out, error = inside("replay", tmp_path, "--verify", "--json", home=home)
+    assert code == 0, out + error
+    content = json.loads(out)
+    assert content["verdict"] == "Agrees bit for bit, scores and weights."
+    assert content["agrees"]
+    assert content["same_weights"]
+    assert len(content["differences"]) == 12
+    for row in content["differences"]:
+        (cell,) = (c for c in recorded.cells if c.dataset == row["dataset"])
+        assert row["recorded"] == row["replayed"] == getattr(cell, row["score"])
+    assert files(home) == before
+    verified = read(path)
+    assert verified.verification == "retrained"
+    assert verified.model_copy(update={"verification": "self_reported"}) == recorded
+
+
+def test_an_altered_record_disagrees_and_is_not_verified(
+    ran: Ran, recorded: Record, inside: Inside, tmp_path: Path
+) -> None:
+    """One score is made better by a tenth, in a copy of the home; found by its run id."""
+    home = tmp_path / "home"
+    for part in ("data", "foundations"):
+        (home / part).parent.mkdir(exist_ok=True)
+        (home / part).symlink_to(ran[0] / part, target_is_directory=True)
+    first, *others = recorded.cells
+    better = first.model_copy(update={"mae": first.mae * 0.9})
+    claims = recorded.model_copy(update={"cells": (better, *others)})
+    path = write(claims, home / "runs" / recorded.run_id)
+    before = path.read_bytes()
+    code, out, _ = inside("replay", recorded.run_id[:9], "--verify", home=home)
+    assert code == 1
+    assert "Disagrees: " in out
+    assert "Noted" not in out
+    assert path.read_bytes() == before
+
+
+def test_from_nothing_but_the_record(ran: Ran, inside: Inside, tmp_path: Path) -> None:
+    """Its data are simulated again: a run from scratch in an empty home."""
+    found = [read(path) for path in ran[0].glob("runs/*/record.json")]
+    record = next(r for r in found if r.spec.method_name == "baseline")
+    path = write(record, tmp_path / "elsewhere")
+    code, out, error = inside("replay", path, home=tmp_path / "home")
+    assert code == 0, out + error
+    assert "Agrees bit for bit, scores and weights." in out
+    assert not files(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"status": "failed"}, "is failed: there is nothing to compare"),
+        ({"spec": {"seed": 7}, "run_id": None}, "the id is not the hash of its specification"),
+        ({"spec": {"fingerprint": "f" * 16}}, "follows another protocol (fingerprint ffff"),
+        ({"track": {"version": 2}}, "follows another protocol"),
+        ({"method": {"code": "0" * 16}}, "(code 0000000000000000); installed is fwi-peft-bench"),
+        ({"method": {"distribution": "other"}}, "used method 'lora' of other"),
+        ({"method": {"name": "lorra"}}, "Did you mean 'lora'?"),
+    ],
+)
+def test_what_cannot_be_repeated_is_refused_in_one_sentence(
+    ran: Ran,
+    recorded: Record,
+    inside: Inside,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    expected: str,
+) -> None:
+    spec = recorded.spec.model_copy(update=changes.get("spec", {}))
+    assert spec.method is not None
+    method = spec.method.model_copy(update=changes.get("method", {}))
+    record = recorded.model_copy(
+        update={
+            "status": changes.get("status", "done"),
+            "spec": spec.model_copy(update={"method": method}),
+            "track": recorded.track.model_copy(update=changes.get("track", {})),
+        }
+    )
+    if "run_id" not in changes:
+        record = record.model_copy(update={"run_id": record.spec.run_id})
+    code, _, error = inside("replay", write(record, tmp_path), home=ran[0])
+    assert code == 2
+    assert expected in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(ran[0].glob("replay-*"))
+
+
+def test_runs_are_found_by_the_beginning_of_their_id(ran: Ran, inside: Inside) -> None:
+    home, _ = ran
+    code, _, error = inside("replay", "", home=home)
+    assert (code, "is ambiguous" in error) == (2, True)
+    code, _, error = inside("replay", "nothing", home=home)
+    assert code == 2
+    assert "Unknown run 'nothing'" in error
+    assert "`bench runs` lists them" in error
+
+
+def beside(recorded: Record, relative: float = 0.0, **changes: Any) -> Agreement:
+    """A record and another whose MAEs are larger by a factor of 1 + relative."""
+    cells = tuple(c.model_copy(update={"mae": c.mae * (1 + relative)}) for c in recorded.cells)
+    return Agreement(
+        recorded=recorded,
+        replayed=recorded.model_copy(update={"cells": cells} | changes),
+    )
+
+
+def test_on_one_kind_of_cpu_the_last_bit_counts(recorded: Record) -> None:
+    assert beside(recorded).agrees
+    assert beside(recorded, resumed=3).agrees
+    last_bit = beside(recorded, 2**-52)
+    assert not last_bit.agrees
+    assert last_bit.tolerance.relative == 0
+    assert "promise bit-identical scores and weights, and these are not" in last_bit.verdict
+    assert recorded.counts is not None
+    weights = recorded.counts.model_copy(update={"adapter_sha256": "0" * 64})
+    assert not beside(recorded, counts=weights).agrees
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "reason"),
+    [
+        ("determinism", {"device": "cuda:0"}, "GPU kernels do not fix the order of their sums"),
+        ("determinism", {"threads": 99}, "99 threads, not "),
+        ("determinism", {"precision": "other"}, "other, not "),
+        ("machine", {"processor": "Other CPU"}, "on Other CPU, not "),
+        ("versions", {"torch": "9.9"}, "torch 9.9, not "),
+        ("data_sha256", {"Style_A": "0"}, "the data have another content hash"),
+        ("foundation_sha256", None, "the foundation was pretrained again"),
+        ("commit", None, "harness of commit "),
+    ],
+)
+def test_elsewhere_scores_may_differ_by_the_tolerance_and_the_verdict_says_why(
+    recorded: Record, part: str, changes: Any, reason: str
+) -> None:
+    now = getattr(recorded, part)
+    if changes is None:
+        change: dict[str, Any] = {part: "0" * 40}
+    elif isinstance(now, dict):
+        change = {part: now | changes}
+    else:
+        change = {part: now.model_copy(update=changes)}
+    near, far = beside(recorded, 0.04, **change), beside(recorded, 0.06, **change)
+    assert (near.agrees, far.agrees) == (True, False)
+    for found, word in ((near, "Agrees"), (far, "Disagrees")):
+        assert found.verdict.startswith(f"{word}: the largest relative difference is 0.0")
+        assert "allowed is 0.05, because " in found.verdict
+        assert reason in found.verdict
+
+
+def test_cells_that_are_not_of_the_specification_disagree(recorded: Record) -> None:
+    first, *others = recorded.cells
+    renamed = first.model_copy(update={"dataset": "FlatVel_A"})
+    for cells in ((renamed, *others), tuple(others), (*recorded.cells, renamed), ()):
+        claims = recorded.model_copy(update={"cells": tuple(cells)})
+        found = Agreement(recorded=claims, replayed=recorded)
+        assert not found.agrees
+        assert "cells are not those of its specification" in found.verdict
+
+
+def test_a_repetition_that_fails_disagrees_and_says_why(recorded: Record) -> None:
+    found = beside(recorded, status="failed", error="the loss became nan")
+    assert not found.agrees
+    assert found.verdict == "Disagrees: the replay is failed: the loss became nan"

@@ -1,0 +1,113 @@
+"""Scores against scikit-image, numpy, hand-worked values and laws."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from skimage.filters import sobel_h, sobel_v
+from skimage.metrics import structural_similarity
+
+from bench.protocol.fingerprint import GOLDEN_SCORES
+from bench.seismic import metrics
+
+Maps = NDArray[np.float32]
+
+
+def random_maps(seed: int, n: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(-1, 1, (n, 1, 70, 70)).cumsum(-1)
+    truth = np.clip(truth / 10, -1, 1)
+    prediction = np.clip(truth + rng.normal(0, 0.2, truth.shape), -1, 1)
+    return torch.tensor(prediction).float(), torch.tensor(truth).float()
+
+
+def golden_pair() -> tuple[torch.Tensor, torch.Tensor]:
+    """Steps and ramps on a 70 × 70 grid; their scores are part of every fingerprint."""
+    z, x = torch.meshgrid(torch.arange(70.0), torch.arange(70.0), indexing="ij")
+    truth = torch.where(z < 30, -0.5, 0.5) + 0.002 * x
+    prediction = torch.where(z < 31, -0.4, 0.45) + 0.001 * x
+    return prediction.view(1, 1, 70, 70), truth.view(1, 1, 70, 70)
+
+
+def test_golden_scores() -> None:
+    prediction, truth = golden_pair()
+    found = {name: float(score(prediction, truth)) for name, score in metrics.SCORES.items()}
+    assert found == pytest.approx(GOLDEN_SCORES, abs=1e-6)
+
+
+def test_errors_against_numpy() -> None:
+    prediction, truth = random_maps(0)
+    p, t = prediction.numpy().astype(np.float64), truth.numpy().astype(np.float64)
+    mae, mse = np.abs(p - t).mean((1, 2, 3)), ((p - t) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(metrics.mean_absolute_error(prediction, truth), mae, rtol=1e-5)
+    np.testing.assert_allclose(metrics.mean_squared_error(prediction, truth), mse, rtol=1e-5)
+
+
+def test_ssim_against_scikit_image() -> None:
+    """Its map on the zero-padded pair, cropped, is the same number."""
+    prediction, truth = random_maps(1)
+    found = metrics.structural_similarity(prediction, truth)
+    for i in range(len(truth)):
+        pair = [
+            np.pad((m[i, 0].numpy().astype(np.float64) + 1) / 2, 5) for m in (prediction, truth)
+        ]
+        _, full = structural_similarity(
+            *pair,
+            win_size=11,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+            full=True,
+        )
+        assert float(found[i]) == pytest.approx(full[5:-5, 5:-5].mean(), abs=2e-5)
+
+
+def test_sobel_against_scikit_image() -> None:
+    _, truth = random_maps(2, n=1)
+    image = truth[0, 0].numpy()
+    inner = (slice(1, -1), slice(1, -1))
+    expected = np.hypot(sobel_h(image), sobel_v(image))[inner]
+    found = metrics.sobel_magnitude(truth)[0, 0].numpy()[inner]
+    np.testing.assert_allclose(2 * found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_sobel_of_a_ramp_is_its_slope() -> None:
+    ramp = torch.arange(70.0).view(1, 1, 1, 70).expand(1, 1, 70, 70) * 0.01
+    assert torch.allclose(metrics.sobel_magnitude(ramp)[..., 1:-1], torch.tensor(0.01), atol=1e-6)
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (1, 1.0), (6, 0.0)])
+def test_edge_score_of_a_shifted_interface(shift: int, expected: float) -> None:
+    z = torch.arange(70.0).view(1, 1, 70, 1).expand(1, 1, 70, 70)
+    truth, prediction = (z >= 30).float() - 0.5, (z >= 30 + shift).float() - 0.5
+    assert float(metrics.edge_f1(prediction, truth)) == pytest.approx(expected)
+
+
+def test_edge_score_by_hand() -> None:
+    """Truth has two interfaces, the prediction one of them: precision 1, recall 1/2, F1 2/3."""
+    z = torch.arange(70.0).view(1, 1, 70, 1).expand(1, 1, 70, 70)
+    truth = torch.where(z < 20, -0.8, torch.where(z < 50, 0.0, 0.8))
+    prediction = torch.where(z < 20, -0.8, 0.0)
+    assert float(metrics.edge_f1(prediction, truth)) == pytest.approx(2 / 3)
+
+
+def test_edge_score_is_undefined_without_interfaces() -> None:
+    flat = torch.zeros(1, 1, 70, 70)
+    assert torch.isnan(metrics.edge_f1(flat, flat + 0.3)).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31))
+def test_laws(seed: int) -> None:
+    prediction, truth = random_maps(seed, n=2)
+    assert torch.equal(metrics.mean_absolute_error(truth, truth), torch.zeros(2))
+    assert torch.allclose(metrics.structural_similarity(truth, truth), torch.ones(2), atol=1e-5)
+    mae, mse = (metrics.SCORES[n](prediction, truth) for n in ("mae", "mse"))
+    assert (mse.sqrt() >= mae - 1e-6).all(), "RMSE is never below MAE"
+    for score in metrics.SCORES.values():
+        assert torch.allclose(score(prediction, truth), score(truth, prediction), atol=1e-5)
+    ssim = metrics.structural_similarity(prediction, truth)
+    assert (ssim.abs() <= 1 + 1e-6).all()
