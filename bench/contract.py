@@ -1,4 +1,4 @@
-"""What a method provides: the whole surface that a plugin needs.
+"""What a method or a backbone provides: the whole surface that a plugin needs.
 
 A plugin is one file with one `Method` object and one line in the entry-point group
 `bench.methods`. It imports this module and torch, and nothing else of the harness:
@@ -25,6 +25,7 @@ __all__ = [
     "INPUT_SHAPE",
     "OUTPUT_SHAPE",
     "Adapted",
+    "Backbone",
     "BatchNorm",
     "Category",
     "Config",
@@ -42,7 +43,8 @@ OUTPUT_SHAPE = (1, 70, 70)
 Category = Literal["full", "additive", "selective", "prompt"]
 
 BatchNorm = Literal["frozen", "affine", "statistics", "both"]
-"""What a fit may change in BatchNorm layers.
+"""What a fit may change in BatchNorm layers. Statistics that may change are computed anew after
+training, over the fit's training subset with the final weights.
 
 - ``frozen``: evaluation mode; statistics, scale and shift stay as in the foundation;
 - ``affine``: evaluation mode; scale and shift may be among the trainable parameters;
@@ -60,6 +62,8 @@ class Config(BaseModel):
 
     learning_rate_scale: PositiveFloat = 1.0
     """Factor on the protocol's peak learning rate, for every group."""
+    batchnorm: Literal["frozen", "statistics", "both"] | None = None
+    """A BatchNorm policy in place of the method's own, set by the harness: `None`, the method's."""
 
 
 @validated(frozen=True, kw_only=True)
@@ -81,6 +85,8 @@ class Traits:
     needs: frozenset[str] = frozenset()
     """Class names of torch modules that the network must contain, such as ``LayerNorm``;
     ``A|B`` asks for one of several. Subclasses count."""
+    trains: bool = True
+    """False: nothing is trained and nothing changes; `Adapted.groups` is empty."""
     holdout: bool = False
     """Keeps a validation part of the training split out of training, for `Adapted.finish`."""
 
@@ -106,8 +112,8 @@ class Adapted:
     model: nn.Module
     """(n, 5, 1000, 70) → (n, 1, 70, 70), usually the module that `adapt` was given."""
     groups: tuple[ParameterGroup, ...]
-    """What is trained. May be empty only if the BatchNorm policy is ``statistics``: then training
-    is forward passes in training mode, without loss and gradient."""
+    """What is trained. May be empty only if the BatchNorm policy is ``statistics``: then the
+    statistics are computed anew over the training subset, and nothing else changes."""
     merge: Callable[[], nn.Module] | None = None
     """Turns the model in place into a plain backbone with the upstream names; returns it."""
     after_step: Callable[[], None] | None = None
@@ -140,3 +146,22 @@ class Method:
     """Options and their values; the protocol `sweep` tries all combinations."""
     version: int = 1
     """Raise it when the method's results change."""
+
+
+@validated(frozen=True, kw_only=True)
+class Backbone:
+    """One network: what `bench.backbones` entry points name.
+
+    Raises pydantic's `ValidationError` for a field of a wrong type.
+    """
+
+    name: str
+    summary: str
+    """One line."""
+    source: str
+    """The paper it comes from."""
+    build: Callable[[], nn.Module]
+    """A freshly initialised network, (n, 5, 1000, 70) → (n, 1, 70, 70) on [-1, 1], on torch's
+    default device; random numbers come from torch alone. No downloads."""
+    version: int = 1
+    """Raise it when the network's results change."""

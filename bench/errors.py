@@ -35,8 +35,16 @@ class FoundationError(BenchError):
     """A checkpoint or delta that cannot be read or does not fit the network."""
 
 
-class MethodError(BenchError):
-    """A method plugin that cannot be loaded or does not keep its contract."""
+class PluginError(BenchError):
+    """A plugin that cannot be loaded or does not keep its contract."""
+
+
+class MethodError(PluginError):
+    """A method that cannot be loaded or does not keep its contract."""
+
+
+class BackboneError(PluginError):
+    """A backbone that cannot be loaded or does not keep its contract."""
 
 
 class RecordError(BenchError):

@@ -1,9 +1,10 @@
 """BatchNorm statistics only: running means and variances of the target data, nothing trained.
 
 Li et al. 2016, Revisiting Batch Normalization for Practical Domain Adaptation (AdaBN),
-arXiv:1603.04779. "Training" is forward passes in training mode, in which the statistics move with
-the layers' own momentum; there are no parameter groups, no loss and no gradient. The policy
-``statistics`` keeps scale and shift as they are. No hyper-parameters, zero trainable parameters.
+arXiv:1603.04779. There are no parameter groups, so nothing is trained; the harness computes the
+statistics anew, as the mean over the training subset of the target, which is the cited method. The
+policy ``statistics`` keeps scale and shift as they are. No hyper-parameters, zero trainable
+parameters.
 """
 
 from torch import nn
@@ -27,4 +28,5 @@ method = Method(
         needs=frozenset({"BatchNorm1d|BatchNorm2d|BatchNorm3d"}),
     ),
     adapt=adapt,
+    version=2,
 )

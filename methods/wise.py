@@ -5,9 +5,8 @@ of (1 − c) · foundation + c · fine-tuned is chosen from a grid (0, 0.1 … 1
 figures) by the MAE on a validation part that is kept out of training; the whole sweep is reported.
 Of equal ones the smallest coefficient wins.
 
-BatchNorm's running means and variances are interpolated like the weights, and the count of batches
-stays that of the fine-tuned network. That is exact at both ends; in between it is the usual cheap
-stand-in for statistics gathered anew, which would take a pass over the training data.
+BatchNorm statistics are not interpolated: the harness recomputes them over the training subset at
+each coefficient, as it does for every method after training.
 """
 
 import math
@@ -32,14 +31,13 @@ class WiseConfig(Config):
 def adapt(model: nn.Module, config: WiseConfig) -> Adapted:
     """Train every parameter; afterwards choose the point on the way."""
     group = everything(model)
-    moving = [*group.parameters, *(b for b in model.buffers() if b.is_floating_point())]
-    foundation = Anchors(moving)
+    foundation = Anchors(group.parameters)
 
     def finish(validate: Callable[[], float]) -> dict[str, Any]:
-        tuned = Anchors(moving)
+        tuned = Anchors(group.parameters)
 
         def move(coefficient: float) -> None:
-            ends = zip(moving, foundation.values(), tuned.values(), strict=True)
+            ends = zip(group.parameters, foundation.values(), tuned.values(), strict=True)
             with torch.no_grad():
                 for tensor, start, end in ends:
                     tensor.copy_(torch.lerp(start, end, coefficient))
@@ -63,5 +61,6 @@ method = Method(
     source="Wortsman et al. 2021, WiSE-FT, arXiv:2109.01903",
     traits=Traits(category="full", batchnorm="both", mergeable=True, holdout=True),
     config=WiseConfig,
+    version=2,
     adapt=adapt,
 )

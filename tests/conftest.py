@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from bench import cli
-from leaderboard import entries
+from leaderboard.load import records
 
 TINY_TRACK = """
 name = "tiny"
 version = 1
 summary = "For tests: every stage on a handful of samples."
 default_protocol = "ood"
+default_backbone = "inversionnet_quarter"
 gallery = 1
 [data]
 source = "generated"
@@ -37,9 +38,9 @@ Inside = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="session", autouse=True)
 def unpublished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keeps the published records out of this process; yields their folder."""
-    folder = entries.PUBLISHED
+    folder = records.PUBLISHED
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entries, "PUBLISHED", tmp_path_factory.mktemp("published"))
+        patch.setattr(records, "PUBLISHED", tmp_path_factory.mktemp("published"))
         yield folder
 
 

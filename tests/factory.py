@@ -8,33 +8,39 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 
+from bench.protocol import fingerprint
 from bench.protocol.spec import (
     PRETRAINING,
     RULES,
     TARGETS,
+    BackboneSpec,
     Budget,
     Data,
     FitSpec,
     MethodSpec,
-    Part,
+    TestSet,
     Track,
     digest,
 )
+from bench.records import scores
 from bench.records.record import (
     MAPS_FILE,
-    SCORES_FILE,
     Cell,
     Counts,
     Determinism,
     Epoch,
+    Evaluation,
+    Execution,
     Machine,
     MethodCard,
     Phase,
     Record,
+    Release,
     write,
 )
+from bench.seismic import metrics
+from bench.seismic.metrics import Metric
 
 SAMPLES = 12
 KEPT = 4
@@ -73,7 +79,6 @@ class Fake:
             name=self.name,
             distribution=self.distribution,
             version=1,
-            code=digest(self.name),
             config=self.config,
         )
 
@@ -99,6 +104,15 @@ _LEVELS = (0.06, 0.1, 0.22, 0.08, 0.16, 0.09, 0.12, 0.17, 0.18, 0.17)
 _LEVEL = dict(zip((*PRETRAINING, *TARGETS), _LEVELS, strict=True))
 
 
+BACKBONE = BackboneSpec(name="inversionnet")
+FOUNDATION = MethodSpec(name="foundation", distribution="fwi-peft-bench", version=1, config={})
+
+
+def fingerprint_of(track: Track) -> str:
+    """What the records of a track carry."""
+    return fingerprint.recorded(track, BACKBONE, RULES, fingerprint.simulation(track))
+
+
 def populate(
     home: Path,
     methods: Sequence[Fake] = METHODS,
@@ -109,11 +123,14 @@ def populate(
     pretraining: bool = True,
     maps: bool = True,
     track: Track = TRACK,
-    fingerprint: str = "0123456789abcdef",
+    extra: Sequence[Metric] = (),
 ) -> list[Record]:
-    """A home with the fits of these methods, and their foundations."""
+    """A home with the fits of these methods, and their foundations.
+
+    `extra` are metrics beyond those of the table; their scores are those of the first.
+    """
     percents = tuple(percents)
-    options = {"maps": maps, "track": track, "fingerprint": fingerprint}
+    options: dict[str, Any] = {"maps": maps, "track": track, "extra": extra}
     records = []
     for seed in seeds:
         if pretraining:
@@ -137,28 +154,36 @@ def make(
     *,
     percent: int = 100,
     seed: int = 0,
-    part: Part = "test",
+    holdout: bool = False,
     status: Literal["done", "failed"] = "done",
     maps: bool = True,
     track: Track = TRACK,
-    fingerprint: str = "0123456789abcdef",
+    extra: Sequence[Metric] = (),
 ) -> Record:
     """One record in its folder, with `scores.parquet` and, if asked for, `maps.npz`."""
     spec = FitSpec(
-        fingerprint=fingerprint,
+        kind="adaptation" if method else "pretraining",
+        fingerprint=fingerprint_of(track),
         track=track.name,
-        backbone="inversionnet",
-        method=method.spec if method else None,
+        backbone=BACKBONE,
+        method=method.spec if method else FOUNDATION,
         datasets=datasets,
         percent=percent,
         seed=seed,
-        part=part,
+        holdout=holdout,
     )
     rng = np.random.default_rng(int(spec.run_id[:8], 16))
-    scores = (
-        {d: _scores(method, spec, d, rng, track.data.test or SAMPLES) for d in spec.test_datasets}
-        if status == "done"
-        else {}
+    tests = _tests(spec) if status == "done" else ()
+    count = track.data.test or SAMPLES
+    values = {test: _scores(method, spec, test.dataset, rng, count) for test in tests}
+    for columns in values.values():
+        columns |= {metric.column: columns["mae"] for metric in extra}
+    execution = _execution(spec, seed)
+    evaluation = Evaluation(
+        cells=tuple(_cell(test, columns, extra) for test, columns in values.items()),
+        data_sha256={test.dataset: digest(test.dataset) * 4 for test in tests},
+        cost=None,
+        execution=execution,
     )
     record = Record(
         run_id=spec.run_id,
@@ -167,16 +192,40 @@ def make(
         spec=spec,
         track=track,
         rules=RULES,
-        method_distribution_version="0.1.0" if method else None,
+        simulation=fingerprint.simulation(track),
+        method_release=Release(distribution_version="0.1.0", code=digest(spec.method.name)),
         method_card=_method_card(method),
-        foundation_sha256=None if method and method.start == "scratch" else "ab" * 32,
-        data_sha256={d: digest(d) * 4 for d in spec.test_datasets},
+        backbone_release=Release(distribution_version="0.1.0", code="0" * 16),
+        foundation_sha256=None if method is None or method.start == "scratch" else "ab" * 32,
+        data_sha256={d: digest(d) * 4 for d in datasets},
         curve=_curve(track, rng),
-        train=_phase(method, track, percent) if status == "done" else None,
-        score=None,
+        cost=_phase(method, track, percent) if status == "done" else None,
         counts=_counts(method) if status == "done" else None,
-        cells=tuple(_cell(d, part, frame) for d, frame in scores.items()),
         facts={},
+        execution=execution,
+        evaluations=(evaluation,) if tests else (),
+    )
+    folder = home / ("runs" if method else "foundations") / spec.run_id
+    write(record, folder)
+    if values:
+        scores.update(folder, values)
+    if values and maps and not holdout:
+        (folder / MAPS_FILE).write_bytes(_maps(values, rng))
+    return record
+
+
+def _tests(spec: FitSpec) -> tuple[TestSet, ...]:
+    """What protocols score a fit on: its own datasets, and for a target the other targets too."""
+    if spec.holdout:
+        return tuple(TestSet(dataset=d, split="validation") for d in spec.datasets)
+    names = spec.datasets
+    if set(spec.datasets) <= set(TARGETS):
+        names += tuple(t for t in TARGETS if t not in spec.datasets)
+    return tuple(TestSet(dataset=name) for name in names)
+
+
+def _execution(spec: FitSpec, seed: int) -> Execution:
+    return Execution(
         machine=Machine(
             processor="Test CPU",
             cores=2,
@@ -188,7 +237,7 @@ def make(
         versions={"python": "3.11.7", "torch": "2.15.0"},
         commit="0" * 40,
         dirty=False,
-        command=("bench", "run", "--method", spec.method_name, "--protocol", "lowdata"),
+        command=("bench", "run", "--method", spec.method.name, "--protocol", "lowdata"),
         determinism=Determinism(
             device="cpu",
             precision="bfloat16",
@@ -200,18 +249,6 @@ def make(
         started=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=seed),
         ended=datetime(2026, 1, 1, 0, 3, tzinfo=UTC) + timedelta(hours=seed),
     )
-    folder = home / ("runs" if method else "foundations") / spec.run_id
-    write(record, folder)
-    if scores:
-        frames = [
-            f.with_columns(pl.lit(d).alias("dataset"), pl.lit(part).alias("part"))
-            for d, f in scores.items()
-        ]
-        columns = ("dataset", "part", "sample", "mae", "mse", "ssim", "edge")
-        pl.concat(frames).select(columns).write_parquet(folder / SCORES_FILE)
-    if scores and maps:
-        (folder / MAPS_FILE).write_bytes(_maps(scores, rng))
-    return record
 
 
 def truth(dataset: str, count: int = KEPT) -> np.ndarray:
@@ -234,7 +271,7 @@ def truth(dataset: str, count: int = KEPT) -> np.ndarray:
 
 def _scores(
     method: Fake | None, spec: FitSpec, dataset: str, rng: np.random.Generator, count: int
-) -> pl.DataFrame:
+) -> dict[str, np.ndarray]:
     """MAE falls with the data in distribution; hard samples are hard for every method."""
     hardness = np.random.default_rng(int(digest(dataset)[:8], 16)).lognormal(0, 0.25, count)
     own = dataset in spec.datasets
@@ -243,28 +280,21 @@ def _scores(
     level *= (100 / spec.percent) ** (0.12 if own else 0.03)
     mae = (level * hardness * rng.lognormal(0.02 * spec.seed, 0.05, count)).astype(np.float32)
     mse = (mae**2 * rng.uniform(1.8, 2.4, count)).astype(np.float32)
-    ssim = np.exp(-2.2 * mae).astype(np.float32)
-    edge = np.clip(0.9 - 2 * mae, 0, 1).astype(np.float32)
-    return pl.DataFrame(
-        {
-            "sample": np.arange(count, dtype=np.int32),
-            "mae": mae,
-            "mse": mse,
-            "ssim": ssim,
-            "edge": edge,
-        }
-    )
+    return {
+        "mae": mae,
+        "mse": mse,
+        "ssim": np.exp(-2.2 * mae).astype(np.float32),
+        "edge": np.clip(0.9 - 2 * mae, 0, 1).astype(np.float32),
+    }
 
 
-def _cell(dataset: str, part: Part, frame: pl.DataFrame) -> Cell:
+def _cell(test_set: TestSet, values: dict[str, np.ndarray], extra: Sequence[Metric]) -> Cell:
+    known = list({m.name: m for m in (*metrics.METRICS, *extra)}.values())
     return Cell(
-        dataset=dataset,
-        part=part,
-        samples=frame.height,
-        mae=float(np.mean(frame["mae"].to_numpy(), dtype=np.float64)),
-        rmse=float(np.sqrt(np.mean(frame["mse"].to_numpy(), dtype=np.float64))),
-        ssim=float(np.mean(frame["ssim"].to_numpy(), dtype=np.float64)),
-        edge=float(np.mean(frame["edge"].to_numpy(), dtype=np.float64)),
+        test_set=test_set,
+        samples=len(values["mae"]),
+        scores={m.name: m.aggregated(values[m.column]) for m in known if m.column in values},
+        versions={m.name: m.version for m in known if m.column in values},
     )
 
 
@@ -307,9 +337,9 @@ def _counts(method: Fake | None) -> Counts:
     )
 
 
-def _method_card(method: Fake | None) -> MethodCard | None:
+def _method_card(method: Fake | None) -> MethodCard:
     if method is None:
-        return None
+        return MethodCard(category="full", summary="", source="", start="scratch")
     return MethodCard(
         category=method.category,
         summary=method.summary,
@@ -318,12 +348,13 @@ def _method_card(method: Fake | None) -> MethodCard | None:
     )
 
 
-def _maps(scores: dict[str, pl.DataFrame], rng: np.random.Generator) -> bytes:
+def _maps(values: dict[TestSet, dict[str, np.ndarray]], rng: np.random.Generator) -> bytes:
     arrays = {}
-    for dataset, frame in scores.items():
+    for test, columns in values.items():
+        dataset = test.dataset
         true = truth(dataset)
         blur = sum(np.roll(true.astype(float), s, axis=1) for s in range(-2, 3)) / 5
-        noise = rng.normal(0, 1, true.shape) * frame["mae"].to_numpy()[:KEPT, None, None] * 500
+        noise = rng.normal(0, 1, true.shape) * columns["mae"][:KEPT, None, None] * 500
         arrays[f"{dataset}.sample"] = np.arange(KEPT, dtype=np.int32)
         arrays[f"{dataset}.truth"] = true
         arrays[f"{dataset}.prediction"] = np.clip(blur + noise, 1500, 4500).astype(np.uint16)

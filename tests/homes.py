@@ -5,7 +5,12 @@ import os
 import shutil
 from pathlib import Path
 
-from bench.records.record import Record, read
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from bench.records import scores
+from bench.records.reader import read
+from bench.records.record import Record
 
 
 def copy(home: Path, target: Path, *parts: str) -> None:
@@ -23,8 +28,15 @@ def remove_runs(home: Path, *datasets: str) -> None:
 
 
 def records(home: Path, *methods: str) -> dict[str, Record]:
+    """The records of these methods, of all where none is named, by run id."""
     found = [read(path) for path in home.glob("*/*/record.json")]
-    return {r.run_id: r for r in found if r.spec.method_name in methods}
+    return {r.run_id: r for r in found if not methods or r.spec.method.name in methods}
+
+
+def sample_scores(home: Path, run_id: str) -> pl.DataFrame:
+    """Per-sample scores of a run, in a fixed order of rows."""
+    (path,) = home.glob(f"*/{run_id}/scores.parquet")
+    return scores.read(path).sort(scores.KEYS)
 
 
 def assert_same(home: Path, undisturbed: Path, *methods: str) -> None:
@@ -32,11 +44,16 @@ def assert_same(home: Path, undisturbed: Path, *methods: str) -> None:
     ours, theirs = records(home, *methods), records(undisturbed, *methods)
     assert ours.keys() == theirs.keys()
     for run_id, record in ours.items():
+        other = theirs[run_id]
         assert record.status == "done"
-        assert record.cells == theirs[run_id].cells
-        assert record.counts == theirs[run_id].counts
-        assert record.data_sha256 == theirs[run_id].data_sha256
-        assert [e.loss for e in record.curve] == [e.loss for e in theirs[run_id].curve]
+        assert {c.test_set: c for c in record.cells} == {c.test_set: c for c in other.cells}
+        assert record.counts == other.counts
+        assert record.data_sha256 == other.data_sha256
+        assert [e.loss for e in record.curve] == [e.loss for e in other.curve]
+        if record.cells:
+            assert_frame_equal(
+                sample_scores(home, run_id), sample_scores(undisturbed, run_id), check_exact=True
+            )
     assert not list(home.glob("runs/*/unfinished"))
     assert not [p for p in home.rglob(".*") if p.is_file()]
 

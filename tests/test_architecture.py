@@ -33,7 +33,7 @@ def test_tool(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["bench.cli", "bench.records.record", "bench.protocol.fingerprint", "leaderboard.render"],
+    ["bench.cli", "bench.records.record", "bench.protocol.fingerprint", "leaderboard.build.render"],
 )
 def test_imports_without_torch(module: str) -> None:
     done = run("-c", f"import sys, {module}; print('torch' in sys.modules)")

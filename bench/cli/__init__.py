@@ -9,6 +9,7 @@ from bench.cli.commands import (
     adapt,
     compare,
     data,
+    evaluate,
     lists,
     plugins,
     publish,
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
+app.command("evaluate")(evaluate.evaluate)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("publish")(publish.publish)

@@ -14,4 +14,10 @@ HomeOption = Annotated[
         show_default=False,
     ),
 ]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone", "-b", help="See `bench backbones`. Default: the track's.", show_default=False
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -124,6 +124,9 @@ def training_has_an_effect(case: Case) -> str:
     trained = case.trained
     apart = _apart(trained.before_finish, trained.at_start)
     _require(bool(torch.isfinite(trained.prediction).all()), "the prediction is not finite")
+    if not case.method.traits.trains:
+        _require(apart == 0, f"it declares that it trains nothing, but moves by {apart:.2g}")
+        return "nothing is trained, and the prediction stays"
     _require(apart > 0, "the prediction is the same as before")
     return f"the prediction moves by {apart:.2g}"
 

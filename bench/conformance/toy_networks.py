@@ -1,39 +1,19 @@
 """Tiny networks (n, 5, 1000, 70) → (n, 1, 70, 70) to try a method on in milliseconds."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
 from bench.contract import INPUT_SHAPE, OUTPUT_SHAPE
-from bench.models import backbones
+from bench.models.backbones.inversionnet import InversionNet
 
 _NARROWER = 8
 
 
 def convolutional() -> nn.Module:
     """InversionNet with an eighth of its channels; names, kernels and strides as they are."""
-    with torch.device("meta"):
-        network = backbones.build("inversionnet")
-    for name, module in list(network.named_modules()):
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            network.set_submodule(name, _narrow(module))
-        elif isinstance(module, nn.BatchNorm2d):
-            network.set_submodule(name, nn.BatchNorm2d(_channels(module.num_features)))
-    return _settle(network)
-
-
-def _narrow(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
-    return type(layer)(
-        _channels(layer.in_channels),
-        _channels(layer.out_channels),
-        layer.kernel_size,  # type: ignore[arg-type]  # pairs, typed as tuples of any length
-        layer.stride,  # type: ignore[arg-type]
-        layer.padding,  # type: ignore[arg-type]
-    )
-
-
-def _channels(wide: int) -> int:
-    """Those of the records and of the map stay."""
-    return max(1, wide // _NARROWER) if wide >= _NARROWER else wide
+    return _settle(InversionNet(narrower=_NARROWER))
 
 
 class Transformer(nn.Module):
@@ -62,6 +42,11 @@ class Transformer(nn.Module):
 def transformer() -> nn.Module:
     """A transformer with torch's own attention and LayerNorm layers."""
     return _settle(Transformer())
+
+
+def copy_of(network: nn.Module) -> nn.Module:
+    """A copy of a network, in evaluation mode."""
+    return copy.deepcopy(network).eval()
 
 
 def records(samples: int) -> Tensor:

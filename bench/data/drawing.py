@@ -10,12 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bench.errors import HomeError
 from bench.protocol import survey
+from bench.seismic.colours import palette
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (34, 38, 46), (120, 126, 138)
-_VELOCITY = ("#1f1147", "#2d3a8c", "#1f6fa5", "#16a085", "#6cc24a", "#f2d43d", "#fff6c9")
-"""From slow to fast; lightness rises all the way, so that it reads in grey too."""
-_PRESSURE = ("#123a63", "#6f9fc8", "#f7f7f5", "#d98a6b", "#7d1f1a")
-"""From negative over zero to positive."""
 _SIDE = 350
 """Pixels of a map's side and of a record's height."""
 _SHOT = 175
@@ -63,7 +60,7 @@ def _draw_map(
 ) -> None:
     span = survey.VELOCITY_MAX_MPS - survey.VELOCITY_MIN_MPS
     share = (velocity - survey.VELOCITY_MIN_MPS) / span
-    image = Image.fromarray(_colour(share, _VELOCITY))
+    image = Image.fromarray(_colour(share, "velocity"))
     picture.paste(image.resize((_SIDE, _SIDE), Image.Resampling.NEAREST), (_LEFT, top))
     metres = survey.WIDTH_CELLS * survey.CELL_METRES
     ticks = [(m / metres, f"{m:.0f}") for m in np.arange(0, metres + 1, 100)]
@@ -72,7 +69,7 @@ def _draw_map(
     _upright(picture, (16, top + _SIDE // 2), "depth (m)")
     left = _LEFT + _SIDE + _GAP
     ramp = np.repeat(np.linspace(1, 0, _SIDE)[:, None], _BAR, axis=1)
-    picture.paste(Image.fromarray(_colour(ramp, _VELOCITY)), (left, top))
+    picture.paste(Image.fromarray(_colour(ramp, "velocity")), (left, top))
     pen.rectangle((left, top, left + _BAR - 1, top + _SIDE - 1), outline=_FAINT)
     for speed in np.arange(survey.VELOCITY_MIN_MPS, survey.VELOCITY_MAX_MPS + 1, 500):
         y = top + _SIDE * (1 - (speed - survey.VELOCITY_MIN_MPS) / span)
@@ -95,7 +92,7 @@ def _draw_shots(
     start = _LEFT + _SIDE + _GAP + _BAR + _BAR_TEXT
     for number, (shot, column) in enumerate(zip(shots, survey.SOURCE_COLUMNS, strict=True)):
         left = start + number * (_SHOT + _GAP)
-        image = Image.fromarray(_colour(shot / (2 * clip) + 0.5, _PRESSURE))
+        image = Image.fromarray(_colour(shot / (2 * clip) + 0.5, "error"))
         picture.paste(image.resize((_SHOT, _SIDE), Image.Resampling.BOX), (left, top))
         _axis(pen, (left, top, _SHOT, _SIDE), across=across, down=down if number == 0 else ())
         source = left + _SHOT * (column + 0.5) / survey.RECEIVERS
@@ -140,9 +137,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _colour(share: NDArray[np.floating], anchors: Sequence[str]) -> NDArray[np.uint8]:
+def _colour(share: NDArray[np.floating], scale: str) -> NDArray[np.uint8]:
     """Values in [0, 1] (clipped) → sRGB, (…, 3)."""
-    table = np.array([[int(a[i : i + 2], 16) for i in (1, 3, 5)] for a in anchors])
-    where = np.linspace(0, 1, len(anchors))
-    channels = [np.interp(share, where, table[:, c]) for c in range(3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)
+    colours: NDArray[np.uint8] = palette(scale)[np.round(255 * np.clip(share, 0, 1)).astype(int)]
+    return colours

@@ -41,7 +41,7 @@ def files(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
 
     The official split, unless the data state their own numbers of samples.
     """
-    if data.source == "files" and data.train is None and data.test is None:
+    if data.source == "files" and data.train_samples(dataset) is None and data.test is None:
         return official(dataset, split)
     return generated(dataset, split, data)
 
@@ -114,7 +114,8 @@ def official(dataset: str, split: Split) -> tuple[FilePair, ...]:
 def generated(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
     """The files of a track with its own sizes: the release's names; test files come last."""
     _check(dataset)
-    if data.train is None or data.test is None:
+    train = data.train_samples(dataset)
+    if train is None or data.test is None:
         raise DataError(
             "These data state only one of their numbers of samples; a track needs both, data.train "
             "and data.test, or for real files neither."
@@ -122,7 +123,7 @@ def generated(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
     layers = layer_counts(dataset) or (None,)
     pairs = []
     for position, count in enumerate(layers):
-        sizes = [_share(total, position, len(layers)) for total in (data.train, data.test)]
+        sizes = [_share(total, position, len(layers)) for total in (train, data.test)]
         first = 1 if count is None else 0
         files = -(-sizes[0] // data.samples_per_file)
         start, total = (first, sizes[0]) if split == "train" else (first + files, sizes[1])

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -103,17 +103,23 @@ class Datasets:
     def __init__(self, folder: Path, track: Track, device: torch.device) -> None:
         self._folder, self._track, self._device = folder, track, device
         self._open: dict[tuple[str, layout.Split], Samples] = {}
-        self._pools: dict[str, SampleLoader] = {}
+        self._tests: dict[str, SampleLoader] = {}
+        self._test_bytes = 0
         self._training: dict[tuple[tuple[str, bytes], ...], SampleLoader] = {}
 
     @cached_property
     def _memory_limit(self) -> int:
-        """Bytes of training data that may stay on the device: a third of what is free."""
+        """Bytes of training data that may stay on the device: a third of what is free at first."""
         if self._device.type == "cuda":
             return torch.cuda.mem_get_info(self._device)[0] // 3
         import psutil
 
         return int(psutil.virtual_memory().available // 3)
+
+    @property
+    def _test_limit(self) -> int:
+        """Bytes of test data that may stay on the device, all test splits together."""
+        return self._memory_limit // 4
 
     def samples(self, dataset: str, split: layout.Split) -> Samples:
         """One split, opened; raises `DataError` for missing or damaged files."""
@@ -138,23 +144,32 @@ class Datasets:
             self._training.clear()  # before the next one takes its memory
             total = sum(len(indices) for _, indices in sources)
             opened = [(self.samples(name, "train"), indices) for name, indices in sources]
-            resident = self.loaded_bytes(total, "train") > 0
+            resident = self.loaded_bytes([total], "train") > 0
             self._training[key] = SampleLoader(opened, device=self._device, resident=resident)
         return self._training[key]
 
+    def held_out(self, sources: list[tuple[str, Indices]]) -> SampleLoader:
+        """Validation samples, few and for a moment, in the device's memory."""
+        opened = [(self.samples(name, "train"), indices) for name, indices in sources]
+        return SampleLoader(opened, device=self._device, resident=True)
+
     def test(self, dataset: str) -> SampleLoader:
         """The whole test split of a dataset; kept from call to call."""
-        if dataset not in self._pools:
+        if dataset not in self._tests:
             samples = self.samples(dataset, "test")
-            self._pools[dataset] = SampleLoader(
-                [(samples, np.arange(len(samples)))],
-                device=self._device,
-                resident=self.loaded_bytes(len(samples), "test") > 0,
+            size = len(samples) * BYTES_PER_LOADED_SAMPLE
+            resident = self._test_bytes + size < self._test_limit
+            self._test_bytes += size if resident else 0
+            self._tests[dataset] = SampleLoader(
+                [(samples, np.arange(len(samples)))], device=self._device, resident=resident
             )
-        return self._pools[dataset]
+        return self._tests[dataset]
 
-    def loaded_bytes(self, samples: int, split: layout.Split) -> int:
-        """Device memory for samples of a split: for all of them, or none if they stay in files."""
-        size = samples * BYTES_PER_LOADED_SAMPLE
-        limit = self._memory_limit if split == "train" else self._memory_limit // 4
-        return size if size < limit else 0
+    def loaded_bytes(self, sizes: Iterable[int], split: layout.Split) -> int:
+        """Device memory for loaders of these numbers of samples: test splits are kept together,
+        and a loader that does not fit stays in its files."""
+        total = 0
+        for size in (samples * BYTES_PER_LOADED_SAMPLE for samples in sizes):
+            fits = total + size < self._test_limit if split == "test" else size < self._memory_limit
+            total += size if fits else 0
+        return total

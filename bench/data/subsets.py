@@ -25,13 +25,24 @@ def parts(samples: int, *, dataset: str, percent: int, seed: int, holdout: bool)
     """The nested subset of a training split, and the validation part held out of that subset.
 
     One permutation for (seed, dataset); a fraction is its beginning, so 10 % ⊂ 25 % ⊂ …; every
-    method gets the same. The validation part is the end of the subset, a tenth of it: a method
-    that chooses on validation data chooses on its own fraction.
+    method gets the same. The validation part is the end of the subset: a method that chooses on
+    validation data chooses on its own fraction.
     """
     order = np.random.default_rng(seeds.derive(seed, "subset", dataset)).permutation(samples)
-    size = min(samples, max(SMALLEST_SUBSET, round(samples * percent / 100)))
-    held = max(1, round(size * RULES.validation_percent / 100)) if holdout else 0
-    return Parts(train=order[: size - held], validation=order[size - held : size])
+    count = size(samples, percent)
+    held = validation_size(count) if holdout else 0
+    return Parts(train=order[: count - held], validation=order[count - held : count])
+
+
+def size(samples: int, percent: int) -> int:
+    """How many samples a fraction of a training split has, its validation part included."""
+    return min(samples, max(SMALLEST_SUBSET, round(samples * percent / 100)))
+
+
+def validation_size(count: int) -> int:
+    """How many of a subset of `count` samples are held out for choices."""
+    share = round(count * RULES.validation_percent / 100)
+    return min(max(RULES.validation_samples, share), count // 2)
 
 
 def batch_order(

@@ -1,6 +1,5 @@
 """Statistics and spatial information of a dataset's samples."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from bench.data.reader import Samples
 from bench.progress import Progress
 from bench.protocol import survey
 from bench.protocol.spec import RULES
+from bench.seismic.complexity import spatial_information
 
 _CHUNK = 16
 
@@ -123,15 +123,3 @@ def summarise(shelf: Shelf, *, limit: int | None = None, progress: Progress) -> 
         spatial_information_mps=information / count,
         mean_map_mae=mean_map.mae,
     )
-
-
-def spatial_information(maps_mps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean Sobel gradient magnitude of each map (n, 70, 70), in m/s per cell (n,).
-
-    As scikit-image's `sobel` scales it: sqrt((gz² + gx²)/2), where a ramp of 1 m/s a cell has
-    g = 2. The paper calls a dataset complex by this measure (Yu and Winkler 2013).
-    """
-    from skimage import filters  # takes a while to import
-
-    sobel: Callable[[NDArray[np.float64]], NDArray[np.float64]] = filters.sobel
-    return np.array([sobel(m.astype(np.float64)).mean() for m in maps_mps])

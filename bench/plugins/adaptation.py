@@ -20,6 +20,7 @@ from bench.contract import (
     ParameterGroup,
 )
 from bench.errors import MethodError
+from bench.plugins import batchnorm
 
 
 def adapt(method: Method, model: nn.Module, config: Config) -> Adapted:
@@ -28,6 +29,7 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Adapted:
     Raises `ConfigError` when the config does not suit the network, and `MethodError` when the
     network lacks what the method needs or the method does not keep its contract.
     """
+    method = batchnorm.effective(method, config)
     check_needs(method, model)
     model.requires_grad_(False)
     affine = batchnorm_affine(model)
@@ -39,6 +41,8 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Adapted:
         raise MethodError(
             f"Method '{method.name}' failed to adapt the network: {type(error).__name__}: {error}"
         ) from error
+    if isinstance(adapted, Adapted):  # anything else is refused below
+        adapted = batchnorm.with_policy(method, adapted, config)
     trainable = _check_groups(method, adapted)
     if (adapted.finish is not None) != method.traits.holdout:
         raise MethodError(
@@ -99,7 +103,13 @@ def _check_groups(method: Method, adapted: Adapted) -> set[int]:
                     f"'{group.name}'."
                 )
             seen.add(id(parameter))
-    if not seen and method.traits.batchnorm != "statistics":
+    if not method.traits.trains:
+        if seen or method.traits.batchnorm != "frozen":
+            raise MethodError(
+                f"Method '{name}' declares that it trains nothing, but it returns trainable "
+                "parameters or lets BatchNorm layers move."
+            )
+    elif not seen and method.traits.batchnorm != "statistics":
         raise MethodError(
             f"Method '{name}' returns no trainable parameter, and its BatchNorm policy "
             f"'{method.traits.batchnorm}' is not 'statistics': nothing would change."

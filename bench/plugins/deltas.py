@@ -52,8 +52,10 @@ class Difference:
     """‖new − old‖ / ‖old‖; None for an added tensor."""
 
 
-def load(foundation: Path, delta_file: Path) -> Loaded:
+def load(foundation: Path | None, delta_file: Path) -> Loaded:
     """Put a saved delta on the foundation it was made for.
+
+    A delta that was trained from scratch holds the whole network and needs no foundation.
 
     Raises `FoundationError` for a file that is damaged, a foundation whose hash is not the one in
     the delta, or a tensor that does not fit; `MethodError` for a method that is not usable here.
@@ -76,7 +78,12 @@ def load(foundation: Path, delta_file: Path) -> Loaded:
             f"{installed.distribution} {installed.distribution_version} does not take: {where}: "
             f"{first['msg']}."
         ) from error
-    state = load_backbone_state(foundation, header.backbone)
+    if foundation is not None:
+        state = load_backbone_state(foundation, header.backbone)
+    elif header.foundation_sha256 is None:
+        state = dict(backbones.build(header.backbone).state_dict())
+    else:
+        raise FoundationError(f"{delta_file} needs the foundation {_short(header)}; name its file.")
     found = content_hash(state)
     if header.foundation_sha256 is not None and header.foundation_sha256 != found:
         raise FoundationError(

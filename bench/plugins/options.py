@@ -1,18 +1,20 @@
 """``--method``, ``--set`` and ``--grid`` → the methods and configs of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from bench.contract import Config
 from bench.errors import ConfigError, MethodError, UnknownNameError
 from bench.plugins import parameter_counts
 from bench.plugins.registry import Installed, Registry
 from bench.protocol.protocols import Protocol
-from bench.protocol.spec import MethodSpec
+from bench.protocol.spec import MethodSpec, canonical
 
 ALL = "all"
 
@@ -28,14 +30,34 @@ class Choice:
 
     @property
     def spec(self) -> MethodSpec:
-        method = self.installed.method
-        return MethodSpec(
-            name=method.name,
-            distribution=self.installed.distribution,
-            version=method.version,
-            code=self.installed.code,
-            config=self.config.model_dump(mode="json"),
-        )
+        return method_spec(self.installed, self.config)
+
+
+def method_spec(installed: Installed, config: Config) -> MethodSpec:
+    """A method with a config, as a fit's identity has it."""
+    method = installed.method
+    return MethodSpec(
+        name=method.name,
+        distribution=installed.distribution,
+        version=method.version,
+        config=canonical_config(config),
+    )
+
+
+def canonical_config(config: Config) -> dict[str, Any]:
+    """Plain values of a config, the same in every process: sets become sorted lists."""
+    plain: dict[str, Any] = to_jsonable_python(_sorted(config.model_dump()))
+    return plain
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(inner) for key, inner in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((_sorted(inner) for inner in value), key=canonical)
+    if isinstance(value, list | tuple):
+        return [_sorted(inner) for inner in value]
+    return value
 
 
 def methods(
@@ -55,6 +77,20 @@ def methods(
     if ALL in names:
         names = list(registry.methods)
     return tuple(registry.get(name) for name in dict.fromkeys(names))
+
+
+def with_levels(
+    chosen: Sequence[Installed], registry: Registry, protocol: Protocol
+) -> tuple[Installed, ...]:
+    """The chosen methods, and before them what they have to beat: methods that train nothing.
+
+    Only where one of the chosen starts from the foundation, and for a protocol that tests.
+    """
+    from_foundation = any(i.method.traits.start == "foundation" for i in chosen)
+    if not from_foundation or protocol.only_sweeps:
+        return tuple(chosen)
+    levels = [i for i in registry.methods.values() if not i.method.traits.trains]
+    return tuple({i.method.name: i for i in (*levels, *chosen)}.values())
 
 
 def choose(
@@ -95,9 +131,16 @@ def configure(chosen: Sequence[Installed], settings: Sequence[str]) -> dict[str,
 
 
 def grids(
-    choices: Sequence[Choice], words: Sequence[str], backbone: str, *, skip_unfit: bool
+    choices: Sequence[Choice],
+    words: Sequence[str],
+    backbone: str,
+    *,
+    skip_unfit: bool,
+    common: Mapping[str, Sequence[Any]] | None = None,
 ) -> tuple[list[Choice], list[str]]:
     """Every config of every method's grid, and what was left out and why.
+
+    `common` is a grid for all methods in place of their own.
 
     A word ``rank=4,8`` replaces the grid of each chosen method that has the option,
     ``lora.rank=4,8`` of one; several words make all combinations. Other options stay as chosen.
@@ -110,7 +153,8 @@ def grids(
         texts = given[method.name]
         grid = {key: [_value(v) for v in dict.fromkeys(t.split(","))] for key, t in texts.items()}
         if not words:
-            grid = {key: list(values) for key, values in method.grid.items()}
+            own = method.grid if common is None else common
+            grid = {key: list(values) for key, values in own.items()}
         if not grid:
             reason = (
                 f"'{method.name}' has no grid to sweep; name one, such as "
@@ -160,7 +204,10 @@ def _assign(
     flag: str, words: Sequence[str], chosen: Sequence[Installed]
 ) -> dict[str, dict[str, str]]:
     """Words ``option=value`` or ``method.option=value`` as texts, by method and option."""
-    fields = {i.method.name: tuple(i.method.config.model_fields) for i in chosen}
+    fields = {
+        i.method.name: tuple(i.method.config.model_fields) if i.method.traits.trains else ()
+        for i in chosen
+    }
     given: dict[str, dict[str, str]] = {name: {} for name in fields}
     for word in words:
         key, equals, text = word.partition("=")

@@ -1,4 +1,7 @@
-"""Every reported number, declared once: name, label, unit, which direction is better."""
+"""What a fit costs, declared once: name, label, unit, which direction is better.
+
+Scores are declared in `bench.seismic.metrics`.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,38 +17,6 @@ class Column:
     better: Literal["lower", "higher"] | None
     description: str
 
-
-SCORES = (
-    Column(
-        name="mae",
-        label="MAE",
-        unit="",
-        better="lower",
-        description="Mean absolute error of the velocity, scaled so that 1500–4500 m/s is [-1, 1].",
-    ),
-    Column(
-        name="rmse",
-        label="RMSE",
-        unit="",
-        better="lower",
-        description="Root of the mean squared error over all pixels of all samples, on [-1, 1].",
-    ),
-    Column(
-        name="ssim",
-        label="SSIM",
-        unit="",
-        better="higher",
-        description="Structural similarity of the maps rescaled to [0, 1], Gaussian window 11.",
-    ),
-    Column(
-        name="edge",
-        label="Edge F1",
-        unit="",
-        better="higher",
-        description="F1 score of interfaces placed within one cell of the true ones.",
-    ),
-)
-"""What a cell is scored by."""
 
 COSTS = (
     Column(
@@ -106,8 +77,3 @@ COSTS = (
     ),
 )
 """What a fit costs. Timings of different machines are never ranked together."""
-
-
-def score(name: str) -> Column:
-    """The score column of that name; raises `KeyError` for an unknown one."""
-    return {column.name: column for column in SCORES}[name]

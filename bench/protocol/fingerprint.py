@@ -1,40 +1,66 @@
-"""The fingerprint: a hash over the values of everything that can change a score."""
+"""The fingerprint: a hash over the values of everything that can change a training.
+
+What only decides scores (metrics, conditions, test sets) is not among it, so that trained fits can
+be scored in new ways.
+"""
+
+from typing import Any
 
 from bench.protocol import spec, survey
-from bench.protocol.spec import RULES, Rules, Track
-
-GOLDEN_SCORES = {"mae": 0.0885, "mse": 0.018701, "ssim": 0.925738, "edge": 1.0}
-"""Scores of the golden pair of maps in tests/test_metrics.py, to 6 digits."""
+from bench.protocol.spec import RULES, BackboneSpec, Frozen, Rules, Track
 
 
-def ingredients(track: Track, backbone: str, rules: Rules = RULES) -> dict[str, object]:
-    """Every ingredient by name, in plain values. Names in the code do not count, values do."""
-    generated = track.data.source == "generated"
+class Simulation(Frozen):
+    """What shapes generated samples: the version of the generators, and the survey."""
+
+    generator_version: int
+    survey: dict[str, Any]
+    """Constants of acquisition and forward operator by name."""
+
+
+def simulation(track: Track) -> Simulation | None:
+    """How this program generates the track's samples; None for real files."""
+    if track.data.source != "generated":
+        return None
+    return Simulation(generator_version=survey.GENERATOR_VERSION, survey=_survey())
+
+
+def ingredients(
+    track: Track, backbone: BackboneSpec, rules: Rules, simulation: Simulation | None
+) -> dict[str, object]:
+    """Every ingredient by name, in plain values. Names in the code do not count, values do.
+
+    What is None is left out, so that a new optional field changes no recorded fingerprint.
+    """
     return {
-        "rules": rules.model_dump(mode="json"),
-        "datasets": {"pretraining": spec.PRETRAINING, "targets": spec.TARGETS},
-        "percents": spec.PERCENTS,
-        "data": track.data.model_dump(mode="json"),
+        "rules": rules.model_dump(mode="json", exclude_none=True),
+        "pretraining": spec.PRETRAINING,
+        "data": track.data.model_dump(mode="json", exclude_none=True),
         "pretrain": track.pretrain.model_dump(mode="json"),
         "fit": track.fit.model_dump(mode="json"),
         "track": [track.name, track.version],
-        "generator_version": survey.GENERATOR_VERSION if generated else None,
-        "survey": _survey() if generated else None,
-        "golden_scores": GOLDEN_SCORES,
-        "backbone": backbone,
+        "simulation": simulation.model_dump(mode="json") if simulation else None,
+        "backbone": backbone.model_dump(mode="json"),
     }
 
 
-def fingerprint(track: Track, backbone: str, rules: Rules = RULES) -> str:
+def recorded(
+    track: Track, backbone: BackboneSpec, rules: Rules, simulation: Simulation | None
+) -> str:
+    """The fingerprint of a recorded training, from what its record says: 16 hex digits."""
+    return spec.digest(ingredients(track, backbone, rules, simulation))
+
+
+def fingerprint(track: Track, backbone: BackboneSpec, rules: Rules = RULES) -> str:
     """16 hex digits; records with different fingerprints never share a table."""
-    return spec.digest(ingredients(track, backbone, rules))
+    return recorded(track, backbone, rules, simulation(track))
 
 
 def data_key(track: Track) -> str:
     """Names the folder of a track's generated data: the hash of whatever shapes the samples."""
     return spec.digest(
         {
-            "data": track.data.model_dump(mode="json"),
+            "data": track.data.model_dump(mode="json", exclude_none=True),
             "generator_version": survey.GENERATOR_VERSION,
             "survey": _survey(),
         }

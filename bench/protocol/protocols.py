@@ -1,101 +1,181 @@
-"""The protocols: named, fixed sets of fits and the cells they are scored on."""
+"""The protocols: named, fixed sets of fits, and the test sets that each fit is scored on.
 
-from dataclasses import dataclass
+This is the one definition of which cells belong to a protocol; the planner, the counts, the scorer
+and the leaderboard all read it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from bench.errors import UnknownNameError
-from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Part
+from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Kind, TestSet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """One training that a protocol asks of each method."""
+    """A training that a protocol asks for, method and seed left open, and its test sets."""
 
-    dataset: str
+    datasets: tuple[str, ...]
+    tests: tuple[TestSet, ...]
+    kind: Kind = "adaptation"
     percent: int = 100
-    part: Part = "test"
-    """``validation``: one fit for each config of the method's grid, scored on held-out training
-    data; ``test``: the chosen config."""
+    holdout: bool = False
+    """One fit for each config of a method's grid, with the validation part held out."""
     scratch_only: bool = False
     """Only for methods that start from scratch: the foundation has seen this dataset."""
-    tests: tuple[str, ...]
-    """Datasets whose cells belong to the protocol."""
+
+    @property
+    def training(self) -> tuple[Kind, tuple[str, ...], int, bool, bool]:
+        """What is trained; slots that agree in it share their fits."""
+        return self.kind, self.datasets, self.percent, self.holdout, self.scratch_only
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A named set of slots; `foundation_tests` are the foundation's own cells."""
+    """A named set of slots."""
 
     name: str
+    label: str
+    """Heading on pages."""
     summary: str
     slots: tuple[Slot, ...]
-    foundation_tests: tuple[str, ...] = ()
+    grid: dict[str, tuple[float, ...]] | None = None
+    """Options and values that every method tries where a slot has a holdout; None: the method's own
+    grid."""
+
+    @property
+    def cells(self) -> tuple[tuple[Slot, TestSet], ...]:
+        """Every slot with each of its test sets."""
+        return tuple((slot, test) for slot in self.slots for test in slot.tests)
+
+    @property
+    def fits(self) -> tuple[Slot, ...]:
+        """The slots that methods are fitted in: neither pretraining nor floors."""
+        return tuple(slot for slot in self.slots if slot.kind == "adaptation")
 
     @property
     def sweeps(self) -> bool:
         """Whether it tries the configs of a grid."""
-        return any(slot.part == "validation" for slot in self.slots)
+        return any(slot.holdout for slot in self.slots)
 
     @property
     def only_sweeps(self) -> bool:
-        return all(slot.part == "validation" for slot in self.slots)
+        return all(slot.holdout for slot in self.slots)
 
     @property
     def scratch_only(self) -> bool:
         """Whether it fits nothing but methods that start from scratch."""
-        return all(slot.scratch_only for slot in self.slots)
+        return all(slot.scratch_only for slot in self.fits)
 
 
-def _others(target: str) -> tuple[str, ...]:
+def others(target: str) -> tuple[str, ...]:
+    """The targets that a fit on `target` has not seen."""
     return tuple(t for t in TARGETS if t != target)
 
 
-_ID = tuple(Slot(dataset=t, tests=(t,)) for t in TARGETS)
-_OOD = tuple(Slot(dataset=t, tests=_others(t)) for t in TARGETS)
-_LOWDATA = tuple(Slot(dataset=t, percent=p, tests=TARGETS) for t in TARGETS for p in PERCENTS)
-_PRETRAIN = tuple(Slot(dataset=d, scratch_only=True, tests=(d,)) for d in PRETRAINING)
-_SWEEP = tuple(Slot(dataset=t, part="validation", tests=(t,)) for t in TARGETS)
-_EVERYTHING = _PRETRAIN + _LOWDATA
+def _clean(datasets: Iterable[str]) -> tuple[TestSet, ...]:
+    return tuple(TestSet(dataset=dataset) for dataset in datasets)
+
+
+def _union(*slots: Slot) -> tuple[Slot, ...]:
+    """Each training once, with all test sets that any of the slots asks for."""
+    merged: dict[object, Slot] = {}
+    for slot in slots:
+        known = merged.get(slot.training)
+        tests = dict.fromkeys((*known.tests, *slot.tests) if known else slot.tests)
+        merged[slot.training] = replace(slot, tests=tuple(tests))
+    return tuple(merged.values())
+
+
+def _floors(datasets: Iterable[str]) -> tuple[Slot, ...]:
+    """The level to beat on each dataset: its own mean training map."""
+    return tuple(Slot(kind="floor", datasets=(d,), tests=_clean((d,))) for d in datasets)
+
+
+_PRETRAIN = (
+    *_floors(PRETRAINING),
+    Slot(kind="pretraining", datasets=PRETRAINING, tests=_clean(PRETRAINING)),
+    *(Slot(datasets=(d,), scratch_only=True, tests=_clean((d,))) for d in PRETRAINING),
+)
+_ID = (*_floors(TARGETS), *(Slot(datasets=(t,), tests=_clean((t,))) for t in TARGETS))
+_OOD = (*_floors(TARGETS), *(Slot(datasets=(t,), tests=_clean(others(t))) for t in TARGETS))
+_LOWDATA = (
+    *_floors(TARGETS),
+    *(
+        Slot(datasets=(t,), percent=p, tests=_clean((t, *others(t))))
+        for t in TARGETS
+        for p in PERCENTS
+    ),
+)
+_RETENTION = (
+    *_floors(PRETRAINING),
+    *(Slot(datasets=(t,), tests=_clean(PRETRAINING)) for t in TARGETS),
+)
+_SWEEP = tuple(
+    Slot(datasets=(t,), holdout=True, tests=(TestSet(dataset=t, split="validation"),))
+    for t in TARGETS
+)
+_SMOKE = _union(*_PRETRAIN, *_ID, *_OOD, *_LOWDATA, *_RETENTION)
+LEARNING_RATE_FACTORS = (0.1, 0.3, 1.0, 3.0)
+"""What every method is tuned over, and nothing else."""
 
 _PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol(
             name="pretrain",
+            label="Pretraining",
             summary="The foundation against training from scratch on the six pretraining datasets.",
             slots=_PRETRAIN,
-            foundation_tests=PRETRAINING,
         ),
         Protocol(
             name="id",
-            summary="In distribution: fit on each target, test on the same.",
+            label="In distribution",
+            summary="Fit on each target, tested on the same.",
             slots=_ID,
         ),
         Protocol(
             name="ood",
-            summary="Out of distribution: fit on each target, test on the three others.",
+            label="Out of distribution",
+            summary="Fit on each target, tested on the three others.",
             slots=_OOD,
         ),
         Protocol(
             name="lowdata",
-            summary="Fit on 10, 25, 50, 75 and 100 % of each target, test on all four.",
+            label="Low data",
+            summary="Fit on 10, 25, 50, 75 and 100 % of each target, tested on all four.",
             slots=_LOWDATA,
         ),
         Protocol(
+            name="retention",
+            label="Retention",
+            summary="Fits on all of each target, tested on the six pretraining datasets.",
+            slots=_RETENTION,
+        ),
+        Protocol(
+            name="tuning",
+            label="Equal tuning",
+            summary="Every method over the same learning-rate factors, on validation data.",
+            slots=_SWEEP,
+            grid={"learning_rate_scale": LEARNING_RATE_FACTORS},
+        ),
+        Protocol(
             name="sweep",
+            label="Sweeps",
             summary="Every config of a method's grid on each target, scored on validation data.",
             slots=_SWEEP,
         ),
         Protocol(
             name="all",
-            summary="pretrain, id, ood, lowdata and sweep at once.",
-            slots=_SWEEP + _EVERYTHING,
-            foundation_tests=PRETRAINING,
+            label="Everything",
+            summary="pretrain, id, ood, lowdata, retention and sweep at once.",
+            slots=_union(*_SWEEP, *_SMOKE),
         ),
         Protocol(
             name="smoke",
-            summary="pretrain, id, ood and lowdata at once, on the tiny track 'smoke'.",
-            slots=_EVERYTHING,
-            foundation_tests=PRETRAINING,
+            label="Smoke",
+            summary="All but sweeps at once, on the tiny track 'smoke'.",
+            slots=_SMOKE,
         ),
     )
 }

@@ -1,10 +1,12 @@
-"""Frozen specifications: protocol constants, tracks, fits, cells; fingerprint and run id."""
+"""Frozen specifications: datasets, training rules, tracks, fits and test sets."""
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from bench.entry_points import HARNESS
 
 PRETRAINING = (
     "FlatVel_A",
@@ -19,7 +21,13 @@ DATASETS = PRETRAINING + TARGETS
 PERCENTS = (10, 25, 50, 75, 100)
 """Fractions of the training split, in percent."""
 
-Part = Literal["test", "validation"]
+Kind = Literal["pretraining", "adaptation", "floor"]
+"""``pretraining`` makes a foundation; ``adaptation`` is a method's fit to one dataset; ``floor`` is
+the mean training map of a dataset, which predicts the same for every record."""
+Split = Literal["test", "validation"]
+"""``validation`` is a part of the training split that a fit with a holdout does not train on."""
+CLEAN = "clean"
+"""The condition of unchanged test records."""
 
 
 class Frozen(BaseModel):
@@ -29,9 +37,9 @@ class Frozen(BaseModel):
 
 
 class Rules(Frozen):
-    """Protocol v1: whatever of it can change a score (DESIGN section 3)."""
+    """Protocol v2: how networks are trained. Whatever only decides scores is not among it."""
 
-    version: PositiveInt = 1
+    version: PositiveInt = 2
     record_scale: tuple[float, float] = (30.0, 60.0)
     """log1p of these, negative and positive, is mapped to -1 and 1."""
     velocity_scale_mps: tuple[float, float] = (1500.0, 4500.0)
@@ -47,14 +55,13 @@ class Rules(Frozen):
     milestones: tuple[float, ...] = (90 / 120, 100 / 120)
     decay: float = 0.1
     """Factor at each milestone."""
+    batchnorm_statistics: Literal["running", "recomputed"] = "recomputed"
+    """``recomputed``: after the last epoch, over the training subset with the final weights;
+    ``running``: as training left them (protocol v1)."""
     validation_percent: PositiveInt = 10
-    """Part of the training split that is held out for choices; never test data."""
-    metrics_version: PositiveInt = 1
-    ssim_window: PositiveInt = 11
-    ssim_sigma: PositiveFloat = 1.5
-    edge_threshold_mps: PositiveFloat = 100.0
-    """Velocity change per cell (Sobel) from which a cell is an interface."""
-    edge_tolerance_cells: NonNegativeInt = 1
+    """Part of the training subset that is held out for choices; never test data."""
+    validation_samples: PositiveInt = 32
+    """At least so many are held out, but never more than half of the subset."""
 
 
 RULES = Rules()
@@ -74,9 +81,17 @@ class Data(Frozen):
     source: Literal["generated", "files"]
     train: PositiveInt | None = None
     """Samples a dataset; None: the official split of the real files."""
+    pretraining_train: PositiveInt | None = None
+    """The same for the six pretraining datasets, where it differs."""
     test: PositiveInt | None = None
     samples_per_file: PositiveInt = 500
     seed: NonNegativeInt = 0
+
+    def train_samples(self, dataset: str) -> int | None:
+        """Training samples of one dataset; None: the official split of the real files."""
+        if dataset in PRETRAINING and self.pretraining_train is not None:
+            return self.pretraining_train
+        return self.train
 
 
 class Track(Frozen):
@@ -90,8 +105,17 @@ class Track(Frozen):
     fit: Budget
     seeds: tuple[NonNegativeInt, ...] = (0,)
     default_protocol: str = "ood"
+    default_backbone: str = "inversionnet"
     gallery: NonNegativeInt = 8
     """Test samples of each cell, the first ones, whose predicted maps are kept for the page."""
+
+
+class BackboneSpec(Frozen):
+    """The network of a fit, exactly."""
+
+    name: str
+    distribution: str = HARNESS
+    version: PositiveInt = 1
 
 
 class MethodSpec(Frozen):
@@ -99,51 +123,57 @@ class MethodSpec(Frozen):
 
     name: str
     distribution: str
-    version: int
-    code: str
-    """Hash of the plugin's code."""
+    version: PositiveInt
     config: dict[str, Any]
+    """Plain values in their one canonical form."""
+
+
+class TestSet(Frozen):
+    """What a fit is scored on: a split of a dataset under a condition."""
+
+    __test__: ClassVar[bool] = False  # pytest collects classes of such a name
+
+    dataset: str
+    split: Split = "test"
+    condition: str = CLEAN
+
+    @property
+    def name(self) -> str:
+        """One word: ``Style_A``, ``Style_A:validation``, ``Style_A@noise_10db``."""
+        split = "" if self.split == "test" else f":{self.split}"
+        condition = "" if self.condition == CLEAN else f"@{self.condition}"
+        return f"{self.dataset}{split}{condition}"
 
 
 class FitSpec(Frozen):
-    """One training. With `method` None: the pretraining of a foundation on `datasets`."""
+    """One training, exactly. Its hash is the run id; nothing that only decides scores is in it."""
 
+    kind: Kind = "adaptation"
     fingerprint: str
     track: str
-    backbone: str
-    method: MethodSpec | None
+    backbone: BackboneSpec
+    method: MethodSpec
     datasets: tuple[str, ...]
     percent: PositiveInt = 100
     seed: NonNegativeInt
-    part: Part = "test"
-    """What is scored. ``validation`` is held out of the training split and not trained on."""
+    holdout: bool = False
+    """Keep the validation part of the training subset out of training."""
 
     @property
     def run_id(self) -> str:
-        """Hash of the specification: the same specification is found, not repeated."""
+        """16 hex digits: the same specification is found, not repeated."""
         return digest(self.model_dump(mode="json"))
 
     @property
-    def method_name(self) -> str:
-        return self.method.name if self.method else "foundation"
-
-    @property
     def title(self) -> str:
-        """For people: ``lora on FlatVel_B, 10 %, seed 0``; in a sweep with its config."""
+        """For people: ``lora on FlatVel_B, 10 %, seed 0``; with a holdout, the config too."""
         share = "" if self.percent == 100 else f", {self.percent} %"
         on = self.datasets[0] if len(self.datasets) == 1 else f"{len(self.datasets)} datasets"
-        name = self.method_name
-        if self.method and self.part == "validation":
+        name = self.method.name
+        if self.holdout:
             options = sorted(self.method.config.items())
             name = " ".join([name, *(f"{key}={value}" for key, value in options if value)])
         return f"{name} on {on}{share}, seed {self.seed}"
-
-    @property
-    def test_datasets(self) -> tuple[str, ...]:
-        """Datasets that this fit is scored on: its own, and for a target the other targets too."""
-        if self.part == "test" and set(self.datasets) <= set(TARGETS):
-            return self.datasets + tuple(t for t in TARGETS if t not in self.datasets)
-        return self.datasets
 
 
 def canonical(value: Any) -> str:

@@ -35,5 +35,5 @@ PML_MAX_VELOCITY_MPS: Final = 4500.0
 COURANT_NUMBER: Final = 0.65
 """Above deepwave's default, which halves the time step from 4243 m/s on; OpenFWI keeps 1 ms."""
 
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 """Of the velocity-map generators; changes whenever any map changes."""

@@ -4,18 +4,17 @@ Whatever can be derived (means over seeds, gains, ranks) is derived by the leade
 None, never a sentinel.
 """
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt
 
 from bench.atomic import write_atomically
-from bench.errors import RecordError
-from bench.protocol.spec import FitSpec, Frozen, Part, Rules, Track
+from bench.protocol.fingerprint import Simulation
+from bench.protocol.spec import FitSpec, Frozen, Rules, TestSet, Track
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "record.json"
 SCORES_FILE = "scores.parquet"
 MAPS_FILE = "maps.npz"
@@ -23,6 +22,8 @@ DELTA_FILE = "delta.safetensors"
 FOUNDATION_FILE = "foundation.safetensors"
 
 Status = Literal["done", "failed", "out_of_memory", "interrupted"]
+Level = Literal["self_reported", "rescored", "replayed", "fresh_seeds"]
+"""How far the result has been checked."""
 
 
 class Epoch(Frozen):
@@ -50,6 +51,7 @@ class Phase(Frozen):
     peak_resident_bytes: int | None = None
     driver_peak_bytes: int | None = None
     joules: float | None = None
+    """Energy that the GPU's own counter states; None where there is none."""
 
 
 class Counts(Frozen):
@@ -65,18 +67,6 @@ class Counts(Frozen):
     adapter_sha256: str
 
 
-class Cell(Frozen):
-    """Scores of one fit on one dataset, over all its samples."""
-
-    dataset: str
-    part: Part
-    samples: NonNegativeInt
-    mae: float
-    rmse: float
-    ssim: float
-    edge: float | None
-
-
 class MethodCard(Frozen):
     """What a method's plugin said of itself when it ran."""
 
@@ -86,8 +76,16 @@ class MethodCard(Frozen):
     start: str
 
 
+class Release(Frozen):
+    """The installed release of a plugin: provenance, no part of a fit's identity."""
+
+    distribution_version: str | None
+    code: str | None
+    """Hash of the plugin's code, blind to comments, docstrings and layout."""
+
+
 class Machine(Frozen):
-    """Where it ran."""
+    """The computer."""
 
     processor: str
     cores: int
@@ -98,7 +96,7 @@ class Machine(Frozen):
 
 
 class Determinism(Frozen):
-    """The numerical settings of the run."""
+    """The numerical settings of a run."""
 
     device: str
     precision: Literal["float32", "bfloat16"]
@@ -108,41 +106,95 @@ class Determinism(Frozen):
     deterministic_algorithms: bool
 
 
-class Record(Frozen):
-    """Everything about one fit and its cells."""
+class Execution(Frozen):
+    """Where, when and by which command a stage ran."""
 
-    schema_version: Literal[1] = 1
-    run_id: str
-    status: Status
-    error: str | None = None
-    spec: FitSpec
-    track: Track
-    rules: Rules
-    method_distribution_version: str | None
-    method_card: MethodCard | None
-    configs_tried: int = 1
-    """Configs tried on a validation part to find this one."""
-    foundation_sha256: str | None
-    """Of the weights the fit started from; None for a start from scratch."""
-    data_sha256: dict[str, str]
-    """Of each dataset used, by name."""
-    curve: tuple[Epoch, ...]
-    train: Phase | None
-    score: Phase | None
-    counts: Counts | None
-    cells: tuple[Cell, ...]
-    facts: dict[str, Any]
-    """What the method itself reports, such as a coefficient it chose."""
     machine: Machine
     versions: dict[str, str]
+    """Of Python and the packages that compute."""
     commit: str | None
     dirty: bool | None
     command: tuple[str, ...]
     determinism: Determinism
     started: datetime
     ended: datetime
+
+
+class Cell(Frozen):
+    """Scores of one fit on one test set, over all its samples."""
+
+    test_set: TestSet
+    samples: NonNegativeInt
+    scores: dict[str, float | None]
+    """By metric; None where undefined for every sample."""
+    versions: dict[str, int]
+    """Versions of the metrics that gave these scores."""
+
+
+class Evaluation(Frozen):
+    """One scoring of the trained weights; there may be several, on other machines and later."""
+
+    cells: tuple[Cell, ...]
+    data_sha256: dict[str, str]
+    """Of each dataset that was scored on, by name."""
+    cost: Phase | None
+    execution: Execution
+
+
+class Record(Frozen):
+    """Everything about one fit and its cells."""
+
+    schema_version: Literal[2] = 2
+    run_id: str
+    former_id: str | None = None
+    """The run id, and folder name, under schema 1."""
+    status: Status
+    """Of the training; ``done``: its weights are final."""
+    error: str | None = None
+    spec: FitSpec
+    track: Track
+    rules: Rules
+    simulation: Simulation | None
+    """How the data were generated; None for real files."""
+    method_release: Release
+    method_card: MethodCard
+    backbone_release: Release
+    foundation_sha256: str | None
+    """Of the weights the fit started from; None for a start from scratch."""
+    data_sha256: dict[str, str]
+    """Of each dataset that was trained on, by name."""
+    curve: tuple[Epoch, ...]
+    cost: Phase | None
+    """Of the training."""
+    counts: Counts | None
+    facts: dict[str, Any]
+    """What the method itself reports, such as a coefficient it chose."""
+    execution: Execution
+    """Of the training."""
     resumed: NonNegativeInt = 0
-    verification: Literal["self_reported", "re_evaluated", "retrained"] = "self_reported"
+    level: Level = "self_reported"
+    evaluations: tuple[Evaluation, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All scored cells, each test set once."""
+        return tuple(cell for evaluation in self.evaluations for cell in evaluation.cells)
+
+    def cell(self, test_set: TestSet) -> Cell | None:
+        """The cell of a test set; None where it has not been scored."""
+        return next((cell for cell in self.cells if cell.test_set == test_set), None)
+
+    def with_evaluation(self, evaluation: Evaluation) -> "Record":
+        """This record with new cells, which replace older ones of the same test sets."""
+        new = {cell.test_set for cell in evaluation.cells}
+        kept = []
+        for old in self.evaluations:
+            cells = tuple(cell for cell in old.cells if cell.test_set not in new)
+            names = {cell.test_set.dataset for cell in cells}
+            data = {name: sha for name, sha in old.data_sha256.items() if name in names}
+            if cells:
+                kept.append(old.model_copy(update={"cells": cells, "data_sha256": data}))
+        return self.model_copy(update={"evaluations": (*kept, evaluation)})
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -150,32 +202,3 @@ def write(record: Record, folder: Path) -> Path:
     path = folder / FILE
     write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
     return path
-
-
-def read(path: Path) -> Record:
-    """Read one record; raises `RecordError` saying what is wrong with which file."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"Record {path} cannot be read: {error}.") from error
-    try:
-        return Record.model_validate_json(content)
-    except ValidationError as error:
-        raise RecordError(_fault(path, content, error)) from error
-
-
-def _fault(path: Path, content: bytes, error: ValidationError) -> str:
-    """What is wrong with a record, the cause before its consequences."""
-    try:
-        raw = json.loads(content)
-    except (ValueError, RecursionError) as unreadable:
-        return f"Record {path} cannot be read: {unreadable}."
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        return (
-            f"Record {path} has schema version {version}, newer than the {SCHEMA_VERSION} that "
-            "this program knows; update fwi-peft-bench."
-        )
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "top level"
-    return f"Record {path} is not valid at {where}: {first['msg']}."

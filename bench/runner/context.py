@@ -1,23 +1,31 @@
-"""What all fits of one command share: home, track, data, foundations, numerics, progress."""
+"""The run context: what jobs need where they run, and cannot be sent there."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.data import generate
-from bench.data.loader import Datasets
-from bench.errors import ConfigError, DataError, FoundationError
+from bench.contract import Config, Method
+from bench.data import generate, subsets
+from bench.data.loader import Datasets, SampleLoader
+from bench.entry_points import HARNESS
+from bench.errors import ConfigError, DataError, FoundationError, MethodError
+from bench.models import backbones
 from bench.models.checkpoint import content_hash
+from bench.plugins import options, registry
+from bench.plugins.registry import Installed
 from bench.progress import Progress
-from bench.protocol import fingerprint
-from bench.protocol.spec import PRETRAINING, FitSpec, MethodSpec, Part, Track
-from bench.records.record import FOUNDATION_FILE, Record
-from bench.runner.workspace import Home
+from bench.protocol import fingerprint, spec
+from bench.protocol.spec import CLEAN, BackboneSpec, FitSpec, MethodSpec, TestSet, Track
+from bench.records.record import Record
+from bench.runner.workspace import Workspace
 from bench.training.numerics import Numerics
 from bench.training.probe import StepCost
+
+FLOOR = MethodSpec(name="floor", distribution=HARNESS, version=1, config={})
+"""The mean training map stands for a method; it is none, and has no options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +37,12 @@ class Foundation:
 
 
 @dataclass(kw_only=True)
-class Session:
-    """One command's working surroundings."""
+class RunContext:
+    """Workspace, track, network, device, and what is kept between the jobs of one process."""
 
-    home: Home
+    workspace: Workspace
     track: Track
-    backbone: str
+    backbone: BackboneSpec
     numerics: Numerics
     progress: Progress
     command: tuple[str, ...]
@@ -42,7 +50,7 @@ class Session:
     """Where real files lie, for a track that reads them."""
     checkpoint_share: float = 0.01
     """Part of the training time that may go into writing checkpoints."""
-    costs: dict[str, StepCost] = field(default_factory=dict)
+    step_costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
     _foundations: dict[int, Foundation] = field(default_factory=dict)
     _sketches: dict[str, str] = field(default_factory=dict)
@@ -54,13 +62,13 @@ class Session:
                 "track that reads real files, such as --track openfwi."
             )
         self.fingerprint = fingerprint.fingerprint(self.track, self.backbone)
-        self.collection = Datasets(self.data_root, self.track, self.numerics.device)
+        self.datasets = Datasets(self.data_root, self.track, self.numerics.device)
 
     @property
     def data_root(self) -> Path:
         """The folder that has one folder for each dataset."""
         if self.track.data.source == "generated":
-            return self.home.data(fingerprint.data_key(self.track))
+            return self.workspace.data(fingerprint.data_key(self.track))
         if self.data_folder is None:
             raise DataError(
                 f"Track '{self.track.name}' reads the real files: name their folder with --data."
@@ -68,7 +76,7 @@ class Session:
         return self.data_folder
 
     def data_sha256(self, datasets: tuple[str, ...]) -> dict[str, str]:
-        """Content hashes of the datasets that a fit has seen, by name.
+        """Content hashes of datasets by name.
 
         Of generated data, over the hashes of all files. Of real files, which are too large for
         that, over each file's name, size, header and eight blocks of 4 KiB, evenly spaced.
@@ -84,11 +92,14 @@ class Session:
         """
         if self.track.data.source == "generated":
             return ()
-        return tuple(name for name in record.data_sha256 if self._differs(name, record))
+        recorded = dict(record.data_sha256)
+        for evaluation in record.evaluations:
+            recorded |= evaluation.data_sha256
+        return tuple(name for name, sha in recorded.items() if self._differs(name, sha))
 
-    def _differs(self, dataset: str, record: Record) -> bool:
+    def _differs(self, dataset: str, sha256: str) -> bool:
         try:
-            return self._content_hash(dataset) != record.data_sha256[dataset]
+            return self._content_hash(dataset) != sha256
         except DataError:
             return False
 
@@ -96,19 +107,19 @@ class Session:
         if self.track.data.source == "generated":
             return generate.content_hash(self.data_root, dataset)
         if dataset not in self._sketches:
-            self._sketches[dataset] = self.collection.sketch(dataset)
+            self._sketches[dataset] = self.datasets.sketch(dataset)
         return self._sketches[dataset]
 
-    def spec(
+    def fit_spec(
         self,
-        method: MethodSpec | None,
+        method: MethodSpec,
         datasets: tuple[str, ...],
         *,
         seed: int,
         percent: int = 100,
-        part: Part = "test",
+        holdout: bool = False,
     ) -> FitSpec:
-        """A fit on this session's track and backbone."""
+        """A method's fit on this track and backbone."""
         return FitSpec(
             fingerprint=self.fingerprint,
             track=self.track.name,
@@ -117,12 +128,65 @@ class Session:
             datasets=datasets,
             percent=percent,
             seed=seed,
-            part=part,
+            holdout=holdout,
         )
 
     def foundation_spec(self, seed: int) -> FitSpec:
         """The pretraining that every fit of that seed starts from."""
-        return self.spec(None, PRETRAINING, seed=seed)
+        method = options.method_spec(registry.pretraining(), Config())
+        fit = self.fit_spec(method, spec.PRETRAINING, seed=seed)
+        return fit.model_copy(update={"kind": "pretraining"})
+
+    def floor_spec(self, dataset: str) -> FitSpec:
+        """The mean training map of a dataset; the same for every seed."""
+        fit = self.fit_spec(FLOOR, (dataset,), seed=0)
+        return fit.model_copy(update={"kind": "floor"})
+
+    def installed(self, fit: FitSpec) -> Installed:
+        """The installed method of a specification.
+
+        Raises `MethodError` where another version or distribution is installed, and
+        `UnknownNameError` where none is.
+        """
+        if fit.kind == "pretraining":
+            return registry.pretraining()
+        installed = registry.load().get(fit.method.name)
+        here = (installed.distribution, installed.method.version)
+        if here != (fit.method.distribution, fit.method.version):
+            raise MethodError(
+                f"Method '{fit.method.name}' of {fit.method.distribution}, version "
+                f"{fit.method.version}, is needed; installed is version {here[1]} of {here[0]}."
+            )
+        return installed
+
+    def parts(self, fit: FitSpec, method: Method) -> dict[str, subsets.Parts]:
+        """What a fit trains on and what it holds out, by dataset."""
+        return {
+            name: subsets.parts(
+                len(self.datasets.samples(name, "train")),
+                dataset=name,
+                percent=fit.percent,
+                seed=fit.seed,
+                holdout=fit.holdout or method.traits.holdout,
+            )
+            for name in fit.datasets
+        }
+
+    def test_loader(self, fit: FitSpec, test_set: TestSet) -> SampleLoader:
+        """The samples of a test set; the validation split is that of the fit's own subset.
+
+        Raises `ConfigError` for a condition that is not known.
+        """
+        if test_set.condition != CLEAN:
+            raise ConfigError(f"Unknown condition '{test_set.condition}'; known: {CLEAN}.")
+        if test_set.split == "test":
+            return self.datasets.test(test_set.dataset)
+        parts = self.parts(fit, self.installed(fit).method)[test_set.dataset]
+        return self.datasets.held_out([(test_set.dataset, parts.validation)])
+
+    def network(self) -> nn.Module:
+        """A freshly initialised backbone on the CPU; seed torch first for a repeatable one."""
+        return backbones.build(self.backbone.name)
 
     def foundation(self, seed: int) -> Foundation:
         """The pretrained weights of one seed, their hash checked; read once.
@@ -130,21 +194,19 @@ class Session:
         Raises `FoundationError` for a file that is missing, damaged or changed.
         """
         if seed not in self._foundations:
-            spec = self.foundation_spec(seed)
-            folder = self.home.run(spec)
-            record = self.home.find(spec)
-            path = folder / FOUNDATION_FILE
-            again = f"delete the folder {folder} to have it pretrained again."
+            fit = self.foundation_spec(seed)
+            record, path = self.workspace.trained(fit), self.workspace.weights(fit)
+            again = f"remove the folder {path.parent} to have it pretrained again."
             if record is None or record.counts is None:
                 raise FoundationError(f"{path}: this foundation has no finished record; {again}")
             try:
                 state = load_file(path)
             except (OSError, SafetensorError) as error:
                 raise FoundationError(f"{path}: cannot be read ({error}); {again}") from error
-            found = content_hash(state)
-            if found != record.counts.adapter_sha256:
+            sha256 = content_hash(state)
+            if sha256 != record.counts.adapter_sha256:
                 raise FoundationError(
                     f"{path}: the content does not have the hash in its record; {again}"
                 )
-            self._foundations = {seed: Foundation(state=state, sha256=found)}
+            self._foundations = {seed: Foundation(state=state, sha256=sha256)}
         return self._foundations[seed]

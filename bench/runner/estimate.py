@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import psutil
 
-from bench.data import layout
 from bench.data.generate import BYTES_PER_SAMPLE
 from bench.plugins import parameter_counts
-from bench.runner.context import Session
+from bench.runner import evaluation
+from bench.runner.context import RunContext
 from bench.runner.machine_speeds import Speeds
-from bench.runner.plan import Plan, budget_of, epoch_samples
+from bench.runner.plan import Plan, epoch_samples
+from bench.runner.training import budget_of
 
 _FIT_OVERHEAD_SECONDS = 0.7
 """Building and hashing networks and writing files, a fit; as in records of track `smoke`."""
@@ -37,31 +38,28 @@ class Estimate:
         return self.simulate_seconds + self.train_seconds + self.score_seconds
 
 
-def estimate(plan: Plan, session: Session, speeds: Speeds) -> Estimate:
+def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> Estimate:
     """From the plan's counts and measured speeds."""
-    track = session.track
-    train_seconds = _FIT_OVERHEAD_SECONDS * len(plan.tasks)
+    train_seconds = _FIT_OVERHEAD_SECONDS * (plan.fits + plan.foundations)
     scored = weights = 0
     memory = 0.0
-    network = _BYTES_PER_PARAMETER * parameter_counts.backbone_parameters(session.backbone)
-    for task in plan.tasks:
-        samples = epoch_samples(task, track)
-        budget = budget_of(task, track)
-        tests = [layout.size(name, "test", track.data) for name in task.spec.test_datasets]
-        loaded = session.collection.loaded_bytes(samples, "train")
-        loaded += sum(session.collection.loaded_bytes(size, "test") for size in tests)
-        train_seconds += samples * budget.epochs / speeds.train(task.spec.method_name)
+    network = _BYTES_PER_PARAMETER * parameter_counts.backbone_parameters(context.backbone.name)
+    for job in plan.jobs:
+        tests = [evaluation.samples(job.spec, test, context) for test in job.tests]
         scored += sum(tests)
-        trainable = _BYTES_PER_PARAMETER * task.trainable_parameters
-        weights += trainable
-        memory = max(
-            memory,
-            network
-            + trainable * _COPIES_IN_TRAINING
-            + min(budget.batch, samples) * speeds.step_bytes_per_sample
-            + loaded,
-        )
-    cpu = session.numerics.device.type == "cpu"
+        loaded = context.datasets.loaded_bytes(tests, "test")
+        needed = float(network)
+        if job.key in plan.untrained and plan.trainable_parameters[job.key]:
+            samples = epoch_samples(job.spec, context.track)
+            budget = budget_of(job.spec, context.track)
+            train_seconds += samples * budget.epochs / speeds.train(job.spec.method.name)
+            trainable = _BYTES_PER_PARAMETER * plan.trainable_parameters[job.key]
+            weights += trainable
+            loaded += context.datasets.loaded_bytes([samples], "train")
+            needed += trainable * _COPIES_IN_TRAINING
+            needed += min(budget.batch, samples) * speeds.step_bytes_per_sample
+        memory = max(memory, needed + loaded)
+    cpu = context.numerics.device.type == "cpu"
     present = psutil.Process().memory_info().rss if cpu else 0
     return Estimate(
         simulate_seconds=plan.records_to_simulate / speeds.simulate_records_per_second,

@@ -16,8 +16,8 @@ from bench.plugins import adaptation
 from bench.plugins.pretraining import PRETRAINING
 from bench.protocol import survey
 from bench.protocol.spec import Frozen, digest
-from bench.runner.context import Session
-from bench.runner.workspace import Home
+from bench.runner.context import RunContext
+from bench.runner.workspace import Workspace
 from bench.seismic import generators, simulation
 from bench.training import evaluate, probe, train
 from bench.training.numerics import Numerics
@@ -42,28 +42,28 @@ class Speeds(Frozen):
         return known.get(method, median(known.values()))
 
 
-def measured(session: Session) -> Speeds:
+def measured(context: RunContext) -> Speeds:
     """From the home's file if this machine has been measured before, else now (seconds)."""
-    about = session.home, session.backbone, session.numerics
+    about = context.workspace, context.backbone.name, context.numerics
     if found := recall(*about):
         return found
-    session.progress.say("Measuring this machine's speed …")
-    return remember(*about, _measure(session.backbone, session.numerics))
+    context.progress.say("Measuring this machine's speed …")
+    return remember(*about, _measure(context.backbone.name, context.numerics))
 
 
-def recall(home: Home, backbone: str, numerics: Numerics) -> Speeds | None:
+def recall(workspace: Workspace, backbone: str, numerics: Numerics) -> Speeds | None:
     """What is known about this machine with these settings; None where nothing (valid) is."""
-    return _read(home).get(_key(backbone, numerics))
+    return _read(workspace).get(_key(backbone, numerics))
 
 
-def remember(home: Home, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
+def remember(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
     """Keep speeds for later; those of methods that were not measured this time stay."""
-    kept, key = _read(home), _key(backbone, numerics)
+    kept, key = _read(workspace), _key(backbone, numerics)
     if known := kept.get(key):
         methods = known.train_samples_per_second | speeds.train_samples_per_second
         speeds = speeds.model_copy(update={"train_samples_per_second": methods})
     content = {k: s.model_dump() for k, s in (kept | {key: speeds}).items()}
-    write_atomically(home.machine_file, json.dumps(content, indent=1).encode())
+    write_atomically(workspace.machine_file, json.dumps(content, indent=1).encode())
     return speeds
 
 
@@ -73,9 +73,9 @@ def _key(backbone: str, numerics: Numerics) -> str:
     return digest([*facts, torch.__version__, backbone])
 
 
-def _read(home: Home) -> dict[str, Speeds]:
+def _read(workspace: Workspace) -> dict[str, Speeds]:
     try:
-        found = json.loads(home.machine_file.read_text(encoding="utf-8"))
+        found = json.loads(workspace.machine_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     speeds = {}
@@ -123,7 +123,7 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Of the second call; the first warms up."""
+    """Seconds for the second call; the first is a warm-up."""
     for _ in range(2):
         start = time.perf_counter()
         work()

@@ -1,152 +1,227 @@
-"""Protocol → fits not yet recorded, and what they need."""
+"""Protocol → jobs: the cells that are wanted, less those that are recorded."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from bench.data import generate, layout
-from bench.data.subsets import SMALLEST_SUBSET
+from bench.data import generate, layout, subsets
 from bench.errors import DataError
 from bench.plugins import parameter_counts
 from bench.plugins.options import Choice
-from bench.plugins.registry import Installed
 from bench.protocol.protocols import Protocol, Slot
-from bench.protocol.spec import Budget, FitSpec, Track
+from bench.protocol.spec import FitSpec, TestSet, Track
 from bench.records.record import Record
-from bench.runner.context import Session
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A fit to train; `installed` None is the pretraining of a foundation."""
-
-    spec: FitSpec
-    installed: Installed | None
-    trainable_parameters: int
+from bench.runner import evaluation, provenance
+from bench.runner.context import RunContext
+from bench.runner.jobs import Job
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a command has to do, and what it finds done."""
 
-    tasks: tuple[Task, ...]
-    """Fits to train, each after the foundation it starts from."""
-    done: tuple[Record, ...]
-    """Records of the fits that need not be repeated."""
-    datasets_to_make: tuple[str, ...]
-    records_to_simulate: int
-    strays: int
+    jobs: tuple[Job, ...]
+    """Each after the foundation that it starts from."""
+    untrained: frozenset[str] = frozenset()
+    """Keys of the jobs whose fits have to be trained; the others are only scored."""
+    done: tuple[Record, ...] = ()
+    """Records of the fits that have every cell that is wanted."""
+    datasets_to_make: tuple[str, ...] = ()
+    records_to_simulate: int = 0
+    strays: tuple[Record, ...] = ()
     """Recorded fits that started from another foundation than the one that is there now."""
+    other_code: tuple[Record, ...] = ()
+    """Recorded fits whose method had other code under the same version."""
+    trainable_parameters: dict[str, int] = field(default_factory=dict)
+    """By key of the job; 0 where it cannot be told because the method fails."""
 
     @property
     def foundations(self) -> int:
-        return sum(task.installed is None for task in self.tasks)
+        """How many foundations have to be pretrained."""
+        return sum(j.spec.kind == "pretraining" and j.key in self.untrained for j in self.jobs)
 
     @property
     def fits(self) -> int:
-        return len(self.tasks) - self.foundations
+        """How many fits have to be trained, foundations apart."""
+        return sum(j.spec.kind == "adaptation" and j.key in self.untrained for j in self.jobs)
 
     @property
     def cells(self) -> int:
-        return sum(len(task.spec.test_datasets) for task in self.tasks)
+        """How many cells have to be scored, those of the floors apart."""
+        return sum(len(job.tests) for job in self.jobs if job.spec.kind != "floor")
 
 
 def plan(
     protocol: Protocol,
     choices: Sequence[Choice],
     seeds: Sequence[int],
-    session: Session,
+    context: RunContext,
     *,
     candidates: Sequence[Choice] = (),
+    again: bool = False,
 ) -> Plan:
     """Everything that a protocol asks of these methods and seeds, less what is recorded.
 
-    `candidates` are the configs that slots scored on validation data try. Raises `DataError` for
+    `candidates` are the configs that slots with a holdout try. With `again`, fits that were
+    recorded with other code or from another foundation are trained again. Raises `DataError` for
     records of real files with another content than those at hand.
     """
-    tasks: list[Task] = []
-    done: list[Record] = []
-    strays = 0
-    ours = [(choice, choice.spec) for choice in choices]
-    tried = [(choice, choice.spec) for choice in candidates]
-
-    def wanted(slot: Slot, seed: int) -> Iterator[tuple[FitSpec, Choice]]:
-        for choice, method in tried if slot.part == "validation" else ours:
-            if not slot.scratch_only or choice.installed.method.traits.start == "scratch":
-                spec = session.spec(
-                    method, (slot.dataset,), seed=seed, percent=slot.percent, part=slot.part
-                )
-                yield spec, choice
-
+    planner = _Planner(context, again)
     for seed in seeds:
-        fits: list[Task] = []
-        found: list[Record] = []
+        planner.add_seed(protocol, choices, candidates, seed)
+    _refuse_other_data(planner.found, context)
+    return planner.plan()
+
+
+class _Planner:
+    """Gathers jobs, seed by seed."""
+
+    def __init__(self, context: RunContext, again: bool) -> None:
+        self._context, self._again = context, again
+        self._jobs: list[Job] = []
+        self._untrained: set[str] = set()
+        self._trainable: dict[str, int] = {}
+        self._done: list[Record] = []
+        self._strays: list[Record] = []
+        self._other_code: list[Record] = []
+
+    @property
+    def found(self) -> list[Record]:
+        """Records that are used as they are."""
+        return [*self._done, *self._strays]
+
+    def add_seed(
+        self,
+        protocol: Protocol,
+        choices: Sequence[Choice],
+        candidates: Sequence[Choice],
+        seed: int,
+    ) -> None:
         for slot in protocol.slots:
-            for spec, choice in wanted(slot, seed):
-                if record := session.home.find(spec):
-                    found.append(record)
-                else:
-                    trainable = choice.trainable_parameters
-                    fits.append(
-                        Task(spec=spec, installed=choice.installed, trainable_parameters=trainable)
-                    )
-        foundation = session.foundation_spec(seed)
-        needed = protocol.foundation_tests or any(starts_from_foundation(task) for task in fits)
-        if record := session.home.find(foundation):
-            present = record.counts.adapter_sha256 if record.counts else None
-            strays += sum(r.foundation_sha256 not in (None, present) for r in found)
-            if needed:
-                done.append(record)
-        elif needed:
-            trainable = parameter_counts.backbone_parameters(session.backbone)
-            tasks.append(Task(spec=foundation, installed=None, trainable_parameters=trainable))
-        tasks.extend(fits)
-        done.extend(found)
-    _refuse_other_data(done, session)
-    to_make = {}
-    if session.track.data.source == "generated":
-        for dataset in datasets(tasks):
-            if missing := generate.missing(session.data_root, dataset, session.track.data):
-                to_make[dataset] = missing
-    return Plan(
-        tasks=tuple(tasks),
-        done=tuple(done),
-        datasets_to_make=tuple(to_make),
-        records_to_simulate=sum(to_make.values()),
-        strays=strays,
-    )
+            if slot.kind == "floor":
+                self._add_floor(slot)
+        foundation = self._context.foundation_spec(seed)
+        recorded = self._context.workspace.trained(foundation)
+        sha256 = recorded.counts.adapter_sha256 if recorded and recorded.counts else None
+        before = len(self._jobs)
+        needed = False
+        for slot in protocol.fits:
+            for choice in candidates if slot.holdout else choices:
+                if not slot.scratch_only or _from_scratch(choice):
+                    fit = self._spec(slot, choice, seed)
+                    added = self._add_fit(fit, slot.tests, choice, sha256)
+                    needed |= added and not _from_scratch(choice)
+        tests = tuple(t for s in protocol.slots if s.kind == "pretraining" for t in s.tests)
+        if needed or tests:
+            self._add_foundation(foundation, recorded, tests, place=before)
+
+    def _spec(self, slot: Slot, choice: Choice, seed: int) -> FitSpec:
+        return self._context.fit_spec(
+            choice.spec, slot.datasets, seed=seed, percent=slot.percent, holdout=slot.holdout
+        )
+
+    def _add_fit(
+        self, fit: FitSpec, tests: tuple[TestSet, ...], choice: Choice, foundation: str | None
+    ) -> bool:
+        """Add the job of a fit if there is anything to do; returns whether there is."""
+        record = self._context.workspace.trained(fit)
+        stray = record is not None and record.foundation_sha256 not in (None, foundation)
+        changed = record is not None and provenance.other_code(record, choice.installed)
+        if record and changed and not self._again:
+            self._other_code.append(record)
+        if record and stray and not self._again and foundation is not None:
+            self._strays.append(record)
+            return False
+        repeat = record is not None and self._again and (stray or changed)
+        if record is None or repeat:
+            self._untrained.add(fit.run_id)
+            wanted = tests
+        else:
+            wanted = evaluation.missing(record, tests)
+        if record and not repeat and not wanted:
+            self._done.append(record)
+            return False
+        self._trainable[fit.run_id] = choice.trainable_parameters
+        self._jobs.append(Job(track=self._context.track, spec=fit, tests=wanted, again=repeat))
+        return True
+
+    def _add_floor(self, slot: Slot) -> None:
+        """The floors do not depend on the seed: each is added once."""
+        (dataset,) = slot.datasets
+        fit = self._context.floor_spec(dataset)
+        if any(job.key == fit.run_id for job in self._jobs):
+            return
+        record = self._context.workspace.trained(fit)
+        wanted = evaluation.missing(record, slot.tests) if record else slot.tests
+        if record is None:
+            self._untrained.add(fit.run_id)
+        elif not wanted:
+            if record.run_id not in {done.run_id for done in self._done}:
+                self._done.append(record)
+            return
+        self._trainable[fit.run_id] = 0
+        self._jobs.append(Job(track=self._context.track, spec=fit, tests=wanted))
+
+    def _add_foundation(
+        self, fit: FitSpec, record: Record | None, tests: tuple[TestSet, ...], *, place: int
+    ) -> None:
+        wanted = evaluation.missing(record, tests) if record else tests
+        if record is None:
+            self._untrained.add(fit.run_id)
+        elif not wanted:
+            self._done.append(record)
+            return
+        count = parameter_counts.backbone_parameters(fit.backbone.name)
+        self._trainable[fit.run_id] = count
+        self._jobs.insert(place, Job(track=self._context.track, spec=fit, tests=wanted))
+
+    def plan(self) -> Plan:
+        to_make = {}
+        track = self._context.track
+        if track.data.source == "generated":
+            for dataset in datasets(self._jobs, self._untrained):
+                if lacking := generate.missing(self._context.data_root, dataset, track.data):
+                    to_make[dataset] = lacking
+        return Plan(
+            jobs=tuple(self._jobs),
+            untrained=frozenset(self._untrained),
+            done=tuple(self._done),
+            datasets_to_make=tuple(to_make),
+            records_to_simulate=sum(to_make.values()),
+            strays=tuple(self._strays),
+            other_code=tuple(self._other_code),
+            trainable_parameters=self._trainable,
+        )
 
 
-def _refuse_other_data(done: Sequence[Record], session: Session) -> None:
+def _from_scratch(choice: Choice) -> bool:
+    return choice.installed.method.traits.start == "scratch"
+
+
+def _refuse_other_data(records: Sequence[Record], context: RunContext) -> None:
     """The record of one folder of real files must not be taken for that of another."""
-    for record in done:
-        if other := session.other_data(record):
+    for record in records:
+        if other := context.other_data(record):
             raise DataError(
                 f"{record.spec.title} is recorded with other files of {', '.join(other)} than "
-                f"those in {session.data_root}; name the folder of the record with --data, choose "
-                f"another --home for these data, or delete {session.home.run(record.spec)} to "
-                "have it repeated."
+                f"those in {context.data_root}; name the folder of the record with --data, or "
+                "choose another --home for these data."
             )
 
 
-def starts_from_foundation(task: Task) -> bool:
-    """Whether the fit needs the pretrained weights of its seed."""
-    return task.installed is not None and task.installed.method.traits.start == "foundation"
+def datasets(jobs: Iterable[Job], untrained: frozenset[str] | set[str]) -> tuple[str, ...]:
+    """Every dataset that the jobs train or test on, in a fixed order."""
+
+    def seen() -> Iterator[str]:
+        for job in jobs:
+            if job.key in untrained:
+                yield from job.spec.datasets
+            yield from (test.dataset for test in job.tests)
+
+    return tuple(dict.fromkeys(seen()))
 
 
-def datasets(tasks: Sequence[Task]) -> tuple[str, ...]:
-    """Every dataset that the tasks train or test on, in a fixed order."""
-    seen = (d for task in tasks for d in task.spec.datasets + task.spec.test_datasets)
-    return tuple(dict.fromkeys(seen))
-
-
-def budget_of(task: Task, track: Track) -> Budget:
-    """Epochs and batch of the task."""
-    return track.pretrain if task.installed is None else track.fit
-
-
-def epoch_samples(task: Task, track: Track) -> int:
-    """How many samples it trains on in an epoch, what a method holds out included."""
+def epoch_samples(spec: FitSpec, track: Track) -> int:
+    """How many samples a fit trains on in an epoch, what a method holds out included."""
     return sum(
-        max(SMALLEST_SUBSET, layout.size(name, "train", track.data) * task.spec.percent // 100)
-        for name in task.spec.datasets
+        subsets.size(layout.size(name, "train", track.data), spec.percent) for name in spec.datasets
     )

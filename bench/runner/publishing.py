@@ -1,18 +1,21 @@
-"""Copies what is published of a home's runs: records, per-sample scores, the gallery's maps."""
+"""Copies what is published of runs: records, per-sample scores, the gallery's maps."""
 
 from pathlib import Path
 
 from bench.atomic import write_atomically
 from bench.protocol import fingerprint
-from bench.protocol.spec import PERCENTS, Track
-from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record, read
-from bench.runner.workspace import Home
+from bench.protocol.spec import PERCENTS, BackboneSpec, Track
+from bench.records.reader import read
+from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
+from bench.runner.workspace import Workspace
 
 _WITH_MAPS = (PERCENTS[0], PERCENTS[-1])
 """The least training data and all of it (the paper's Figs 7 and 4, 9)."""
 
 
-def publish(home: Home, track: Track, backbone: str, folder: Path) -> list[Record]:
+def publish(
+    workspace: Workspace, track: Track, backbone: BackboneSpec, folder: Path
+) -> list[Record]:
     """Copy all runs of the track's present fingerprint to ``folder/TRACK/RUN_ID/``.
 
     Failed ones too: a failed seed stays visible. Weights stay at home, and so do the maps of fits
@@ -22,7 +25,7 @@ def publish(home: Home, track: Track, backbone: str, folder: Path) -> list[Recor
     """
     present = fingerprint.fingerprint(track, backbone)
     published = []
-    for path in home.records():
+    for path in workspace.records():
         record = read(path)
         if record.spec.fingerprint != present or record.status == "interrupted":
             continue

@@ -1,4 +1,4 @@
-"""Repeats a recorded run from its record alone, aside from the home that has it."""
+"""Repeats a recorded run from its record alone, aside from the workspace that has it."""
 
 import shutil
 from collections.abc import Sequence
@@ -8,19 +8,21 @@ from pathlib import Path
 import torch
 
 from bench.data import generate
-from bench.errors import ConfigError, DataError, RecordError, UnknownNameError
-from bench.plugins.registry import Installed, Registry
+from bench.errors import ConfigError, DataError, MethodError, RecordError, UnknownNameError
 from bench.progress import Progress
-from bench.records.record import FILE, Record, read, write
+from bench.records.reader import read
+from bench.records.record import FILE, Record, write
+from bench.runner import provenance
 from bench.runner.conductor import conduct
-from bench.runner.context import Session
-from bench.runner.plan import Plan, Task
-from bench.runner.reproducibility import Agreement
-from bench.runner.workspace import Home
+from bench.runner.context import RunContext
+from bench.runner.jobs import Job
+from bench.runner.plan import Plan, datasets
+from bench.runner.reproducibility import Comparison
+from bench.runner.workspace import Workspace
 from bench.training import numerics
 
 
-def find(home: Home, word: str) -> Path:
+def find(workspace: Workspace, word: str) -> Path:
     """The record that a path, a run id or the beginning of one names.
 
     Raises `RecordError` for an ambiguous beginning, `UnknownNameError` for none.
@@ -30,7 +32,7 @@ def find(home: Home, word: str) -> Path:
         path = path / FILE
     if path.is_file():
         return path
-    known = {p.parent.name: p for p in home.records()}
+    known = {p.parent.name: p for p in workspace.records()}
     matching = [run_id for run_id in known if run_id.startswith(word)]
     if len(matching) == 1:
         return known[matching[0]]
@@ -45,6 +47,8 @@ def repeatable(path: Path) -> Record:
     record = read(path)
     if record.status != "done":
         raise RecordError(f"Run {record.run_id} is {record.status}: there is nothing to compare.")
+    if not record.cells:
+        raise RecordError(f"Run {record.run_id} has no scores: there is nothing to compare.")
     if record.run_id != record.spec.run_id:
         raise RecordError(f"Run {record.run_id}: the id is not the hash of its specification.")
     return record
@@ -53,122 +57,124 @@ def repeatable(path: Path) -> Record:
 def replay(
     record: Record,
     *,
-    home: Home,
+    workspace: Workspace,
     scratch: Path,
-    registry: Registry,
     progress: Progress,
     data_folder: Path | None = None,
-) -> Agreement:
-    """Repeat a run in the folder `scratch`; the home is only read.
+) -> Comparison:
+    """Repeat a run in the folder `scratch`; the workspace is only read.
 
-    Data and foundation are taken from the home where their hashes are those of the record, and
+    Data and foundation are taken from the workspace where their hashes are those of the record, and
     made again elsewhere. Raises `ConfigError` where this program or machine cannot repeat it,
     `DataError` for other real files than those of the record.
     """
-    installed = _installed(record, registry)
     settings = _numerics(record)
     threads = torch.get_num_threads()
-    torch.set_num_threads(record.determinism.threads)
+    torch.set_num_threads(record.execution.determinism.threads)
     try:
-        session = Session(
-            home=Home(scratch),
+        context = RunContext(
+            workspace=Workspace(scratch),
             track=record.track,
             backbone=record.spec.backbone,
             numerics=settings,
             progress=progress,
-            command=record.command,
+            command=record.execution.command,
             data_folder=data_folder,
         )
-        if other := session.other_data(record):
+        _check_method(record, context)
+        if other := context.other_data(record):
             raise DataError(
                 f"Run {record.run_id} was made from other files of {', '.join(other)} than those "
-                f"in {session.data_root}; name the folder of its data with --data."
+                f"in {context.data_root}; name the folder of its data with --data."
             )
-        if session.fingerprint != record.spec.fingerprint:
-            version = record.versions.get("fwi-peft-bench", "unknown")
+        if context.fingerprint != record.spec.fingerprint:
+            version = record.execution.versions.get("fwi-peft-bench", "unknown")
             raise ConfigError(
                 f"Run {record.run_id} follows another protocol (fingerprint "
-                f"{record.spec.fingerprint}; this program has {session.fingerprint}); use the "
-                f"fwi-peft-bench that wrote it: version {version}, commit {record.commit}."
+                f"{record.spec.fingerprint}; this program has {context.fingerprint}); use the "
+                f"fwi-peft-bench that wrote it: version {version}, commit "
+                f"{record.execution.commit}."
             )
-        tasks = _tasks(record, installed, session, home)
-        to_make = _borrow_data(record, tasks, session, home)
+        jobs = _jobs(record, context, workspace)
+        to_make = _borrow_data(record, jobs, context, workspace)
         plan = Plan(
-            tasks=tasks,
-            done=(),
+            jobs=jobs,
+            untrained=frozenset(job.key for job in jobs),
             datasets_to_make=tuple(to_make),
             records_to_simulate=sum(to_make.values()),
-            strays=0,
         )
-        replayed = conduct(plan, session)[-1]
+        with settings.active():
+            replayed = conduct(plan, context)[-1]
     finally:
         torch.set_num_threads(threads)
-    return Agreement(recorded=record, replayed=replayed)
+    return Comparison(recorded=record, replayed=replayed)
 
 
-def note(found: Agreement, path: Path) -> bool:
-    """Note in the record at `path` that the harness has retrained the run with agreeing numbers.
+def note(comparison: Comparison, path: Path) -> bool:
+    """Note in the record at `path` that the harness has repeated the run with agreeing numbers.
 
     Returns whether it could: a run that disagrees keeps the level that it has.
     """
-    if found.agrees:
-        write(found.recorded.model_copy(update={"verification": "retrained"}), path.parent)
-    return found.agrees
+    if comparison.agrees:
+        write(comparison.recorded.model_copy(update={"level": "replayed"}), path.parent)
+    return comparison.agrees
 
 
-def _installed(record: Record, registry: Registry) -> Installed | None:
-    method = record.spec.method
-    if method is None:
-        return None
-    installed = registry.get(method.name)
-    if installed.distribution != method.distribution or installed.code != method.code:
+def _check_method(record: Record, context: RunContext) -> None:
+    try:
+        installed = context.installed(record.spec)
+    except (MethodError, UnknownNameError) as error:
+        release = record.method_release.distribution_version
         raise ConfigError(
-            f"Run {record.run_id} used method '{method.name}' of {method.distribution} "
-            f"{record.method_distribution_version} (code {method.code}); installed is "
-            f"{installed.distribution} {installed.distribution_version} (code {installed.code}), "
-            "which may give other numbers. Install the package that the record names."
+            f"Run {record.run_id} cannot be repeated: {error} The record names "
+            f"{record.spec.method.distribution} {release}."
+        ) from error
+    if provenance.other_code(record, installed):
+        context.progress.say(
+            f"Note: method '{record.spec.method.name}' had other code under the same version when "
+            "the run was recorded; the numbers must agree all the same."
         )
-    return installed
 
 
 def _numerics(record: Record) -> numerics.Numerics:
-    wanted = record.determinism
+    wanted = record.execution.determinism
     chosen = numerics.choose(wanted.device, frugal=wanted.frugal)
     return replace(
         chosen, bfloat16=wanted.precision == "bfloat16", channels_last=wanted.channels_last
     )
 
 
-def _tasks(
-    record: Record, installed: Installed | None, session: Session, home: Home
-) -> tuple[Task, ...]:
-    own = Task(spec=record.spec, installed=installed, trainable_parameters=0)
+def _jobs(record: Record, context: RunContext, workspace: Workspace) -> tuple[Job, ...]:
+    tests = tuple(cell.test_set for cell in record.cells)
+    own = Job(track=record.track, spec=record.spec, tests=tests)
     if record.foundation_sha256 is None:
         return (own,)
-    spec = session.foundation_spec(record.spec.seed)
-    found = home.find(spec)
-    if found and found.counts and found.counts.adapter_sha256 == record.foundation_sha256:
-        shutil.copytree(home.run(spec), session.home.run(spec))
+    foundation = context.foundation_spec(record.spec.seed)
+    known = workspace.trained(foundation)
+    if known and known.counts and known.counts.adapter_sha256 == record.foundation_sha256:
+        shutil.copytree(workspace.run(foundation), context.workspace.run(foundation))
         return (own,)
-    session.progress.say("The foundation of the record is not in this home: pretraining it again.")
-    return Task(spec=spec, installed=None, trainable_parameters=0), own
+    context.progress.say("The foundation of the record is not in this home: pretraining it again.")
+    return Job(track=record.track, spec=foundation), own
 
 
 def _borrow_data(
-    record: Record, tasks: Sequence[Task], session: Session, home: Home
+    record: Record, jobs: Sequence[Job], context: RunContext, workspace: Workspace
 ) -> dict[str, int]:
-    """Link the home's datasets whose hashes agree; returns what has to be simulated."""
+    """Link the workspace's datasets whose hashes agree; returns what has to be simulated."""
     if record.track.data.source != "generated":
         return {}
-    names = dict.fromkeys(d for t in tasks for d in t.spec.datasets + t.spec.test_datasets)
+    recorded = dict(record.data_sha256)
+    for evaluation in record.evaluations:
+        recorded |= evaluation.data_sha256
     to_make = {}
-    for name in names:
-        there = home.data(session.data_root.name)
+    for name in datasets(jobs, frozenset(job.key for job in jobs)):
+        there = workspace.data(context.data_root.name)
         missing = generate.missing(there, name, record.track.data)
-        wanted = record.data_sha256.get(name)
+        wanted = recorded.get(name)
         if not missing and wanted in (None, generate.content_hash(there, name)):
-            session.data_root.mkdir(parents=True, exist_ok=True)
-            (session.data_root / name).symlink_to(there / name, target_is_directory=True)
+            context.data_root.mkdir(parents=True, exist_ok=True)
+            (context.data_root / name).symlink_to(there / name, target_is_directory=True)
         else:
-            to_make[name] = generate.missing(session.data_root, name, record.track.data)
+            to_make[name] = generate.missing(context.data_root, name, record.track.data)
     return to_make

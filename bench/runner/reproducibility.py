@@ -5,7 +5,6 @@ from functools import cached_property
 
 from bench.records.record import Record
 
-SCORES = ("mae", "rmse", "ssim")
 RELATIVE = 0.05
 """Allowed where runs cannot be bit-identical."""
 
@@ -20,11 +19,11 @@ class Tolerance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class ScoreDifference:
     """One score of one cell."""
 
-    dataset: str
-    score: str
+    test_set: str
+    metric: str
     recorded: float
     replayed: float
 
@@ -36,7 +35,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class Comparison:
     """A recorded run beside its repetition."""
 
     recorded: Record
@@ -48,19 +47,18 @@ class Agreement:
         return tolerance(self.recorded, self.replayed)
 
     @cached_property
-    def differences(self) -> tuple[Difference, ...]:
-        """Every score of every cell that both have."""
-        again = {cell.dataset: cell for cell in self.replayed.cells}
+    def differences(self) -> tuple[ScoreDifference, ...]:
+        """Every score of every cell that both have, in the versions of the metrics that agree."""
         return tuple(
-            Difference(
-                dataset=cell.dataset,
-                score=score,
-                recorded=getattr(cell, score),
-                replayed=getattr(again[cell.dataset], score),
+            ScoreDifference(
+                test_set=cell.test_set.name, metric=name, recorded=value, replayed=again
             )
             for cell in self.recorded.cells
-            if cell.dataset in again
-            for score in SCORES
+            if (other := self.replayed.cell(cell.test_set))
+            for name, value in cell.scores.items()
+            if value is not None
+            and (again := other.scores.get(name)) is not None
+            and cell.versions.get(name) == other.versions.get(name)
         )
 
     @property
@@ -77,7 +75,7 @@ class Agreement:
     @property
     def identical(self) -> bool:
         """Whether all scores and the weights agree bit for bit."""
-        return self.recorded.cells == self.replayed.cells and self.same_weights
+        return self.same_weights and all(d.recorded == d.replayed for d in self.differences)
 
     @property
     def agrees(self) -> bool:
@@ -116,7 +114,7 @@ def tolerance(recorded: Record, replayed: Record) -> Tolerance:
     the bit, also where it was interrupted and resumed. Elsewhere sums are rounded in another order,
     and training amplifies that.
     """
-    a, b = recorded, replayed
+    a, b = recorded.execution, replayed.execution
     reasons = []
     settings = (a.determinism, b.determinism)
     if any(s.device != "cpu" and not s.deterministic_algorithms for s in settings):
@@ -136,15 +134,15 @@ def tolerance(recorded: Record, replayed: Record) -> Tolerance:
             reasons.append(f"{package} {b.versions.get(package)}, not {version}")
     if a.commit != b.commit:
         reasons.append(f"harness of commit {_short(b.commit)}, not {_short(a.commit)}")
-    if a.data_sha256 != b.data_sha256:
+    if recorded.data_sha256 != replayed.data_sha256:
         reasons.append("the data have another content hash")
-    if a.foundation_sha256 != b.foundation_sha256:
+    if recorded.foundation_sha256 != replayed.foundation_sha256:
         reasons.append("the foundation was pretrained again and differs")
     return Tolerance(relative=RELATIVE if reasons else 0.0, reasons=tuple(reasons))
 
 
-def _names(record: Record) -> list[tuple[str, str, int]]:
-    return [(cell.dataset, cell.part, cell.samples) for cell in record.cells]
+def _names(record: Record) -> set[tuple[str, int]]:
+    return {(cell.test_set.name, cell.samples) for cell in record.cells}
 
 
 def _short(commit: str | None) -> str:

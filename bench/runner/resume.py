@@ -1,4 +1,4 @@
-"""A fit in progress: what it takes to go on after the last finished epoch or cell.
+"""A training in progress: what it takes to go on after the last finished epoch.
 
 All of it lies in the folder ``unfinished`` of the run and is gone when the record is written. It
 belongs to a key, a hash of everything that the numbers depend on; under another key it is dropped.
@@ -7,23 +7,18 @@ belongs to a key, a hash of everything that the numbers depend on; under another
 import pickle
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from bench.atomic import atomic_file, remove_leftovers, write_atomically
-from bench.protocol.spec import Frozen
-from bench.records.record import Counts, Epoch, Phase
-from bench.training.evaluate import Scored
+from bench.contract import Adapted
+from bench.records.record import Epoch
 
 FOLDER = "unfinished"
 _BYTES_PER_SECOND = 1e9
@@ -39,16 +34,6 @@ class Checkpoint:
     optimiser: dict[str, Any] | None
     curve: list[Epoch]
     seconds: float
-    resumed: int
-
-
-class Trained(Frozen):
-    """What is known when training is over; the weights lie beside it as the run's delta."""
-
-    curve: tuple[Epoch, ...]
-    train: Phase
-    counts: Counts
-    facts: dict[str, Any]
     resumed: int
 
 
@@ -83,40 +68,10 @@ class Unfinished:
         content["curve"] = [Epoch.model_validate(epoch) for epoch in content["curve"]]
         return Checkpoint(**content)
 
-    def save_trained(self, trained: Trained) -> None:
-        """Training is over: its checkpoint is not needed any more."""
-        content = trained.model_dump_json().encode()
-        write_atomically(self._folder / "trained.json", content)
-        (self._folder / "checkpoint.pt").unlink(missing_ok=True)
-
-    def trained(self) -> Trained | None:
-        try:
-            return Trained.model_validate_json((self._folder / "trained.json").read_bytes())
-        except (OSError, ValidationError):
-            return None
-
     def kept_epochs(self) -> int:
         """How many epochs an interruption does not lose."""
-        kept = self.trained() or self.checkpoint()
+        kept = self.checkpoint()
         return len(kept.curve) if kept else 0
-
-    def save_cell(self, dataset: str, scored: Scored) -> None:
-        arrays: dict[str, NDArray[Any]] = {f"scores.{n}": v for n, v in scored.scores.items()}
-        arrays |= {"truth": scored.truth, "prediction": scored.prediction}
-        self._write(f"{dataset}.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
-
-    def cell(self, dataset: str) -> Scored | None:
-        """The scores of a finished cell; None where there are none."""
-        try:
-            with np.load(self._folder / f"{dataset}.npz") as arrays:
-                scores = {n.removeprefix("scores."): arrays[n] for n in arrays if "." in n}
-                return Scored(scores=scores, truth=arrays["truth"], prediction=arrays["prediction"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            return None
-
-    def discard_cells(self) -> None:
-        for path in self._folder.glob("*.npz"):
-            path.unlink()
 
     def discard(self) -> None:
         """Remove it all."""
@@ -134,6 +89,11 @@ def _torch_save(content: dict[str, Any], file: BinaryIO) -> None:
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
+
+
+def checkpoint_bytes(adapted: Adapted) -> int:
+    """About the size of a checkpoint: what is trained, and AdamW's two moments."""
+    return 3 * sum(p.nbytes for group in adapted.groups for p in group.parameters)
 
 
 class Pace:

@@ -1,49 +1,87 @@
-"""How many configs of a method a home has tried on validation data."""
+"""Equal tuning: every method's learning-rate factor, chosen on validation data alone."""
 
-from pathlib import Path
+from collections import defaultdict
+from statistics import fmean
 
-from bench.errors import RecordError
-from bench.protocol.spec import FitSpec, canonical
-from bench.records.record import read
-from bench.runner.workspace import Home
+from bench.errors import ConfigError, RecordError
+from bench.plugins import options
+from bench.plugins.options import Choice
+from bench.protocol.protocols import Protocol
+from bench.protocol.spec import canonical
+from bench.records.reader import read
+from bench.records.record import Record
+from bench.runner.context import RunContext
 
-Owner = tuple[str, str, str]
-"""Fingerprint, and the method's package and name."""
+
+def tuned(choice: Choice, protocol: Protocol, context: RunContext) -> Choice:
+    """The choice with the config of the protocol's grid that is best on validation data.
+
+    Best is the lowest mean MAE over the protocol's validation sets and the seeds that all configs
+    have. Raises `ConfigError` where the tuning is not complete.
+    """
+    assert protocol.grid is not None
+    (option, values), *_ = protocol.grid.items()
+    errors: dict[float, list[float]] = {}
+    known = _validation_errors(choice, context)
+    seeds = set.intersection(
+        *(
+            {seed for dataset, seed in known.get(_config(choice, option, value), {})}
+            for value in values
+        )
+    )
+    for value in values:
+        scores = known.get(_config(choice, option, value), {})
+        errors[value] = [
+            scores[slot.datasets, seed]
+            for slot in protocol.fits
+            for seed in sorted(seeds)
+            if (slot.datasets, seed) in scores
+        ]
+    name = choice.installed.method.name
+    if not seeds or {len(found) for found in errors.values()} != {len(protocol.fits) * len(seeds)}:
+        raise ConfigError(
+            f"Method '{name}' is not tuned yet; run `bench run --method {name} --protocol "
+            f"{protocol.name} --track {context.track.name}` first."
+        )
+    best = min(values, key=lambda value: fmean(errors[value]))
+    config = options.validate(choice.installed, choice.config.model_dump() | {option: best})
+    return Choice(
+        installed=choice.installed,
+        config=config,
+        trainable_parameters=choice.trainable_parameters,
+    )
 
 
-class Tried:
-    """Counts configs; reads each record of the home once."""
+def _config(choice: Choice, option: str, value: float) -> str:
+    config = options.validate(choice.installed, choice.config.model_dump() | {option: value})
+    return canonical(options.canonical_config(config))
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._seen: set[Path] = set()
-        self._configs: dict[Owner, set[str]] = {}
 
-    def count(self, spec: FitSpec) -> int:
-        """Configs tried to find that of `spec`, its own included: 1 without a sweep.
+def _validation_errors(
+    choice: Choice, context: RunContext
+) -> dict[str, dict[tuple[tuple[str, ...], int], float]]:
+    """Validation MAE of the method's recorded fits: by config, then by datasets and seed."""
+    spec = choice.spec
+    found: dict[str, dict[tuple[tuple[str, ...], int], float]] = defaultdict(dict)
+    for record in _records(context):
+        fit = record.spec
+        same = (fit.method.name, fit.method.distribution, fit.method.version)
+        if same != (spec.name, spec.distribution, spec.version) or not fit.holdout:
+            continue
+        for cell in record.cells:
+            value = cell.scores.get("mae")
+            if cell.test_set.split == "validation" and value is not None:
+                found[canonical(fit.method.config)][fit.datasets, fit.seed] = value
+    return found
 
-        A fit of a sweep is one try itself.
-        """
-        if spec.method is None or spec.part == "validation":
-            return 1
-        for path in self._home.records():
-            if path not in self._seen:
-                self._note(path)
-        own = canonical(spec.method.config)
-        return len(self._configs.get(_owner(spec), set()) | {own})
 
-    def _note(self, path: Path) -> None:
+def _records(context: RunContext) -> list[Record]:
+    records = []
+    for path in context.workspace.records():
         try:
             record = read(path)
-        except RecordError:
-            return
-        if record.spec.part == "validation" and record.spec.method and record.status == "done":
-            configs = self._configs.setdefault(_owner(record.spec), set())
-            configs.add(canonical(record.spec.method.config))
-        if record.status == "done":  # others may still become so
-            self._seen.add(path)
-
-
-def _owner(spec: FitSpec) -> Owner:
-    assert spec.method is not None
-    return spec.fingerprint, spec.method.distribution, spec.method.name
+        except RecordError:  # `bench report` tells of it
+            continue
+        if record.status == "done" and record.spec.fingerprint == context.fingerprint:
+            records.append(record)
+    return records

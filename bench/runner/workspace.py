@@ -1,4 +1,4 @@
-"""The home folder: where data, foundations, runs and the site live."""
+"""The workspace (`BENCH_HOME`): the folder where data, foundations, runs and the site live."""
 
 import os
 import tempfile
@@ -11,7 +11,8 @@ from platformdirs import user_data_path
 
 from bench.errors import HomeError
 from bench.protocol.spec import FitSpec
-from bench.records.record import DELTA_FILE, FILE, FOUNDATION_FILE, SCORES_FILE, Record, read
+from bench.records.reader import read
+from bench.records.record import DELTA_FILE, FILE, FOUNDATION_FILE, Record
 
 
 def default() -> Path:
@@ -20,7 +21,7 @@ def default() -> Path:
     return Path(given) if given else user_data_path("fwi-peft-bench")
 
 
-class Home:
+class Workspace:
     """Paths below one folder. Opening it makes the folder and checks that it can be written."""
 
     def __init__(self, folder: Path) -> None:
@@ -52,22 +53,25 @@ class Home:
 
     def run(self, spec: FitSpec) -> Path:
         """The folder of one fit: below `foundations` for a pretraining, else below `runs`."""
-        kind = "runs" if spec.method else "foundations"
+        kind = "foundations" if spec.kind == "pretraining" else "runs"
         return self.folder / kind / spec.run_id
 
-    def find(self, spec: FitSpec) -> Record | None:
-        """The record of a fit that is done with all its files; None if it has to be run (again)."""
-        folder = self.run(spec)
-        weights = DELTA_FILE if spec.method else FOUNDATION_FILE
-        if not all((folder / name).exists() for name in (FILE, SCORES_FILE, weights)):
-            return None
-        record = read(folder / FILE)
-        return record if record.status == "done" else None
+    def weights(self, spec: FitSpec) -> Path:
+        """The file of a fit's trained weights."""
+        name = FOUNDATION_FILE if spec.kind == "pretraining" else DELTA_FILE
+        return self.run(spec) / name
 
-    def was_done(self, spec: FitSpec) -> bool:
-        """Whether the record says so, even if some of the run's other files are lost."""
+    def trained(self, spec: FitSpec) -> Record | None:
+        """The record of a fit whose training is done and whose weights are there; else None."""
+        if not self.weights(spec).exists():
+            return None
+        record = self.record(spec)
+        return record if record and record.status == "done" else None
+
+    def record(self, spec: FitSpec) -> Record | None:
+        """The record of a fit, whatever its status; None where there is none."""
         path = self.run(spec) / FILE
-        return path.exists() and read(path).status == "done"
+        return read(path) if path.exists() else None
 
     def records(self) -> Iterator[Path]:
         """Paths of all records, in a fixed order."""

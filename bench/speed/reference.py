@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.models import backbones
 from bench.protocol.spec import RULES
+from bench.seismic import metrics
 
 Array = NDArray[np.float32]
 
@@ -90,9 +91,9 @@ class PlainLoop:
 
 
 def _plain_ssim(x: Tensor, y: Tensor) -> Tensor:
-    size = RULES.ssim_window
+    size = metrics.SSIM_WINDOW_CELLS
     place = torch.arange(size, dtype=torch.float32, device=x.device) - size // 2
-    line = torch.exp(-place.square() / (2 * RULES.ssim_sigma**2))
+    line = torch.exp(-place.square() / (2 * metrics.SSIM_SIGMA_CELLS**2))
     window = torch.outer(line, line)
     window = (window / window.sum()).view(1, 1, size, size)
 

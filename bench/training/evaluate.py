@@ -20,11 +20,15 @@ class Scored:
     """Scores of each sample, and the first samples' maps in whole m/s for the page's gallery."""
 
     scores: dict[str, NDArray[np.float32]]
-    """(n,) each, by the names of `metrics.SCORES`."""
+    """(n,) each, by `Metric.column`; NaN where undefined."""
     truth: NDArray[np.uint16]
     """(gallery, 70, 70) m/s."""
     prediction: NDArray[np.uint16]
     """(gallery, 70, 70) m/s."""
+
+    @property
+    def samples(self) -> int:
+        return len(next(iter(self.scores.values())))
 
 
 def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numerics) -> Scored:
@@ -34,7 +38,7 @@ def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numer
     rounds differently, to about 1e-7.
     """
     model.eval()
-    collected: dict[str, list[Tensor]] = {name: [] for name in metrics.SCORES}
+    collected: dict[str, list[Tensor]] = {m.column: [] for m in metrics.METRICS}
     kept: list[tuple[Tensor, Tensor]] = []
     order = [np.arange(s, min(s + _BATCH, len(pool))) for s in range(0, len(pool), _BATCH)]
     with numerics.lean(model, fold=True), torch.inference_mode():
@@ -55,7 +59,7 @@ def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numer
 def score_batch(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Predicted maps (b, 1, 70, 70) of one batch, and its scores (b,) by name."""
     prediction = model(x.float()).float()
-    return prediction, {name: of(prediction, y) for name, of in metrics.SCORES.items()}
+    return prediction, {m.column: m.per_sample(prediction, y) for m in metrics.METRICS}
 
 
 def _whole_mps(maps: list[Tensor]) -> NDArray[np.uint16]:

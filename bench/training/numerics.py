@@ -1,6 +1,7 @@
 """Device, precision and seeding: the settings that decide what numbers come out."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,25 @@ class Numerics:
     def lean(self, model: nn.Module, *, fold: bool | None = None) -> AbstractContextManager[None]:
         """The memory-frugal form of a network's layers; `fold` as in `bench.models.frugal`."""
         return frugal(model, fold=fold) if self.frugal else nullcontext()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Torch's process-wide settings for these numerics inside; those of before afterwards.
+
+        What the C allocator is told (see `bench.training.allocator`) stays.
+        """
+        precision = torch.get_float32_matmul_precision()
+        benchmark = torch.backends.cudnn.benchmark
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32; convolutions use it by default
+            torch.backends.cudnn.benchmark = True  # a fit has two or three batch sizes
+        else:
+            allocator.keep()
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.benchmark = benchmark
 
     def place(self, model: nn.Module) -> None:
         """Move a network to the device, in the memory format that convolutions like."""
@@ -73,11 +93,8 @@ def choose(device: str, *, frugal: bool = True) -> Numerics:
             raise ConfigError(
                 f"Device '{device}' was asked for, but there are {torch.cuda.device_count()} GPUs."
             )
-        torch.set_float32_matmul_precision("high")  # TF32; convolutions use it by default
-        torch.backends.cudnn.benchmark = True  # a fit has two or three batch sizes
         ampere = torch.cuda.get_device_capability(device) >= (8, 0)
         return Numerics(device=torch.device(device), bfloat16=ampere, frugal=frugal)
-    allocator.keep()
     bfloat16 = not _BFLOAT16_FLAGS.isdisjoint(processor_flags())
     return Numerics(device=torch.device("cpu"), bfloat16=bfloat16, frugal=frugal)
 

@@ -62,6 +62,7 @@ def measure(device: torch.device) -> Iterator[Meter]:
     process = psutil.Process()
     baseline = torch.cuda.memory_allocated(device) if cuda else process.memory_info().rss
     peak_resident = process.memory_info().rss
+    energy = _energy_joules(device)
     done = threading.Event()
 
     def poll() -> None:
@@ -92,7 +93,28 @@ def measure(device: torch.device) -> Iterator[Meter]:
         peak_reserved_bytes=torch.cuda.max_memory_reserved(device) if cuda else None,
         peak_resident_bytes=max(peak_resident, process.memory_info().rss),
         driver_peak_bytes=_driver_bytes(device) if cuda else None,
+        joules=_since(energy, device),
     )
+
+
+def _energy_joules(device: torch.device) -> float | None:
+    """What an NVIDIA GPU has used since its driver was loaded; None where nothing tells."""
+    if device.type != "cuda":
+        return None
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+    except pynvml.NVMLError:  # an older GPU, or a driver without the library
+        return None
+
+
+def _since(before: float | None, device: torch.device) -> float | None:
+    now = _energy_joules(device) if before is not None else None
+    return None if before is None or now is None else now - before
 
 
 def _driver_bytes(device: torch.device) -> int:

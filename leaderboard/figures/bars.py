@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from leaderboard import svg, text
-from leaderboard.resampling import Estimate
+from leaderboard.figures import svg
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import text
 
 
 def gains(

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from leaderboard import palette, svg, text
-from leaderboard.resampling import Estimate
-from leaderboard.statistics import pareto_front
-from leaderboard.table import MACHINE_BOUND, Row
-from leaderboard.views import View
+from bench.protocol.protocols import Protocol
+from leaderboard.figures import palette, svg
+from leaderboard.stats.comparisons import pareto_front
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import text
+from leaderboard.tables.overview import MACHINE_BOUND, Row
 
 AXES = (
     "trainable_parameters",
@@ -30,7 +31,7 @@ class Point(NamedTuple):
     interval: Estimate | None
 
 
-def points(rows: Sequence[Row], view: View, cost: str) -> list[Point]:
+def points(rows: Sequence[Row], view: Protocol, cost: str) -> list[Point]:
     """Methods whose MAE and cost are known; timings of the board's machine only."""
     found = []
     for row in rows:
@@ -41,12 +42,12 @@ def points(rows: Sequence[Row], view: View, cost: str) -> list[Point]:
     return found
 
 
-def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
+def scatter(rows: Sequence[Row], view: Protocol, cost: str) -> Markup | None:
     """MAE against one cost, logarithmic; None where nothing is known."""
     known = points(rows, view, cost)
     if not known:
         return None
-    column = text.COLUMNS[cost]
+    column = text.column(cost)
     front = pareto_front([p.cost for p in known], [p.error for p in known])
     best = [p for p, on in zip(known, front, strict=True) if on]
     best.sort(key=lambda p: (p.cost, -p.error))
@@ -70,7 +71,7 @@ def scatter(rows: Sequence[Row], view: View, cost: str) -> Markup | None:
     low, high = svg.around(ends, pad=0.06)
     y = svg.linear(low, high, y0, y1)
     panel.axis_x(text.axis(column), x, places, [text.cost(v, cost) for v in places], grid=True)
-    mae = text.axis(text.COLUMNS["mae"])
+    mae = text.axis(text.column("mae"))
     panel.axis_y(f"{mae}, {view.label.lower()}", y, svg.ticks(low, high, 6))
     panel.marks.append(svg.path(_staircase(best, x, y, x1), class_="front"))
     taken: list[tuple[float, float]] = []
@@ -123,7 +124,7 @@ def _mark(
     if p.interval:
         tip += f" ({p.interval.low:.4f} to {p.interval.high:.4f})"
         whisker = svg.line(px, y(p.interval.low), px, y(p.interval.high), class_="err")
-    tip += f"\n{text.LABELS[cost]}: {text.cost(p.cost, cost)}"
+    tip += f"\n{text.label(cost)}: {text.cost(p.cost, cost)}"
     label = _label(variant.label, px, py, taken, end)
     return svg.tag(
         "g",

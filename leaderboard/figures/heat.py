@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from leaderboard import svg
-from leaderboard.maps import stops
+from bench.seismic.colours import stops
+from leaderboard.figures import svg
 
 _BLACK_FROM = 0.179
 """Luminance from which black reads better than white; either way the contrast is over 4.5."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from leaderboard import palette, svg, text
-from leaderboard.boards import Variant
+from leaderboard.figures import palette, svg
+from leaderboard.tables import text
+from leaderboard.tables.boards import Variant
 
 _LEVELS, _NAME = 4, 76.0
 """Rows of names above the plot, and the room that a name takes."""
@@ -33,7 +34,7 @@ def scatter(points: Sequence[tuple[Variant, str, float, float]]) -> Markup:
         svg.ticks(left, right, 7),
         grid=True,
     )
-    mae = text.axis(text.COLUMNS["mae"])
+    mae = text.axis(text.column("mae"))
     panel.axis_y(f"{mae}, in distribution", y, svg.ticks(low, high, 5))
     ends = [-99.0] * _LEVELS
     for i, dataset in sorted({(p[2], p[1]) for p in points}):

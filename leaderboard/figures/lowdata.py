@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bench.protocol.spec import PERCENTS
-from leaderboard import palette, svg, text
-from leaderboard.boards import Variant
-from leaderboard.resampling import Estimate
+from leaderboard.figures import palette, svg
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import text
+from leaderboard.tables.boards import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def panel(
     curves: Sequence[Curve], printed: Sequence[Printed], *, train: str, test: str, metric: str
 ) -> Markup:
     """All methods, fitted on `train`, tested on `test`."""
-    label = text.LABELS[metric]
+    label = text.label(metric)
     values = [v for c in curves for v in c.values.values()]
     values += [v for c in curves for e in c.intervals.values() for v in (e.low, e.high)]
     values += [v for p in printed for v in p.values.values()]
@@ -58,7 +59,7 @@ def panel(
     x = svg.linear(min(PERCENTS), max(PERCENTS), x0 + 18, x1 - 16)
     y = svg.linear(low, high, y0, y1)
     made.axis_x("training data (%)", x, PERCENTS)
-    made.axis_y(text.axis(text.COLUMNS[metric]), y, svg.ticks(low, high, 5))
+    made.axis_y(text.axis(text.column(metric)), y, svg.ticks(low, high, 5))
     own = train == test
     made.marks.append(
         svg.text(

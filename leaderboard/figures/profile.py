@@ -7,8 +7,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from bench.protocol.survey import CELL_METRES, DEPTH_CELLS, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
-from leaderboard import palette, svg
-from leaderboard.boards import Variant
+from leaderboard.figures import palette, svg
+from leaderboard.tables.boards import Variant
 
 Line = npt.NDArray[np.uint16]
 

@@ -1,6 +1,6 @@
 """Figures of one run: its learning curve and the spread of its scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from math import inf
 
@@ -9,8 +9,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from bench.records.record import Epoch
-from leaderboard import svg, text
-from leaderboard.samples import METRICS, Scores
+from leaderboard.figures import svg
+from leaderboard.tables import text
 
 _DOTS = 150
 """Up to this many samples are drawn one by one."""
@@ -41,10 +41,10 @@ def learning_curve(curve: Sequence[Epoch]) -> Markup:
     return panel.render()
 
 
-def spread(scores: Scores) -> Markup:
+def spread(scores: Mapping[str, npt.NDArray[np.float32]]) -> Markup:
     """Per-sample MAE of each cell: the quartiles, and every sample where there are few."""
     row, names = 44, list(scores)
-    maes = [scores[name][METRICS.index("mae")].astype(np.float64) for name in names]
+    maes = [scores[name].astype(np.float64) for name in names]
     fives = [quartiles(values) for values in maes]
     panel = svg.Panel(
         width=560,

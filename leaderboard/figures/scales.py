@@ -5,8 +5,9 @@ from functools import cache
 from markupsafe import Markup
 
 from bench.protocol.survey import VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
-from leaderboard import svg
-from leaderboard.maps import ERROR_RANGE_MPS, stops
+from bench.seismic.colours import stops
+from leaderboard.figures import svg
+from leaderboard.figures.maps import ERROR_RANGE_MPS
 
 
 @cache

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from bench.protocol.columns import COSTS, SCORES
+from bench.protocol import protocols
+from bench.protocol.columns import COSTS
 from bench.protocol.spec import PERCENTS, PRETRAINING, RULES, TARGETS
-from leaderboard.boards import OPPONENT, Board
-from leaderboard.site import Site
-from leaderboard.views import VIEWS
+from bench.seismic import metrics
+from leaderboard.pages.site import Site
+from leaderboard.tables.boards import REFERENCE, Board
 
 _SENTENCES = {
     "version": "Version of the protocol",
@@ -23,12 +24,9 @@ _SENTENCES = {
     "warmup_start": "Learning rate at the first step, as a factor of the peak",
     "milestones": "Parts of training after which the learning rate falls",
     "decay": "Factor at each of them",
-    "validation_percent": "Validation part, held out of the training split (%)",
-    "metrics_version": "Version of the metrics",
-    "ssim_window": "SSIM: Gaussian window (cells)",
-    "ssim_sigma": "SSIM: its standard deviation (cells)",
-    "edge_threshold_mps": "Edge F1: velocity change from which a cell is an interface (m/s)",
-    "edge_tolerance_cells": "Edge F1: tolerance (cells)",
+    "batchnorm_statistics": "BatchNorm statistics after training",
+    "validation_percent": "Validation part, held out of the training subset (%)",
+    "validation_samples": "Its least number of samples, at most half of the subset",
 }
 
 
@@ -41,13 +39,13 @@ def write(site: Site, boards: Sequence[Board]) -> None:
         boards=[
             (b, _facts(b.track.data), _facts(b.track.pretrain), _facts(b.track.fit)) for b in boards
         ],
-        views=list(VIEWS.values()),
-        scores=SCORES,
+        protocols=[protocols.get(name) for name in protocols.names()],
+        scores=metrics.METRICS,
         costs=COSTS,
         pretraining=PRETRAINING,
         targets=TARGETS,
         percents=PERCENTS,
-        opponent=OPPONENT,
+        reference=REFERENCE,
     )
     site.page("contribute.html", "contribute")
 

@@ -2,29 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from bench.protocol.columns import COSTS
-from leaderboard import text
-from leaderboard.boards import OPPONENT
-from leaderboard.standings import METRICS, better
-from leaderboard.views import RANKED, View
+from bench.protocol.protocols import Protocol
+from bench.seismic import metrics
+from leaderboard.tables import text
+from leaderboard.tables.boards import REFERENCE
+from leaderboard.tables.overview import ranked
 
-GROUPS: Final = (
-    *((view.name, view.label) for view in RANKED),
-    ("cost", "Cost"),
-    ("origin", "Provenance"),
-)
-"""Headings above the columns."""
-SWITCHES: Final = (
-    *((view.name, view.label) for view in RANKED),
-    *((metric, text.LABELS[metric]) for metric in METRICS),
-    ("chance", "Probability"),
-    ("cost", "Cost"),
-    ("more", "More cost"),
-    ("origin", "Provenance"),
-)
-_SHOWN = ("mae", "cost")
+_SHOWN = ("mae", "floor", "cost")
 _FIRST_COSTS = ("trainable_parameters", "adapter_bytes", "peak_bytes", "samples_per_second")
 
 
@@ -42,14 +28,33 @@ class Head:
     tip: str
 
 
-def shown(views: Sequence[View]) -> tuple[str, ...]:
+def groups() -> tuple[tuple[str, str], ...]:
+    """Headings above the columns: key and label."""
+    protocols = ((protocol.name, protocol.label) for protocol in ranked())
+    return (*protocols, ("cost", "Cost"), ("origin", "Provenance"))
+
+
+def switches() -> tuple[tuple[str, str], ...]:
+    """Groups of columns that can be switched on and off: key and label."""
+    return (
+        *((protocol.name, protocol.label) for protocol in ranked()),
+        *((metric.name, metric.label) for metric in metrics.METRICS),
+        ("floor", "Ratio to floor"),
+        ("chance", "Probability"),
+        ("cost", "Cost"),
+        ("more", "More cost"),
+        ("origin", "Provenance"),
+    )
+
+
+def shown(views: Sequence[Protocol]) -> tuple[str, ...]:
     """Switched on at first: of the protocols, those in which a method has scores."""
     return (*(view.name for view in views), *_SHOWN)
 
 
 def heads() -> list[Head]:
     """All columns but the method's name, in order."""
-    made = [head for view in RANKED for head in _of_view(view)]
+    made = [head for view in ranked() for head in _of_view(view)]
     for column in COSTS:
         made.append(
             Head(
@@ -67,7 +72,7 @@ def heads() -> list[Head]:
     return made
 
 
-def _of_view(view: View) -> list[Head]:
+def _of_view(view: Protocol) -> list[Head]:
     name, where = view.name, view.label.lower()
     made = [
         Head(
@@ -78,12 +83,12 @@ def _of_view(view: View) -> list[Head]:
             tip=f"Rank {where} by MAE; methods that the data cannot tell apart share it",
         )
     ]
-    for metric in METRICS:
-        label, up = text.LABELS[metric], better(metric) == "higher"
-        shared = {"group": name, "needs": f"{name} {metric}"}
+    for metric in metrics.METRICS:
+        label, up = metric.label, metric.better == "higher"
+        shared = {"group": name, "needs": f"{name} {metric.name}"}
         made.append(
             Head(
-                key=f"{name}-{metric}",
+                key=f"{name}-{metric.name}",
                 label=f"{label} {'↑' if up else '↓'}",
                 first="desc" if up else "asc",
                 tip=f"{label} {where}: mean over cells and seeds, 95 % interval",
@@ -92,21 +97,31 @@ def _of_view(view: View) -> list[Head]:
         )
         made.append(
             Head(
-                key=f"{name}-{metric}-gain",
+                key=f"{name}-{metric.name}-gain",
                 label="Gain %",
                 first="desc",
-                tip=f"{label} better than {OPPONENT}, in per cent, on the same samples",
+                tip=f"{label} better than {REFERENCE}, in per cent, on the same samples",
                 **shared,
             )
         )
     made.append(
         Head(
+            key=f"{name}-floor",
+            label="× floor",
+            group=name,
+            needs=f"{name} floor",
+            tip=f"MAE {where} as a ratio to that of predicting the mean training map of the test "
+            "dataset, mean over cells: above 1 the mean map is better",
+        )
+    )
+    made.append(
+        Head(
             key=f"{name}-better",
-            label=f"P(> {OPPONENT})",
+            label=f"P(> {REFERENCE})",
             group=name,
             needs=f"{name} chance",
             first="desc",
-            tip=f"Probability that its MAE {where} is lower than that of {OPPONENT}",
+            tip=f"Probability that its MAE {where} is lower than that of {REFERENCE}",
         )
     )
     return made

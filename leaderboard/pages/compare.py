@@ -1,19 +1,19 @@
 """Method × method: paired differences, on average and cell by cell."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass
 
+from bench.protocol.protocols import Protocol, others
 from bench.protocol.spec import TARGETS
-from leaderboard import palette, statistics
-from leaderboard.boards import Board, Variant
-from leaderboard.pages.places import Places
-from leaderboard.resampling import Floats
-from leaderboard.site import Site
-from leaderboard.stacks import stack
-from leaderboard.standings import comparable
-from leaderboard.statistics import Comparison
-from leaderboard.views import RANKED, Fit, View, of_cell
+from bench.seismic import metrics
+from leaderboard.figures import palette
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.stats import comparisons
+from leaderboard.stats.comparisons import Comparison
+from leaderboard.tables import values
+from leaderboard.tables.boards import Board, Variant, one_cell
+from leaderboard.tables.overview import ranked
+from leaderboard.tables.standings import comparable
 
 Pairs = dict[tuple[str, str], Comparison]
 """Row − column, by keys of methods, both ways round."""
@@ -30,62 +30,48 @@ class Matrix:
     pairs: Pairs
 
 
-def write(site: Site, board: Board, places: Places) -> None:
+def write(site: Site, board: Board, urls: Urls) -> None:
     """A matrix for each protocol, and a page for each method with its differences per cell."""
-    matrices = [m for view in RANKED if (m := _matrix(board, view))]
+    matrices = [m for view in ranked() if (m := _matrix(board, view))]
     cells = [m for train in TARGETS for m in _cells(board, train)]
     signs = {v.key: palette.sign(v) for v in board.variants}
     site.page(
-        places.page(board, "compare"),
+        urls.page(board, "compare"),
         "compare",
         matrices=matrices,
         switch=[(m.name, m.label) for m in matrices],
         signs=signs,
-        **places.common(board),
+        **urls.common(board),
     )
     for variant in board.variants:
         site.page(
-            places.comparison(board, variant),
+            urls.comparison(board, variant),
             "compare_method",
             variant=variant,
             others=[v for v in board.variants if v is not variant],
             matrices=matrices,
             cells=cells,
             signs=signs,
-            **places.common(board),
+            **urls.common(board),
         )
 
 
 def _cells(board: Board, train: str) -> list[Matrix]:
-    tests = (train, *(t for t in TARGETS if t != train))
-    return [m for test in tests if (m := _matrix(board, of_cell(Fit(train), test)))]
+    tests = (train, *others(train))
+    return [m for test in tests if (m := _matrix(board, one_cell(train, 100, test)))]
 
 
-def _matrix(board: Board, view: View) -> Matrix | None:
-    methods, seeds = comparable(board, view)
-    shared = stack(board, methods, view, seeds) if len(methods) > 1 else None
-    if shared is None:
+def _matrix(board: Board, protocol: Protocol) -> Matrix | None:
+    methods, seeds = comparable(board, protocol)
+    metric = metrics.METRICS[0]
+    found = values.scores(board, methods, protocol, seeds, metric) if len(methods) > 1 else None
+    if found is None:
         return None
-    averaged = shared.resample("mae").averaged()
-    order = list(combinations(range(len(methods)), 2))
-    found = statistics.corrected(statistics.compare_pairs(averaged, order, better="lower"))
-    pairs: Pairs = {}
-    for (a, b), here in zip(order, found, strict=True):
-        pairs[methods[a].key, methods[b].key] = here
-        pairs[methods[b].key, methods[a].key] = _turned(here)
-    return Matrix(view.label, view.name, _best_first(averaged.scores, methods), seeds, pairs)
-
-
-def _turned(comparison: Comparison) -> Comparison:
-    """The same pair seen from the other method."""
-    d = comparison.difference
-    return replace(
-        comparison,
-        difference=replace(d, value=-d.value, low=-d.high, high=-d.low),
-        probability_better=1 - comparison.probability_better,
-    )
-
-
-def _best_first(scores: Floats, methods: Sequence[Variant]) -> tuple[Variant, ...]:
-    means = scores.mean(axis=1)
-    return tuple(methods[i] for i in sorted(range(len(methods)), key=lambda i: means[i]))
+    moments = found.moments()
+    pairs = {
+        (methods[a].key, methods[b].key): comparison
+        for (a, b), comparison in comparisons.all_pairs(moments, better="lower").items()
+    }
+    order = sorted(range(len(methods)), key=lambda i: moments.means[i])
+    best_first = tuple(methods[i] for i in order)
+    return Matrix(protocol.label, protocol.name, best_first, seeds, pairs)

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bench.protocol.columns import COSTS
-from leaderboard import palette, statistics, svg, text
-from leaderboard.boards import OPPONENT, Board
-from leaderboard.figures import cost
+from bench.seismic import metrics
+from leaderboard.figures import cost, palette, svg
 from leaderboard.pages import columns
-from leaderboard.pages.places import Places
-from leaderboard.resampling import Estimate
-from leaderboard.site import Site
-from leaderboard.standings import METRICS, Score
-from leaderboard.table import MACHINE_BOUND, Row
-from leaderboard.views import RANKED
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.stats import comparisons
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import text
+from leaderboard.tables.boards import REFERENCE, Board
+from leaderboard.tables.overview import MACHINE_BOUND, Row, ranked
+from leaderboard.tables.standings import Score, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,57 +31,57 @@ class Item:
     tip: str | None = None
 
 
-def write(site: Site, board: Board, rows: list[Row], places: Places) -> None:
+def write(site: Site, board: Board, rows: list[Row], urls: Urls) -> None:
     """Write the board's front page."""
     ranges = _ranges(rows)
     items = [[*_scores(row, ranges), *_costs(row), *_origin(row)] for row in rows]
-    categories = sorted({row.variant.card.category for row in rows})
-    scored = [v for v in RANKED if any(r.standings[v.name].scores for r in rows)]
+    categories = sorted({row.variant.category for row in rows})
+    scored = [p for p in ranked() if any(r.standings[p.name].scores for r in rows)]
     site.page(
-        places.front(board),
+        urls.front(board),
         "front",
         rows=list(zip(rows, items, strict=True)),
         heads=columns.heads(),
-        groups=columns.GROUPS,
-        switches=columns.SWITCHES,
+        groups=columns.groups(),
+        switches=columns.switches(),
         shown=columns.shown(scored),
         categories=categories,
         signs={row.variant.key: palette.sign(row.variant) for row in rows},
-        opponent=OPPONENT,
+        reference=REFERENCE,
         scatters=_scatters(rows),
         costs=[(c, _named(c)) for c in cost.AXES if any(r.costs[c] is not None for r in rows)],
         variants=[(r.variant, palette.sign(r.variant)) for r in rows],
         views=[(v.name, v.label) for v in scored],
         verdicts=_verdicts(rows),
         seeds=sorted({s for row in rows for s in row.seeds}),
-        **places.common(board),
+        **urls.common(board),
     )
 
 
 def _scatters(rows: list[Row]) -> list[tuple[str, str, Markup]]:
     return [
         (view.name, axis, figure)
-        for view in RANKED
+        for view in ranked()
         for axis in cost.AXES
         if (figure := cost.scatter(rows, view, axis))
     ]
 
 
 def _named(axis: str) -> str:
-    column = text.COLUMNS[axis]
+    column = text.column(axis)
     return f"{column.label} {text.unit(column)}".strip()
 
 
 def _verdicts(rows: list[Row]) -> list[tuple[str, str]]:
-    """In words, for each protocol: the best method against the opponent."""
+    """In words, for each protocol: the best method against the reference method."""
     lines = []
-    for view in RANKED:
-        ranked = [r for r in rows if r.standings[view.name].comparison]
-        best = min(ranked, key=lambda r: r.standings[view.name].scores["mae"].value, default=None)
+    for view in ranked():
+        compared = [r for r in rows if r.standings[view.name].comparison]
+        best = min(compared, key=lambda r: r.standings[view.name].scores["mae"].value, default=None)
         comparison = best.standings[view.name].comparison if best else None
         if best and comparison:
-            sentence = statistics.verdict(
-                comparison, method=best.variant.label, opponent=OPPONENT, score="MAE"
+            sentence = comparisons.verdict(
+                comparison, method=best.variant.label, reference=REFERENCE, score="MAE"
             )
             lines.append((view.label, sentence))
     return lines
@@ -89,8 +90,8 @@ def _verdicts(rows: list[Row]) -> list[tuple[str, str]]:
 def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:
     """Common range of the interval pictures of a column."""
     ranges = {}
-    for view in RANKED:
-        for metric in METRICS:
+    for view in ranked():
+        for metric in (m.name for m in metrics.METRICS):
             known = [s for r in rows if (s := r.standings[view.name].scores.get(metric))]
             ends = [v for s in known if (e := s.estimate) for v in (e.low, e.high)]
             if ends:
@@ -100,16 +101,18 @@ def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:
 
 def _scores(row: Row, ranges: dict[tuple[str, str], tuple[float, float]]) -> list[Item]:
     items = []
-    for view in RANKED:
+    for view in ranked():
         standing = row.standings[view.name]
         if standing.rank:
             best, worst = standing.rank
             shared = str(best) if best == worst else f"{best}–{worst}"
             mark = "rank" if best == worst else "rank shared"
+            if standing.provisional:
+                mark = "rank provisional"
             items.append(Item(f"{best + worst / 1000:.3f}", shared, mark=mark))
         else:
             items.append(Item("", text.NOTHING, mark="open"))
-        for metric in METRICS:
+        for metric in (m.name for m in metrics.METRICS):
             score, gain = standing.scores.get(metric), standing.gains.get(metric)
             if score is None:
                 missing = f"{standing.fits} of {standing.wanted} fits"
@@ -117,12 +120,22 @@ def _scores(row: Row, ranges: dict[tuple[str, str], tuple[float, float]]) -> lis
             else:
                 items.append(_score(score, metric, ranges.get((view.name, metric)), row))
             items.append(_gain(gain))
+        items.append(_ratio(standing))
         if standing.comparison is None:
             items.append(Item("", text.NOTHING, mark="open"))
         else:
             chance = standing.comparison.probability_better
             items.append(Item(f"{chance:.4f}", _probability(chance)))
     return items
+
+
+def _ratio(standing: Standing) -> Item:
+    """MAE as a ratio to the floor."""
+    if standing.ratio is None:
+        return Item("", text.NOTHING, mark="open")
+    r = standing.ratio
+    mark = "" if r.low <= 1 <= r.high else "up" if r.value < 1 else "down"
+    return Item(f"{r.value:.4f}", f"{r.value:.2f}", f"{r.low:.2f} … {r.high:.2f}", mark)
 
 
 def _gain(gain: Estimate | None) -> Item:

@@ -1,21 +1,22 @@
 """Velocity maps side by side: truth, every method's prediction, and its error."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
+from bench.protocol.protocols import others
 from bench.protocol.spec import PRETRAINING, TARGETS
 from bench.records.record import MAPS_FILE
-from leaderboard import maps, palette
-from leaderboard.boards import Board, Variant
-from leaderboard.entries import Entry, Problem
-from leaderboard.figures import profile, scales
-from leaderboard.pages.places import Places
+from leaderboard.figures import maps, palette, profile, scales
+from leaderboard.load.records import Problem
 from leaderboard.pages.runs import chosen
-from leaderboard.site import Site
-from leaderboard.views import Fit
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables.boards import Board, Variant
 
 PROFILE_COLUMN = 35
 """Lateral cell of the vertical profile."""
@@ -29,7 +30,8 @@ class Chapter:
     label: str
     kind: str
     """Its name as a page of the board."""
-    cells: tuple[tuple[Fit, str], ...]
+    cells: tuple[tuple[str, int, str], ...]
+    """Training dataset, per cent, test dataset."""
     methods: tuple[Variant, ...]
     judge: Variant | None
     """By whose errors the samples are chosen."""
@@ -72,24 +74,25 @@ class Block:
 
 def chapters(board: Board) -> list[Chapter]:
     """All training data (the paper's Figs 4, 9), the least (Fig. 7), and pretraining (Fig. 8)."""
-    fits = board.fits
-    part = min((fit.percent for fit in fits if fit.train in TARGETS), default=100)
+    part = min((percent for train, percent in board.datasets if train in TARGETS), default=100)
     made = [
         Chapter(
             f"Fitted on {percent} % of",
             train,
             f"gallery-{train}" if percent == 100 else f"gallery-{train}-{percent}",
-            tuple((Fit(train, percent), test) for test in _order(train)),
+            tuple((train, percent, test) for test in (train, *others(train))),
             board.variants,
-            board.opponent,
+            board.reference,
         )
         for percent in dict.fromkeys((100, part))
         for train in TARGETS
-        if Fit(train, percent) in fits
+        if (train, percent) in board.datasets
     ]
-    scratch = tuple(v for v in board.variants if any(f.train in PRETRAINING for f, _ in v.fits))
     if board.foundation:
-        own = tuple((Fit(d), d) for d in PRETRAINING)
+        scratch = tuple(
+            v for v in board.variants if any(board.runs(v, d, 100) for d in PRETRAINING)
+        )
+        own = tuple((d, 100, d) for d in PRETRAINING)
         methods = (board.foundation, *scratch)
         made.append(
             Chapter("Pretraining", "six datasets", "gallery-pretrain", own, methods, methods[0])
@@ -97,12 +100,12 @@ def chapters(board: Board) -> list[Chapter]:
     return made
 
 
-def write(site: Site, board: Board, places: Places) -> list[Problem]:
+def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
     """A page for each chapter, the first under the plain name; returns maps that cannot be read."""
     problems: list[Problem] = []
     all_chapters = chapters(board)
     files = {
-        c.kind: places.page(board, "gallery" if c is all_chapters[0] else c.kind)
+        c.kind: urls.page(board, "gallery" if c is all_chapters[0] else c.kind)
         for c in all_chapters
     }
     groups = list(dict.fromkeys(c.group for c in all_chapters))
@@ -119,31 +122,33 @@ def write(site: Site, board: Board, places: Places) -> list[Problem]:
             variants=[(v, palette.sign(v)) for v in chapter.methods],
             velocity_bar=scales.velocity(),
             error_bar=scales.error(),
-            **places.common(board),
+            **urls.common(board),
         )
     return problems
 
 
-def _order(train: str) -> tuple[str, ...]:
-    return (train, *(t for t in TARGETS if t != train))
-
-
 def _blocks(site: Site, board: Board, chapter: Chapter, problems: list[Problem]) -> list[Block]:
-    found = (_block(site, board, chapter, fit, test, problems) for fit, test in chapter.cells)
+    found = (_block(site, board, chapter, cell, problems) for cell in chapter.cells)
     return [block for block in found if block]
 
 
 def _block(
-    site: Site, board: Board, chapter: Chapter, fit: Fit, test: str, problems: list[Problem]
+    site: Site,
+    board: Board,
+    chapter: Chapter,
+    cell: tuple[str, int, str],
+    problems: list[Problem],
 ) -> Block | None:
     """Best, median and worst kept sample by the judge's MAE (or the first method's)."""
-    seed = _seed(fit, chapter.methods)
+    train, percent, test = cell
+    runs = {v.key: board.runs(v, train, percent) for v in chapter.methods}
+    seed = _seed(runs.values())
     have = {
-        v.key: gallery
-        for v in chapter.methods
+        key: gallery
+        for key, by_seed in runs.items()
         if seed is not None
-        and (entry := v.fits.get((fit, seed)))
-        and (gallery := _maps(entry, test, problems))
+        and (run := by_seed.get(seed))
+        and (gallery := _maps(Path(run["folder"]), test, problems))
     }
     if seed is None or not have:
         return None
@@ -172,21 +177,21 @@ def _block(
     sheet = maps.Sheet.of(rows)
     name = f"maps/{board.key.slug}-{chapter.kind}-{test}.png"
     site.file(name, sheet.png)
-    own = test == fit.train
+    own = test == train
     return Block(test, own, judge, seed, name, sheet.width, sheet.height, tuple(items))
 
 
-def _seed(fit: Fit, methods: Sequence[Variant]) -> int | None:
+def _seed(runs: Iterable[dict[int, dict[str, Any]]]) -> int | None:
     """The lowest seed that most methods have."""
-    counts = Counter(seed for v in methods for seed in v.seeds_of(fit))
+    counts = Counter(seed for by_seed in runs for seed in by_seed)
     return min(counts, key=lambda s: (-counts[s], s), default=None)
 
 
-def _maps(entry: Entry, test: str, problems: list[Problem]) -> maps.Gallery | None:
+def _maps(folder: Path, test: str, problems: list[Problem]) -> maps.Gallery | None:
     try:
-        return maps.load(entry.folder, [test]).get(test)
+        return maps.load(folder, [test]).get(test)
     except ValueError as error:
-        problems.append(Problem(entry.folder / MAPS_FILE, str(error)))
+        problems.append(Problem(folder / MAPS_FILE, str(error)))
         return None
 
 

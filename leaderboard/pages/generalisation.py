@@ -1,19 +1,18 @@
 """Out of distribution: train × test heat maps, the real data's own, and spatial information."""
 
 from collections.abc import Mapping
-from statistics import fmean
 
 import polars as pl
 from markupsafe import Markup
 
 from bench.protocol.spec import DATASETS, TARGETS
-from leaderboard import palette, text
-from leaderboard.boards import Board, Variant
-from leaderboard.figures import heat, information
-from leaderboard.pages.places import Places
-from leaderboard.site import Site
-from leaderboard.standings import METRICS
-from leaderboard.views import Fit
+from bench.seismic import metrics
+from leaderboard.figures import heat, information, palette
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables import cells as cell_tables
+from leaderboard.tables import text
+from leaderboard.tables.boards import Board, Variant
 
 Cells = dict[tuple[str, str], float]
 """Mean over seeds by (train, test)."""
@@ -22,46 +21,56 @@ Cells = dict[tuple[str, str], float]
 def write(
     site: Site,
     board: Board,
-    places: Places,
+    urls: Urls,
     information_mps: Mapping[str, float],
     reference: pl.DataFrame,
 ) -> None:
     """Write the page; `information_mps` is the spatial information of each dataset."""
-    metrics = []
-    for metric in METRICS:
-        cells = {v.key: matrix(v, metric) for v in board.variants}
+    blocks = []
+    for metric in (m.name for m in metrics.METRICS):
+        cells = {v.key: matrix(board, v, metric) for v in board.variants}
         known = [x for values in cells.values() for x in values.values()]
         if known:
             ends = _ends(known, metric)
             figures = [_heat(v, cells[v.key], metric, ends) for v in board.variants if cells[v.key]]
-            metrics.append((metric, figures))
+            blocks.append((metric, figures))
     site.page(
-        places.page(board, "ood"),
+        urls.page(board, "ood"),
         "generalisation",
-        metrics=metrics,
-        switch=[(m, text.LABELS[m]) for m, _ in metrics],
+        metrics=blocks,
+        switch=[(m, text.label(m)) for m, _ in blocks],
         variants=[(v, palette.sign(v)) for v in board.variants],
         scatter=_scatter(board, information_mps),
-        reference=[(m, _reference(reference, m)) for m in METRICS],
-        **places.common(board),
+        reference=[(m, _reference(reference, m)) for m in _published(reference)],
+        reference_switch=[(m, text.label(m)) for m in _published(reference)],
+        **urls.common(board),
     )
 
 
-def matrix(variant: Variant, metric: str) -> Cells:
+def matrix(board: Board, variant: Variant, metric: str) -> Cells:
     """Fits on the whole training set of each target, tested on each."""
     values: Cells = {}
-    seeds = sorted({seed for _, seed in variant.fits})
     for train in TARGETS:
         for test in TARGETS:
-            cells = [c for s in seeds if (c := variant.cell(Fit(train), test, s))]
-            if cells:
-                values[train, test] = fmean(getattr(c, metric) for c in cells)
+            scores = cell_tables.means(board, train, 100, test).get(variant.key)
+            if scores and scores[metric] is not None:
+                values[train, test] = scores[metric]
     return values
+
+
+def _published(frame: pl.DataFrame) -> list[str]:
+    """Metrics that published numbers have."""
+    known = set(frame["metric"].to_list())
+    return [m.name for m in metrics.METRICS if m.name in known]
 
 
 def _ends(known: list[float], metric: str) -> tuple[float, float]:
     """Good scores have the light colours, whichever direction is better."""
-    return (min(known), max(known)) if metric == "ssim" else (max(known), min(known))
+    return (
+        (min(known), max(known))
+        if text.column(metric).better == "higher"
+        else (max(known), min(known))
+    )
 
 
 def _named(cells: Cells) -> Cells:
@@ -74,7 +83,7 @@ def _heat(variant: Variant, cells: Cells, metric: str, ends: tuple[float, float]
         _named(cells),
         names,
         names,
-        title=f"{text.LABELS[metric]} of {variant.label}, train by test dataset",
+        title=f"{text.label(metric)} of {variant.label}, train by test dataset",
         row_label="trained on",
         column_label="tested on",
         ends=ends,
@@ -90,7 +99,7 @@ def _reference(frame: pl.DataFrame, metric: str) -> Markup:
         (row["train_dataset"], row["test_dataset"]): row["value"] for row in here.to_dicts()
     }
     names = [text.dataset(d) for d in DATASETS]
-    label = text.LABELS[metric]
+    label = text.label(metric)
     return heat.heat(
         _named(cells),
         names,
@@ -108,11 +117,7 @@ def _scatter(board: Board, information_mps: Mapping[str, float]) -> Markup | Non
     points = []
     for variant in board.variants:
         for dataset, complexity in information_mps.items():
-            cells = [
-                c
-                for fit, seed in variant.fits
-                if fit == Fit(dataset) and (c := variant.cell(fit, dataset, seed))
-            ]
-            if cells:
-                points.append((variant, dataset, complexity, fmean(c.mae for c in cells)))
+            scores = cell_tables.means(board, dataset, 100, dataset).get(variant.key)
+            if scores and scores["mae"] is not None:
+                points.append((variant, dataset, complexity, scores["mae"]))
     return information.scatter(points) if points else None

@@ -4,36 +4,45 @@ import io
 import json
 from collections.abc import Sequence
 
-from leaderboard import table
-from leaderboard.boards import Board
-from leaderboard.entries import Problem
-from leaderboard.pages.places import Places
-from leaderboard.site import Site
-from leaderboard.table import Row
+import polars as pl
+
+from bench.protocol.spec import CLEAN
+from leaderboard.load.records import Problem
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables import overview
+from leaderboard.tables.boards import Board
+from leaderboard.tables.overview import Row
+
+_SHOWN = ("mae", "ssim")
 
 
-def runs(site: Site, board: Board, places: Places) -> None:
+def runs(site: Site, board: Board, urls: Urls) -> None:
     """One row a run, searchable."""
-    entries = sorted(
-        board.entries, key=lambda e: (e.name, e.part, e.datasets, e.percent, e.seed, e.run_id)
-    )
-    site.page(places.page(board, "runs"), "runs", entries=entries, **places.common(board))
+    clean = (pl.col("split") == "test") & (pl.col("condition") == CLEAN)
+    held = pl.col("split") == "validation"
+    own = board.cells.filter(clean | held).select("run_id", "dataset", *_SHOWN)
+    first = board.fits.with_columns(pl.col("datasets").list.first().alias("dataset"))
+    joined = first.join(own, on=["run_id", "dataset"], how="left").unique("run_id")
+    rows = joined.sort("method", "holdout", "datasets", "percent", "seed", "run_id")
+    entries = list(rows.iter_rows(named=True))
+    site.page(urls.page(board, "runs"), "runs", entries=entries, **urls.common(board))
 
 
-def data(site: Site, board: Board, places: Places, rows: Sequence[Row]) -> None:
+def data(site: Site, board: Board, urls: Urls, rows: Sequence[Row]) -> None:
     """The leaderboard as CSV, JSON and Parquet."""
-    frame = table.frame(rows)
-    site.file(places.data(board, "csv"), frame.write_csv().encode())
+    frame = overview.frame(rows)
+    site.file(urls.data(board, "csv"), frame.write_csv().encode())
     document = {
         "track": board.key.track,
         "backbone": board.key.backbone,
         "fingerprint": board.key.fingerprint,
         "rows": frame.to_dicts(),
     }
-    site.file(places.data(board, "json"), (json.dumps(document, indent=1) + "\n").encode())
+    site.file(urls.data(board, "json"), (json.dumps(document, indent=1) + "\n").encode())
     buffer = io.BytesIO()
     frame.write_parquet(buffer, metadata=_metadata(board))
-    site.file(places.data(board, "parquet"), buffer.getvalue())
+    site.file(urls.data(board, "parquet"), buffer.getvalue())
 
 
 def _metadata(board: Board) -> dict[str, str]:
@@ -46,7 +55,11 @@ def problems(site: Site, boards: Sequence[Board], found: Sequence[Problem]) -> N
     shown = [
         ("/".join(p.path.parts[-3:]), p.reason.replace(str(p.path), p.path.name)) for p in found
     ]
-    failed = [e for b in boards for e in b.entries if e.status != "done"]
+    failed = [
+        row
+        for board in boards
+        for row in board.fits.filter(pl.col("status") != "done").iter_rows(named=True)
+    ]
     same: dict[tuple[str, str], list[Board]] = {}
     for board in boards:
         same.setdefault((board.key.track, board.key.backbone), []).append(board)

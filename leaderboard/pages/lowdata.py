@@ -5,22 +5,22 @@ from collections.abc import Sequence
 import polars as pl
 from markupsafe import Markup
 
+from bench.protocol.protocols import others
 from bench.protocol.spec import PERCENTS, TARGETS
-from leaderboard import palette
-from leaderboard.boards import Board, Variant
-from leaderboard.cells import Cell, Key
+from bench.seismic import metrics
 from leaderboard.figures import lowdata as figures
-from leaderboard.pages.places import Places
-from leaderboard.site import Site
-from leaderboard.standings import METRICS
-from leaderboard.views import Fit
+from leaderboard.figures import palette
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.cells import CellScore, Key
 
 _PRINTED = {"FFT-PFM": "6 3", "LoRA-PFM": "2 3", "Baseline": "8 3 1 3"}
 """Methods of the paper by their dashes: they have no colour."""
 
 
 def write(
-    site: Site, board: Board, places: Places, table: dict[Key, Cell], paper: pl.DataFrame
+    site: Site, board: Board, urls: Urls, table: dict[Key, CellScore], paper: pl.DataFrame
 ) -> None:
     """Panels for each training target, test set and metric."""
     blocks = [
@@ -29,27 +29,32 @@ def write(
             train,
             [_panel(board, table, train, test, metric, paper) for test in _order(train)],
         )
-        for metric in METRICS
+        for metric in (m.name for m in metrics.METRICS)
         for train in TARGETS
     ]
     site.page(
-        places.page(board, "lowdata"),
+        urls.page(board, "lowdata"),
         "lowdata",
         blocks=blocks,
-        metrics=METRICS,
+        switch=[(m.name, m.label) for m in metrics.METRICS],
         targets=TARGETS,
         variants=[(v, palette.sign(v)) for v in board.variants],
         printed=[(name, figures.dash(dashes)) for name, dashes in _PRINTED.items()],
-        **places.common(board),
+        **urls.common(board),
     )
 
 
 def _order(train: str) -> tuple[str, ...]:
-    return (train, *(t for t in TARGETS if t != train))
+    return (train, *others(train))
 
 
 def _panel(
-    board: Board, table: dict[Key, Cell], train: str, test: str, metric: str, paper: pl.DataFrame
+    board: Board,
+    table: dict[Key, CellScore],
+    train: str,
+    test: str,
+    metric: str,
+    paper: pl.DataFrame,
 ) -> Markup:
     curves = [c for v in board.variants if (c := _curve(table, v, train, test, metric)).values]
     return figures.panel(
@@ -58,9 +63,9 @@ def _panel(
 
 
 def _curve(
-    table: dict[Key, Cell], variant: Variant, train: str, test: str, metric: str
+    table: dict[Key, CellScore], variant: Variant, train: str, test: str, metric: str
 ) -> figures.Curve:
-    cells = {p: table.get((variant.key, Fit(train, p), test, metric)) for p in PERCENTS}
+    cells = {p: table.get((variant.key, train, p, test, metric)) for p in PERCENTS}
     return figures.Curve(
         variant,
         {p: c.value for p, c in cells.items() if c},

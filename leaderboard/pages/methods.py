@@ -1,78 +1,77 @@
 """The page of one method: what it is, where it stands, and all its cells."""
 
+from typing import Any
+
+import polars as pl
 from markupsafe import Markup
 
 from bench.protocol.columns import COSTS
+from bench.protocol.protocols import others
 from bench.protocol.spec import PERCENTS, TARGETS
-from leaderboard import gains, palette, text
-from leaderboard.boards import Board, Variant
-from leaderboard.cells import Cell, Key
-from leaderboard.figures import bars
-from leaderboard.pages.places import Places
-from leaderboard.site import Site
-from leaderboard.standings import METRICS
-from leaderboard.table import Row
-from leaderboard.views import RANKED, Fit
+from bench.seismic import metrics
+from leaderboard.figures import bars, palette
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables import gains, text
+from leaderboard.tables.boards import Board, Variant, targets_first
+from leaderboard.tables.cells import CellScore, Key
+from leaderboard.tables.overview import Row, configs_tried, ranked
 
 
-def write(site: Site, board: Board, places: Places, row: Row, table: dict[Key, Cell]) -> None:
+def write(site: Site, board: Board, urls: Urls, row: Row, table: dict[Key, CellScore]) -> None:
     """Write the page of the method of this row."""
     variant = row.variant
-    first = variant.entries[0]
-    opponent = board.opponent
+    reference = board.reference
     site.page(
-        places.method(board, variant),
+        urls.method(board, variant),
         "method",
         row=row,
         variant=variant,
-        entry=first,
         sign=palette.sign(variant),
-        views=RANKED,
-        metrics=METRICS,
-        labels=text.LABELS,
+        views=ranked(),
+        metrics=metrics.METRICS,
         costs=COSTS,
-        cells=_cells(variant),
-        bars=_bars(table, variant) if opponent and opponent is not variant else [],
-        opponent=opponent,
-        configs_tried=max(e.configs_tried for e in variant.entries),
-        others=[e for e in variant.entries if e.status != "done" or len(e.datasets) > 1],
+        cells=_cells(board, variant),
+        bars=_bars(table, variant) if reference and reference is not variant else [],
+        reference=reference,
+        configs_tried=configs_tried(board, variant),
+        others=row.failed,
         targets=TARGETS,
         percents=PERCENTS,
-        **places.common(board),
+        switch=[(m.name, m.label) for m in metrics.METRICS],
+        **urls.common(board),
     )
 
 
-def _cells(variant: Variant) -> list[tuple[str, int, int, str, list[tuple[str, object]]]]:
-    """Fits by (dataset, per cent, seed, run id) with a cell for each test set."""
-    return [
-        (fit.train, fit.percent, seed, entry.run_id, list(entry.cells.items()))
-        for (fit, seed), entry in sorted(
-            variant.fits.items(), key=lambda item: (_place(item[0][0]), item[0][1])
-        )
-    ]
+def _cells(board: Board, variant: Variant) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each finished fit with its cells, in the order of datasets, per cents and seeds."""
+    own = board.scored.filter(pl.col("variant") == variant.key)
+    rank = {name: i for i, name in enumerate(targets_first(own["train"].unique().to_list()))}
+    fits: dict[str, list[dict[str, Any]]] = {}
+    for row in own.iter_rows(named=True):
+        fits.setdefault(row["run_id"], []).append(row)
+    ordered = sorted(
+        fits.values(),
+        key=lambda rows: (rank[rows[0]["train"]], rows[0]["percent"], rows[0]["seed"]),
+    )
+    return [(rows[0], sorted(rows, key=lambda r: r["dataset"] != r["train"])) for rows in ordered]
 
 
-def _place(fit: Fit) -> tuple[int, str, int]:
-    """Targets first, in their order."""
-    rank = TARGETS.index(fit.train) if fit.train in TARGETS else len(TARGETS)
-    return rank, fit.train, fit.percent
-
-
-def _bars(table: dict[Key, Cell], variant: Variant) -> list[tuple[str, str, Markup, Markup]]:
+def _bars(table: dict[Key, CellScore], variant: Variant) -> list[tuple[str, str, Markup, Markup]]:
     """(metric, training target, figure, key of its series)."""
     made = []
-    for metric in METRICS:
+    for metric in (m.name for m in metrics.METRICS):
         for train in TARGETS:
             found = gains.low_data(table, variant, train, metric)
             if found:
-                tests = gains.others(train)
+                tests = others(train)
                 colours = [TARGETS.index(t) for t in tests]
                 percents = [str(p) for p in PERCENTS if any(g == str(p) for g, _ in found)]
                 figure = bars.gains(
                     found,
                     percents,
                     tests,
-                    title=f"Gain in {text.LABELS[metric]} of {variant.label}, trained on {train}",
+                    title=f"Gain in {text.label(metric)} of {variant.label}, trained on {train}",
                     head=f"trained on {text.dataset(train)}",
                     axis="training data (%)",
                     colours=colours,

@@ -1,46 +1,47 @@
 """What pretraining brings: the foundation against training from scratch."""
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from markupsafe import Markup
 
 from bench.protocol.spec import PRETRAINING, TARGETS
-from leaderboard import gains, text
-from leaderboard.boards import Board, Variant
+from bench.seismic import metrics
 from leaderboard.figures import bars
-from leaderboard.pages.places import Places
-from leaderboard.site import Site
-from leaderboard.standings import METRICS
-from leaderboard.views import Fit
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables import gains, text
+from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.cells import means
 
-_LABELS = [text.LABELS[m] for m in METRICS]
 
-
-def write(site: Site, board: Board, places: Places) -> None:
+def write(site: Site, board: Board, urls: Urls) -> None:
     """The paper's Figs 2 and 3 for each method that starts from scratch."""
-    scratch = [v for v in board.variants if v.card.start == "scratch"]
+    scratch = [v for v in board.variants if v.start == "scratch"]
     blocks = [(v, _fig2(board, v), _fig3(board, v)) for v in scratch]
-    shown = [v for v in (board.foundation, *scratch) if v and _trained(v)]
+    shown = [v for v in (board.foundation, *scratch) if v and _trained(board, v)]
     site.page(
-        places.page(board, "pretrain"),
+        urls.page(board, "pretrain"),
         "pretrain",
         blocks=blocks,
-        key=bars.legend(_LABELS),
-        table=_table(shown),
+        key=bars.legend(_labels()),
+        table=_table(board, shown),
         shown=shown,
-        metrics=METRICS,
-        **places.common(board),
+        metrics=metrics.METRICS,
+        **urls.common(board),
     )
 
 
 def _named(found: gains.Gains) -> gains.Gains:
-    return {(text.dataset(d), text.LABELS[m]): gain for (d, m), gain in found.items()}
+    return {(text.dataset(d), text.label(m)): gain for (d, m), gain in found.items()}
 
 
-def _trained(variant: Variant) -> bool:
+def _labels() -> list[str]:
+    return [m.label for m in metrics.METRICS]
+
+
+def _trained(board: Board, variant: Variant) -> bool:
     """On a pretraining dataset."""
-    return any(fit.train in PRETRAINING for fit, _ in variant.fits)
+    return any(board.runs(variant, dataset, 100) for dataset in PRETRAINING)
 
 
 def _fig2(board: Board, scratch: Variant) -> Markup | None:
@@ -48,20 +49,24 @@ def _fig2(board: Board, scratch: Variant) -> Markup | None:
 
 
 def _fig3(board: Board, scratch: Variant) -> Markup | None:
-    return _gain(board, board.opponent, scratch, TARGETS, "the targets")
+    return _gain(board, board.reference, scratch, TARGETS, "the targets")
 
 
 def _gain(
     board: Board, winner: Variant | None, scratch: Variant, datasets: Sequence[str], where: str
 ) -> Markup | None:
     """Gains of one over training from scratch on each dataset; None where nothing is recorded."""
-    found = gains.own(board, winner, scratch, datasets, METRICS) if winner else {}
+    found = (
+        gains.own(board, winner, scratch, datasets, [m.name for m in metrics.METRICS])
+        if winner
+        else {}
+    )
     if not winner or not found:
         return None
     return bars.gains(
         _named(found),
         [text.dataset(d) for d in datasets],
-        _LABELS,
+        _labels(),
         title=f"Gain of {winner.label} over {scratch.label} on {where}",
         head=f"{winner.label} against {scratch.label}",
         axis="dataset",
@@ -71,13 +76,9 @@ def _gain(
 
 
 def _table(
-    variants: Sequence[Variant],
+    board: Board, variants: Sequence[Variant]
 ) -> list[tuple[str, list[dict[str, float] | None]]]:
     """By dataset: mean scores over seeds of each of these."""
-    return [(d, [_means(v, d) for v in variants]) for d in PRETRAINING]
-
-
-def _means(variant: Variant, dataset: str) -> dict[str, float] | None:
-    fit = Fit(dataset)
-    cells = [c for s in variant.seeds_of(fit) if (c := variant.cell(fit, dataset, s))]
-    return {m: fmean(getattr(c, m) for c in cells) for m in METRICS} if cells else None
+    return [
+        (d, [means(board, d, 100, d).get(variant.key) for variant in variants]) for d in PRETRAINING
+    ]

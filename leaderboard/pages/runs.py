@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from bench.protocol.columns import COSTS
-from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, read
-from leaderboard import maps
-from leaderboard.entries import Entry, Origin, Problem, entry_of, peak_bytes
+from bench.protocol.spec import CLEAN
+from bench.records.reader import read
+from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
+from bench.records.scores import read as read_scores
+from bench.seismic import metrics
+from leaderboard.figures import maps, scales
 from leaderboard.figures import run as figures
-from leaderboard.figures import scales
-from leaderboard.pages.places import method_page
-from leaderboard.samples import Scores
-from leaderboard.site import Site
+from leaderboard.load.records import Origin, Problem, board_key
+from leaderboard.load.results import fit_row, peak_bytes
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import method_page
 
 MPS = 1500.0
 """One unit on [-1, 1] in m/s."""
@@ -46,8 +51,8 @@ class Run:
 
     origin: Origin
     folder: Path
-    scores: Scores | None
-    """Per sample; None where unknown."""
+    sampled: bool
+    """Whether its per-sample scores can be relied on."""
 
 
 def write(site: Site, run: Run) -> list[Problem]:
@@ -55,35 +60,40 @@ def write(site: Site, run: Run) -> list[Problem]:
 
     The record is read again: those of all runs would not fit into memory.
     """
-    record, scores = read(run.folder / FILE), run.scores
-    entry = entry_of(record, run.origin, run.folder)
+    record = read(run.folder / FILE)
+    row = fit_row(record, run.origin, run.folder)
     problems: list[Problem] = []
     try:
-        pictures = _pictures(site, entry)
+        pictures = _pictures(site, record, run.folder)
     except ValueError as error:
-        problems.append(Problem(entry.folder / MAPS_FILE, str(error)))
+        problems.append(Problem(run.folder / MAPS_FILE, str(error)))
         pictures = None
-    files = _downloads(site, entry)
+    board = board_key(record)
+    adapted = record.spec.kind == "adaptation"
     site.page(
-        f"runs/{entry.run_id}.html",
+        f"runs/{record.run_id}.html",
         "run",
         record=record,
-        entry=entry,
+        entry=row,
         columns=COSTS,
-        files=files,
+        metrics=metrics.METRICS,
+        files=_downloads(site, record, run.folder),
         pictures=pictures,
         pitch=maps.PITCH,
-        runs_page=f"{entry.board.slug}-runs.html",
-        method_page=method_page(entry.board, entry.variant) if entry.method else None,
+        runs_page=f"{board.slug}-runs.html",
+        method_page=method_page(board, row["variant"])
+        if adapted and not record.spec.holdout
+        else None,
         velocity_bar=scales.velocity() if pictures else None,
         error_bar=scales.error() if pictures else None,
         curve=figures.learning_curve(record.curve) if record.curve else None,
-        spread=figures.spread({d: scores[d] for d in entry.cells if d in scores})
-        if scores
-        else None,
+        spread=_spread(run) if run.sampled else None,
         phases=[
             (name, phase, peak_bytes(phase))
-            for name, phase in (("training", record.train), ("scoring", record.score))
+            for name, phase in (
+                ("training", record.cost),
+                *(("scoring", evaluation.cost) for evaluation in record.evaluations),
+            )
             if phase
         ],
         mps=MPS,
@@ -91,21 +101,36 @@ def write(site: Site, run: Run) -> list[Problem]:
     return problems
 
 
-def _downloads(site: Site, entry: Entry) -> dict[str, str]:
+def _spread(run: Run) -> Any:
+    """Per-sample errors on each clean test set."""
+    scores = read_scores(run.folder / SCORES_FILE).filter(pl.col("condition") == CLEAN)
+    first = metrics.METRICS[0].column
+    by_dataset = {
+        str(dataset): part[first].drop_nulls().to_numpy()
+        for (dataset,), part in scores.partition_by(
+            "dataset", as_dict=True, maintain_order=True
+        ).items()
+    }
+    known = {dataset: values for dataset, values in by_dataset.items() if len(values)}
+    return figures.spread(known) if known else None
+
+
+def _downloads(site: Site, record: Record, folder: Path) -> dict[str, str]:
     """Copies of the record and its scores beside the page: label → file name."""
     files = {}
     for label, name, suffix in (("JSON", FILE, "json"), ("Parquet", SCORES_FILE, "parquet")):
-        source: Path = entry.folder / name
-        if source.is_file():
-            files[label] = f"{entry.run_id}.{suffix}"
+        source = folder / name
+        if source.is_file() and not source.is_symlink():
+            files[label] = f"{record.run_id}.{suffix}"
             site.file(f"runs/{files[label]}", source.read_bytes())
     return files
 
 
-def _pictures(site: Site, entry: Entry) -> Pictures | None:
+def _pictures(site: Site, record: Record, folder: Path) -> Pictures | None:
     """Best, median and worst of the kept samples of each cell, by this run's own MAE."""
     items, rows = [], []
-    for dataset, gallery in maps.load(entry.folder, tuple(entry.cells)).items():
+    datasets = tuple(dict.fromkeys(cell.test_set.dataset for cell in record.cells))
+    for dataset, gallery in maps.load(folder, datasets).items():
         errors = [
             maps.mae_mps(p, t) for p, t in zip(gallery.prediction, gallery.truth, strict=True)
         ]
@@ -122,7 +147,7 @@ def _pictures(site: Site, entry: Entry) -> Pictures | None:
     if not rows:
         return None
     sheet = maps.Sheet.of(rows)
-    name = f"runs/{entry.run_id}.png"
+    name = f"runs/{record.run_id}.png"
     site.file(name, sheet.png)
     return Pictures(name, sheet.width, sheet.height, tuple(items))
 

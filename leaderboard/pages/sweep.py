@@ -2,83 +2,34 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 import polars as pl
 from markupsafe import Markup
 
-from bench.records.record import Cell
-from leaderboard import text
-from leaderboard.boards import Board
-from leaderboard.entries import Entry
+from bench.seismic import metrics
 from leaderboard.figures import heat
-from leaderboard.pages.places import Places
-from leaderboard.site import Site
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables.boards import Board
+from leaderboard.tables.sweeps import Tried, configs, varying
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """One config: mean over datasets and seeds."""
-
-    config: dict[str, Any]
-    mae: float
-    rmse: float
-    ssim: float
-    fits: int
-    wanted: int
-    """Datasets and seeds of which any config has a fit; means over fewer are not comparable."""
-
-    @property
-    def complete(self) -> bool:
-        return self.fits == self.wanted
-
-
-def write(site: Site, board: Board, places: Places, paper: pl.DataFrame) -> None:
+def write(site: Site, board: Board, urls: Urls, paper: pl.DataFrame) -> None:
     """Heat maps over the two options with most values, and a table of all configs."""
     blocks = []
-    for name, entries in board.sweeps.items():
-        tried = configs(entries)
+    for name, fits in board.sweeps.items():
+        tried = configs(fits, board.cells)
         options = varying(tried)
         blocks.append((name, options, tried, _heats(name, options, tried)))
     site.page(
-        places.page(board, "sweep"),
+        urls.page(board, "sweep"),
         "sweep",
         blocks=blocks,
+        metrics=metrics.METRICS,
         printed=_printed(paper),
-        **places.common(board),
+        **urls.common(board),
     )
-
-
-def configs(entries: Sequence[Entry]) -> list[Tried]:
-    """Best validation MAE first, those with fewer fits last."""
-    done = [e for e in entries if e.status == "done" and e.cells]
-    wanted = len({(e.datasets, e.percent, e.seed) for e in done})
-    groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in done:
-        groups[entry.variant].append(entry)
-    tried = []
-    for group in groups.values():
-        cells: list[Cell] = [c for e in group for c in e.cells.values()]
-        method = group[0].method
-        tried.append(
-            Tried(
-                method.config if method else {},
-                fmean(c.mae for c in cells),
-                fmean(c.rmse for c in cells),
-                fmean(c.ssim for c in cells),
-                len(group),
-                wanted,
-            )
-        )
-    return sorted(tried, key=lambda t: (not t.complete, t.mae, text.config(t.config)))
-
-
-def varying(tried: Sequence[Tried]) -> list[str]:
-    """Options that differ between configs."""
-    names = sorted({key for t in tried for key in t.config})
-    return [n for n in names if len({repr(t.config.get(n)) for t in tried}) > 1]
 
 
 def _heats(name: str, options: Sequence[str], tried: Sequence[Tried]) -> list[Markup]:
@@ -92,7 +43,7 @@ def _heats(name: str, options: Sequence[str], tried: Sequence[Tried]) -> list[Ma
     groups: dict[str, list[Tried]] = defaultdict(list)
     for t in complete:
         groups[", ".join(f"{o} = {_text(t.config.get(o))}" for o in rest)].append(t)
-    ends = max(t.mae for t in complete), min(t.mae for t in complete)
+    ends = max(t.scores["mae"] for t in complete), min(t.scores["mae"] for t in complete)
     return [
         _heat(name, (first, second), groups[head], ends, complete[0], head)
         for head in sorted(groups)
@@ -112,7 +63,7 @@ def _heat(
 
     where = f" with {head}" if head else ""
     return heat.heat(
-        {place(t): t.mae for t in tried},
+        {place(t): t.scores["mae"] for t in tried},
         _ordered([t.config.get(axes[0]) for t in tried]),
         _ordered([t.config.get(axes[1]) for t in tried]),
         title=f"Validation MAE of {name} by {axes[0]} and {axes[1]}{where}",

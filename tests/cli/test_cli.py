@@ -5,15 +5,19 @@ import subprocess
 from pathlib import Path
 
 import factory
+import numpy as np
 import polars as pl
 import pytest
 from conftest import Bench, Inside
 from homes import assert_same, copy, remove_runs, replace
 from safetensors.torch import load_file
 
+from bench.data import layout
+from bench.models import backbones
 from bench.models.checkpoint import content_hash
 from bench.protocol import fingerprint, tracks
-from bench.records.record import Record, read
+from bench.records.reader import read
+from bench.records.record import Record
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -26,14 +30,19 @@ def test_run_trains_everything_from_an_empty_home(ran: Ran) -> None:
     home, done = ran
     assert done.returncode == 0, done.stderr
     assert (
-        "simulate 60 records, pretrain 1 foundation, train 12 fits, score 54 cells" in done.stdout
+        "simulate 60 records, pretrain 1 foundation, train 16 fits, score 48 cells" in done.stdout
     )
     assert "Estimate: " in done.stdout
     assert "\x1b" not in done.stdout + done.stderr, "piped output carries no control characters"
     found = records(home)
-    assert [r.status for r in found] == ["done"] * 13
-    for name, trainable in (("fft", 24_409_123), ("lora", 1_148_480), ("baseline", 24_409_123)):
-        own = [r for r in found if r.spec.method_name == name]
+    assert [r.status for r in found] == ["done"] * (1 + 4 + 16), "foundation, floors, fits"
+    for name, trainable in (
+        ("fft", 1_528_267),
+        ("lora", 287_552),
+        ("baseline", 1_528_267),
+        ("none", 0),
+    ):
+        own = [r for r in found if r.spec.method.name == name]
         assert {r.spec.datasets for r in own} == {
             ("FlatVel_B",),
             ("CurveFault_B",),
@@ -46,22 +55,59 @@ def test_run_trains_everything_from_an_empty_home(ran: Ran) -> None:
 def test_record_holds_facts_and_scores_follow_from_the_parquet(ran: Ran) -> None:
     home, _ = ran
     for record in records(home):
-        folder = home / ("runs" if record.spec.method else "foundations") / record.run_id
-        scores = pl.read_parquet(folder / "scores.parquet")
+        kind = "foundations" if record.spec.kind == "pretraining" else "runs"
+        folder = home / kind / record.run_id
         assert record.run_id == record.spec.run_id == folder.name
-        assert record.determinism.device == "cpu"
-        assert record.machine.cores > 0
-        assert record.versions["torch"]
-        assert record.train is not None
-        assert record.train.seconds > 0
-        assert len(record.curve) == (2 if record.spec.method else 1)
+        assert record.execution.determinism.device == "cpu"
+        assert record.execution.machine.cores > 0
+        assert record.execution.versions["torch"]
+        assert record.cost is not None
+        assert record.cost.seconds > 0
+        epochs = {"pretraining": 1, "floor": 0, "adaptation": 2}[record.spec.kind]
+        assert len(record.curve) == (0 if record.spec.method.name == "none" else epochs)
         assert all(len(value) == 64 for value in record.data_sha256.values())
+        tested = {"pretraining": 0, "floor": 1, "adaptation": 3}[record.spec.kind]
+        assert len(record.cells) == tested
+        if not tested:
+            continue
+        scores = pl.read_parquet(folder / "scores.parquet")
         for cell in record.cells:
-            mine = scores.filter(pl.col("dataset") == cell.dataset)
+            mine = scores.filter(pl.col("dataset") == cell.test_set.dataset)
             assert len(mine) == cell.samples == 2
-            assert mine["mae"].mean() == pytest.approx(cell.mae, rel=1e-5)
-            assert mine["mse"].mean() ** 0.5 == pytest.approx(cell.rmse, rel=1e-5)
-            assert mine["ssim"].mean() == pytest.approx(cell.ssim, rel=1e-5)
+            assert mine["mae"].mean() == pytest.approx(cell.scores["mae"], rel=1e-5)
+            assert mine["mse"].mean() ** 0.5 == pytest.approx(cell.scores["rmse"], rel=1e-5)
+            assert mine["ssim"].mean() == pytest.approx(cell.scores["ssim"], rel=1e-5)
+
+
+def test_the_untouched_foundation_scores_alike_whatever_it_was_asked_to_adapt_to(ran: Ran) -> None:
+    home, _ = ran
+    none = [r for r in records(home) if r.spec.method.name == "none"]
+    by_test: dict[str, set[str]] = {}
+    for record in none:
+        assert record.counts is not None
+        assert (record.counts.trainable_parameters, record.counts.changed_buffers) == (0, 0)
+        for cell in record.cells:
+            by_test.setdefault(cell.test_set.name, set()).add(json.dumps(cell.scores))
+    assert len(by_test) == 4
+    assert all(len(scores) == 1 for scores in by_test.values())
+
+
+def test_the_floor_is_the_mean_training_map(ran: Ran) -> None:
+    """Against NumPy on the files themselves."""
+    home, _ = ran
+    (folder,) = home.glob("data/*")
+    for record in records(home):
+        if record.spec.kind == "floor":
+            (name,) = record.spec.datasets
+            data = record.track.data
+            maps = {
+                split: np.concatenate(
+                    [np.load(folder / name / pair.maps) for pair in layout.files(name, split, data)]
+                ).astype(np.float64)
+                for split in ("train", "test")
+            }
+            error = np.abs(maps["test"] - maps["train"].mean(axis=0)).mean() / 1500
+            assert record.cells[0].scores["mae"] == pytest.approx(error, abs=1e-6)
 
 
 def test_fits_start_from_the_foundation_that_is_stored_with_its_hash(ran: Ran) -> None:
@@ -69,14 +115,14 @@ def test_fits_start_from_the_foundation_that_is_stored_with_its_hash(ran: Ran) -
     (file,) = home.glob("foundations/*/foundation.safetensors")
     stored = content_hash(load_file(file))
     for record in records(home):
-        starts = record.spec.method_name in ("fft", "lora")
+        starts = record.spec.method.name in ("fft", "lora", "none")
         assert record.foundation_sha256 == (stored if starts else None)
 
 
 def test_second_run_repeats_nothing(ran: Ran, bench: Bench, tiny_track: Path) -> None:
     home, _ = ran
     before = {path: path.stat().st_mtime_ns for path in home.glob("*/*/*")}
-    words = ("run", "--method", "baseline,fft,lora", "--protocol", "id")
+    words = ("run", "--method", "baseline,fft,lora", "--protocol", "ood")
     again = bench(*words, "--track", str(tiny_track), home=home)
     assert again.returncode == 0
     assert "Nothing to do" in again.stdout
@@ -109,9 +155,9 @@ def test_lists(ran: Ran, inside: Inside) -> None:
     assert lora["distribution"] == "fwi-peft-bench"
     assert lora["traits"]["mergeable"] is True
     runs = json.loads(printed("runs", "--json"))["runs"]
-    assert len(runs) == 13
+    assert len(runs) == 21
     tracks = json.loads(printed("tracks", "--json"))["tracks"]
-    assert [t["name"] for t in tracks] == ["smoke", "mini", "standard", "openfwi"]
+    assert [t["name"] for t in tracks] == ["smoke", "small", "mini", "standard", "openfwi"]
     for command, expected in (("protocols", "lowdata"), ("tracks", "mini"), ("runs", "Style_A")):
         assert expected in printed(command)
 
@@ -152,7 +198,10 @@ def test_maps_that_the_gallery_does_not_show_are_not_published(
     tmp_path: Path, inside: Inside
 ) -> None:
     mini = tracks.load("mini")
-    present = {"track": mini, "fingerprint": fingerprint.fingerprint(mini, "inversionnet")}
+    present = {
+        "track": mini,
+        "fingerprint": fingerprint.fingerprint(mini, backbones.spec("inversionnet")),
+    }
     for percent in (10, 25, 50, 75, 100):
         factory.make(tmp_path, factory.FFT, ("Style_A",), percent=percent, **present)
     code, _, _ = inside("publish", tmp_path / "records", home=tmp_path)

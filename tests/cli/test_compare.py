@@ -21,8 +21,9 @@ from scipy import stats
 from bench.protocol import tracks
 from bench.protocol.fingerprint import fingerprint
 from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Data
-from bench.records.record import Record, read, write
-from leaderboard import entries
+from bench.records.reader import read
+from bench.records.record import Record, write
+from leaderboard.load import records
 
 SAMPLES = 100
 TRACK = factory.TRACK.model_copy(
@@ -36,7 +37,7 @@ TWIN = Fake(name="twin", reach=1.0)
 @pytest.fixture(autouse=True)
 def nothing_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Else the package's own records would be compared, too."""
-    monkeypatch.setattr(entries, "PUBLISHED", tmp_path / "no records")
+    monkeypatch.setattr(records, "PUBLISHED", tmp_path / "no records")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def compare(inside: Inside, home: Path, *words: str) -> dict[str, Any]:
 
 def done(home: Path, method: str) -> list[Record]:
     found = [read(path) for path in sorted(home.glob("*/*/record.json"))]
-    return [record for record in found if record.spec.method_name == method]
+    return [record for record in found if record.spec.method.name == method]
 
 
 CELLS = [(train, test) for train in TARGETS for test in TARGETS if test != train]
@@ -254,7 +255,7 @@ def test_published_numbers_stand_beside_ours_marked_as_other_data(
         for row in reference["cells"]
         if "Table V" in row["source"]
     }
-    with Path(entries.__file__).with_name("reference").joinpath("paper.csv").open() as file:
+    with Path(records.__file__).with_name("reference").joinpath("paper.csv").open() as file:
         printed = {
             ({"FFT-PFM": "fft", "Baseline": "baseline"}[row["method"]], row["test_dataset"]): row[
                 "value"

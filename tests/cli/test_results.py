@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from factory import BASELINE, FFT, make, populate
 
-from bench.cli.tables import pretraining
+from bench.cli.tables import results
 from bench.protocol.spec import PRETRAINING
 
 
@@ -16,23 +16,24 @@ def test_the_gain_of_the_foundation_is_told_for_each_dataset(
     """The paper's Fig. 2: means over the seeds that both have; other fits do not count."""
     records = populate(tmp_path, (BASELINE, FFT), seeds=(0, 1), percents=(100,), maps=False)
     alone = make(tmp_path, BASELINE, ("FlatVel_A",), seed=7, maps=False)
-    pretraining.show([*records, alone])
+    results.show([*records, alone])
     printed = capsys.readouterr().out
     assert "Gain of the foundation over baseline (the paper's Fig. 2)" in printed
     assert "over fft" not in printed
+    printed = printed[printed.index("Gain of the foundation") :].replace("−", "-")
     rows = {line.split()[1]: line for line in printed.splitlines() if "%" in line}
     assert list(rows) == list(PRETRAINING)
     for dataset, line in rows.items():
         numbers = [float(text) for text in re.findall(r"[-+]?\d+\.\d+", line)]
         expected = []
-        for score, sign in (("mae", -1), ("rmse", -1), ("ssim", 1)):
+        for score, sign in (("mae", -1), ("rmse", -1), ("ssim", 1), ("edge", 1)):
             ours, theirs = (
                 sum(
-                    getattr(cell, score) / 2
+                    (cell.scores[score] or 0) / 2
                     for record in records
-                    if record.spec.method_name == name and set(record.spec.datasets) & {*datasets}
+                    if record.spec.method.name == name and set(record.spec.datasets) & {*datasets}
                     for cell in record.cells
-                    if cell.dataset == dataset
+                    if cell.test_set.dataset == dataset
                 )
                 for name, datasets in (("foundation", PRETRAINING), ("baseline", (dataset,)))
             )
@@ -44,5 +45,5 @@ def test_the_gain_of_the_foundation_is_told_for_each_dataset(
 def test_without_a_foundation_there_is_nothing_to_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretraining.show([make(tmp_path, BASELINE, ("FlatVel_A",), maps=False)])
-    assert capsys.readouterr().out == ""
+    results.show([make(tmp_path, BASELINE, ("FlatVel_A",), maps=False)])
+    assert "Gain of the foundation" not in capsys.readouterr().out

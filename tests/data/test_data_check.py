@@ -17,11 +17,12 @@ from bench import cli
 from bench.data.inspection import inspect
 from bench.data.npy import FileError
 from bench.errors import DataError
+from bench.models import backbones
 from bench.progress import Silent
 from bench.protocol.spec import Budget, Data, Track
-from bench.runner.context import Session
-from bench.runner.preflight import check_data
-from bench.runner.workspace import Home
+from bench.runner.context import RunContext
+from bench.runner.data import check
+from bench.runner.workspace import Workspace
 from bench.training import numerics
 
 CPU = torch.device("cpu")
@@ -33,11 +34,11 @@ def track(data: Data) -> Track:
     return Track(name="tiny", version=1, summary="", data=data, pretrain=budget, fit=budget)
 
 
-def session(home: Path, data: Data, folder: Path | None = None) -> Session:
-    return Session(
-        home=Home(home),
+def session(home: Path, data: Data, folder: Path | None = None) -> RunContext:
+    return RunContext(
+        workspace=Workspace(home),
         track=track(data),
-        backbone="inversionnet",
+        backbone=backbones.spec("inversionnet"),
         numerics=numerics.choose("cpu"),
         progress=Silent(),
         command=(),
@@ -129,7 +130,7 @@ def test_each_fault_is_named_and_stops_a_run(tmp_path: Path, run: Inside, name: 
     assert first["message"].startswith(str(folder / file))
 
     with pytest.raises(DataError) as caught:
-        check_data(session(tmp_path / "home", TINY, tmp_path / "files"), ["FlatVel_A"])
+        check(["FlatVel_A"], session(tmp_path / "home", TINY, tmp_path / "files"))
     text = str(caught.value)
     assert str(folder / file) in text or fault == "unpaired"
     assert "\n" not in text
@@ -147,16 +148,16 @@ def test_sound_files_pass_and_are_not_read_again_until_they_change(
     assert "Nothing is wrong" in out
     assert out.count("not there") == 9
     opened = session(tmp_path / "home", TINY, files)
-    check_data(opened, ["Style_A"])
+    check(["Style_A"], opened)
     (note,) = (tmp_path / "home/checked").iterdir()
     (content,) = opened.data_sha256(("Style_A",)).values()
     assert note.stem == content
     before = note.stat().st_mtime_ns
-    check_data(session(tmp_path / "home", TINY, files), ["Style_A"])
+    check(["Style_A"], session(tmp_path / "home", TINY, files))
     assert note.stat().st_mtime_ns == before
     swap(folder)
     with pytest.raises(DataError, match="does not belong to its map"):
-        check_data(session(tmp_path / "home", TINY, files), ["Style_A"])
+        check(["Style_A"], session(tmp_path / "home", TINY, files))
 
 
 def test_the_headline_counts_what_else_is_wrong(tmp_path: Path) -> None:
@@ -166,8 +167,8 @@ def test_the_headline_counts_what_else_is_wrong(tmp_path: Path) -> None:
     build(tmp_path / "files", "FlatFault_B")
     opened = session(tmp_path / "home", TINY, tmp_path / "files")
     with pytest.raises(DataError, match=r"There are 1 more: see `bench data check`"):
-        check_data(opened, ["FlatFault_B", "FlatVel_A"])
-    check_data(opened, ["FlatFault_B"])
+        check(["FlatFault_B", "FlatVel_A"], opened)
+    check(["FlatFault_B"], opened)
     report = inspect(tmp_path / "files", "FlatVel_A", TINY, device=CPU, progress=Silent())
     assert [(e.path.name, e.sample) for e in report.errors if isinstance(e, FileError)] == [
         ("data2.npy", 0),
@@ -213,7 +214,7 @@ def test_absent_folders_and_datasets(tmp_path: Path, run: Inside) -> None:
     assert code == 2
     assert "Did you mean 'Style_" in error
     with pytest.raises(DataError, match="Style_A: the folder is missing"):
-        check_data(session(tmp_path / "home", TINY, tmp_path), ["Style_A"])
+        check(["Style_A"], session(tmp_path / "home", TINY, tmp_path))
 
 
 def test_two_folders_of_one_dataset(tmp_path: Path, run: Inside) -> None:
@@ -234,7 +235,7 @@ def test_generated_data_are_sound_as_their_manifest_says(sound: Path, run: Insid
         ("CurveVel_A", True, 3, 2),
         ("CurveFault_B", True, 3, 2),
     ]
-    check_data(session(sound, GENERATED), ["CurveVel_A", "CurveFault_B"])
+    check(["CurveVel_A", "CurveFault_B"], session(sound, GENERATED))
 
 
 def test_generated_data_that_changed_afterwards_stop_a_run(
@@ -247,8 +248,8 @@ def test_generated_data_that_changed_afterwards_stop_a_run(
     content[1_000_000] ^= 1
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"data1\.npy: has changed since it was made"):
-        check_data(session(tmp_path, GENERATED), ["CurveFault_B", "CurveVel_A"])
-    check_data(session(tmp_path, GENERATED), ["CurveFault_B"])
+        check(["CurveFault_B", "CurveVel_A"], session(tmp_path, GENERATED))
+    check(["CurveFault_B"], session(tmp_path, GENERATED))
     code, out, _ = run("check", root_of(tmp_path), "--json")
     (row,) = (row for row in json.loads(out)["datasets"] if row["errors"])
     assert (code, row["dataset"], row["errors"][0]["fault"]) == (1, "CurveVel_A", "changed")
@@ -257,7 +258,7 @@ def test_generated_data_that_changed_afterwards_stop_a_run(
         "make", "-t", track_file(tmp_path, GENERATED), "-d", "CurveVel_A", "--home", tmp_path
     )
     assert code == 0
-    check_data(session(tmp_path, GENERATED), ["CurveVel_A"])
+    check(["CurveVel_A"], session(tmp_path, GENERATED))
     pristine = root_of(sound) / "CurveVel_A/data/data1.npy"
     assert file.read_bytes() == pristine.read_bytes()
 

@@ -28,7 +28,7 @@ MAKE = """
 import sys, torch
 from pathlib import Path
 from bench.data import generate
-from bench.spec import Data
+from bench.protocol.spec import Data
 torch.set_num_threads(1)
 data = Data.model_validate_json(sys.argv[2])
 root, dataset, cpu = Path(sys.argv[1]), sys.argv[3], torch.device("cpu")

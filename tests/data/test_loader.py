@@ -1,18 +1,19 @@
 """Fractions, batches, and pools that give the same bits wherever the samples live."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from data_folders import TINY, alter, build, samples
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench.conformance import toy_networks
 from bench.data import layout
-from bench.data.loader import Datasets, SampleLoader
+from bench.data.loader import BYTES_PER_LOADED_SAMPLE, Datasets, SampleLoader
 from bench.data.reader import Samples
 from bench.data.subsets import batch_order, batches_per_epoch, parts
 from bench.errors import DataError
@@ -64,9 +65,10 @@ def test_fractions_are_nested_and_parts_do_not_overlap(
         chosen = parts(size, dataset=dataset, percent=percent, seed=seed, holdout=holdout)
         train, held = set(chosen.train.tolist()), set(chosen.validation.tolist())
         assert not train & held
-        assert len(held) >= 1 if holdout else not held
+        count = max(min(size, 3), round(size * percent / 100))
         assert smaller <= train | held <= set(range(size))
-        assert len(train | held) == max(min(size, 3), round(size * percent / 100))
+        assert len(train | held) == count
+        assert len(held) == (min(max(32, round(count / 10)), count // 2) if holdout else 0)
         smaller = train | held
     assert len(smaller) == size
 
@@ -174,6 +176,44 @@ def test_a_collection_finds_the_folders_and_splits(folder: Path) -> None:
         collection.samples("Style_A", "train")
 
 
+class Zeros:
+    """So many samples of zeros in place of files."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def records(self, rows: np.ndarray) -> np.ndarray:
+        return np.zeros((len(rows), 5, 1000, 70), np.float32)
+
+    def maps(self, rows: np.ndarray) -> np.ndarray:
+        return np.full((len(rows), 1, 70, 70), 3000, np.float32)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=6), st.integers(0, 60))
+def test_test_splits_are_counted_together_against_the_free_memory(
+    sizes: list[int], room: int
+) -> None:
+    """All that stay on the device fit into it, and the estimate counts just those."""
+    free = room * BYTES_PER_LOADED_SAMPLE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Datasets, "_memory_limit", free)
+        data = Datasets(Path("nowhere"), TRACK, CPU)
+        counts = dict(zip(DATASETS, sizes, strict=False))
+        patch.setattr(data, "samples", lambda dataset, split: cast(Samples, Zeros(counts[dataset])))
+        loaders = [data.test(dataset) for dataset in counts]
+        held = [loader._store for loader in loaders if loader._store is not None]
+        held_bytes = sum(tensor.nbytes for store in held for tensor in store)
+        assert held_bytes <= free
+        assert held_bytes == data.loaded_bytes(sizes, "test")
+        assert data.test(DATASETS[0]) is loaders[0], "asked for again, it is counted once"
+        if sum(sizes) * BYTES_PER_LOADED_SAMPLE < free // 4:
+            assert len(held) == len(loaders)
+
+
 def test_half_precision_records_change_no_score_by_more_than_1e_4() -> None:
     """InversionNet with an eighth of its channels, trained until it tells the samples apart."""
     maps, records = samples()
@@ -199,4 +239,4 @@ def score(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     model.eval()
     with torch.inference_mode():
         prediction = model(x)
-        return {name: metrics.SCORES[name](prediction, y) for name in ("mae", "mse", "ssim")}
+        return {metric.column: metric.per_sample(prediction, y) for metric in metrics.METRICS}

@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from leaderboard import render
+from leaderboard.build import render
 
 FLAGS = (
     "--headless",

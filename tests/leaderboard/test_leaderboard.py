@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import factory
@@ -11,10 +13,15 @@ import polars as pl
 import pytest
 
 from bench.errors import HomeError
+from bench.protocol import protocols
 from bench.protocol.spec import TARGETS
 from bench.records.record import Record
-from leaderboard import entries, library, render, table
-from leaderboard.boards import Board
+from bench.seismic import metrics
+from leaderboard.build import render
+from leaderboard.load import records as load_records
+from leaderboard.load import results
+from leaderboard.tables import comparison, overview
+from leaderboard.tables.boards import Board, gather
 
 FULL = {"percents": (100,), "pretraining": False, "maps": False}
 
@@ -29,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def board(home: Path) -> Board:
-    (only,) = library.read([home]).boards()
+    (only,) = gather(results.read([home]))
     return only
 
 
@@ -49,19 +56,23 @@ def _records(home: Path) -> list[dict]:
 def _means(home: Path, method: str, metric: str, own: bool) -> list[float]:
     """Scores in or out of distribution, straight from the JSON files."""
     return [
-        cell[metric]
+        cell["scores"][metric]
         for record in _records(home)
-        for cell in record["cells"]
+        for cell in _cells(record)
         if record["spec"]["method"]["name"] == method
-        and (cell["dataset"] in record["spec"]["datasets"]) == own
+        and (cell["test_set"]["dataset"] in record["spec"]["datasets"]) == own
     ]
 
 
+def _cells(record: dict) -> list[dict]:
+    return [cell for evaluation in record["evaluations"] for cell in evaluation["cells"]]
+
+
 def test_table_has_the_means_of_the_records(home: Path, board: Board) -> None:
-    frame = table.frame(table.rows(board))
+    frame = overview.frame(overview.rows(board))
     assert sorted(frame["method"]) == ["baseline", "fft", "lora"]
     for row in frame.to_dicts():
-        for metric in ("mae", "rmse", "ssim"):
+        for metric in ("mae", "rmse", "ssim", "edge"):
             for view, own in (("id", True), ("ood", False)):
                 expected = np.mean(_means(home, row["method"], metric, own))
                 assert row[f"{view}_{metric}"] == pytest.approx(expected, rel=1e-6)
@@ -75,15 +86,16 @@ def test_gain_is_the_papers(home: Path, board: Board) -> None:
     cells: dict[tuple, dict[str, list[float]]] = {}
     for record in _records(home):
         name = record["spec"]["method"]["name"]
-        for cell in record["cells"]:
-            if cell["dataset"] not in record["spec"]["datasets"]:
-                key = (record["spec"]["datasets"][0], cell["dataset"])
-                cells.setdefault(key, {}).setdefault(name, []).append(cell["mae"])
+        for cell in _cells(record):
+            dataset = cell["test_set"]["dataset"]
+            if dataset not in record["spec"]["datasets"]:
+                key = (record["spec"]["datasets"][0], dataset)
+                cells.setdefault(key, {}).setdefault(name, []).append(cell["scores"]["mae"])
     assert len(cells) == 12
     gains = [
         100 * (np.mean(c["fft"]) - np.mean(c["lora"])) / np.mean(c["fft"]) for c in cells.values()
     ]
-    rows = {row["method"]: row for row in table.frame(table.rows(board)).to_dicts()}
+    rows = {row["method"]: row for row in overview.frame(overview.rows(board)).to_dicts()}
     assert rows["lora"]["ood_mae_gain_percent"] == pytest.approx(np.mean(gains), rel=1e-4)
     assert rows["lora"]["ood_mae_gain_low"] > 0  # built to be 14 % better
     assert rows["fft"]["ood_mae_gain_percent"] is None
@@ -92,8 +104,8 @@ def test_gain_is_the_papers(home: Path, board: Board) -> None:
 def test_ranks_are_shared_where_the_data_cannot_tell(tmp_path: Path) -> None:
     twins = (factory.FFT, factory.Fake(name="twin", category="full"), factory.BASELINE)
     factory.populate(tmp_path, twins, **FULL)
-    (board,) = library.read([tmp_path]).boards()
-    rows = {row["method"]: row for row in table.frame(table.rows(board)).to_dicts()}
+    (board,) = gather(results.read([tmp_path]))
+    rows = {row["method"]: row for row in overview.frame(overview.rows(board)).to_dicts()}
     assert (rows["fft"]["ood_rank"], rows["fft"]["ood_worst_rank"]) == (1, 2)
     assert (rows["twin"]["ood_rank"], rows["twin"]["ood_worst_rank"]) == (1, 2)
     assert rows["baseline"]["ood_rank"] == 3
@@ -103,8 +115,8 @@ def test_an_incomplete_method_is_shown_without_a_rank(tmp_path: Path) -> None:
     factory.populate(tmp_path, (factory.FFT,), **FULL)
     factory.populate(tmp_path, (factory.LORA,), targets=TARGETS[:3], **FULL)
     failed = factory.make(tmp_path, factory.LORA, TARGETS[3:], status="failed")
-    (board,) = library.read([tmp_path]).boards()
-    rows = {row["method"]: row for row in table.frame(table.rows(board)).to_dicts()}
+    (board,) = gather(results.read([tmp_path]))
+    rows = {row["method"]: row for row in overview.frame(overview.rows(board)).to_dicts()}
     assert rows["lora"]["record"] == "incomplete" and rows["fft"]["record"] == "local"
     assert rows["lora"]["ood_rank"] is None and rows["lora"]["ood_mae"] is None
     report = render.build([tmp_path], tmp_path / "site")
@@ -208,8 +220,8 @@ def test_damaged_files_beside_a_record_spoil_only_themselves(tmp_path: Path) -> 
     reasons = {p.path.parent.name: p.reason for p in report.problems}
     assert set(reasons) == {one.name, two.name, three.name}
     assert "do not give the means" in reasons[three.name]
-    (board,) = library.read([tmp_path]).boards()
-    (row,) = table.frame(table.rows(board)).to_dicts()
+    (board,) = gather(results.read([tmp_path]))
+    (row,) = overview.frame(overview.rows(board)).to_dicts()
     assert row["ood_mae"] is not None and row["ood_mae_low"] is None
 
 
@@ -222,7 +234,7 @@ def test_hostile_text_does_no_harm(tmp_path: Path) -> None:
         config={"<b>": "</svg><script>alert(4)</script>"},
     )
     factory.populate(tmp_path / "home", (factory.FFT, evil), seeds=(0,), maps=False)
-    factory.make(tmp_path / "home", evil, ("Style_A",), part="validation")
+    factory.make(tmp_path / "home", evil, ("Style_A",), holdout=True)
     render.build([tmp_path / "home"], tmp_path / "site")
     html = _html(tmp_path / "site")
     assert "&lt;script&gt;alert(1)" in html
@@ -236,19 +248,21 @@ def test_hostile_text_does_no_harm(tmp_path: Path) -> None:
 
 def test_other_fingerprints_get_a_table_of_their_own(tmp_path: Path) -> None:
     factory.populate(tmp_path, (factory.FFT, factory.LORA), **FULL)
-    factory.populate(tmp_path, (factory.FFT,), fingerprint="fedcba9876543210", **FULL)
-    boards = library.read([tmp_path]).boards()
+    other = factory.TRACK.model_copy(update={"version": 2})
+    factory.populate(tmp_path, (factory.FFT,), track=other, **FULL)
+    boards = gather(results.read([tmp_path]))
     assert [len(b.variants) for b in boards] == [2, 1]
     report = render.build([tmp_path], tmp_path / "site")
     problems = (report.index.parent / "problems.html").read_text(encoding="utf-8")
-    assert "fedcba9876543210" in problems
-    assert "(fedcba98)" in report.index.read_text(encoding="utf-8")
+    fingerprint = factory.fingerprint_of(other)
+    assert fingerprint in problems
+    assert f"({fingerprint[:8]})" in report.index.read_text(encoding="utf-8")
 
 
 def test_configs_of_one_method_are_told_apart(tmp_path: Path) -> None:
     ranks = [factory.Fake(name="lora", config={"rank": r, "alpha": 16.0}) for r in (8, 16)]
     factory.populate(tmp_path, ranks, **FULL)
-    (board,) = library.read([tmp_path]).boards()
+    (board,) = gather(results.read([tmp_path]))
     assert [v.label for v in board.variants] == ["lora rank=16", "lora rank=8"]
 
 
@@ -257,44 +271,47 @@ def test_timings_of_another_machine_are_not_ranked(tmp_path: Path) -> None:
     for path in tmp_path.glob("runs/*/record.json"):
         raw = json.loads(path.read_text())
         if raw["spec"]["method"]["name"] == "lora":
-            _edit(path, machine=raw["machine"] | {"processor": "Another"})
-    (board,) = library.read([tmp_path]).boards()
-    foreign = {r.variant.label: r.foreign_machine for r in table.rows(board)}
+            execution = raw["execution"]
+            machine = execution["machine"] | {"processor": "Another"}
+            _edit(path, execution=execution | {"machine": machine})
+    (board,) = gather(results.read([tmp_path]))
+    foreign = {r.variant.label: r.foreign_machine for r in overview.rows(board)}
     assert sum(foreign.values()) == 1
 
 
 def test_a_published_copy_wins_over_the_local_one(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "PUBLISHED", tmp_path / "records")
+    monkeypatch.setattr(load_records, "PUBLISHED", tmp_path / "records")
     run = next(home.glob("runs/*"))
     shutil.copytree(run, tmp_path / "records" / "mini" / run.name)
-    found = library.read([home]).entries
-    assert len(found) == len(_records(home))
-    assert [e.run_id for e in found if e.origin == "published"] == [run.name]
+    found = results.read([home]).fits
+    assert found.height == len(_records(home))
+    assert found.filter(pl.col("origin") == "published")["run_id"].to_list() == [run.name]
 
 
 def test_published_records_are_whole(
     unpublished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the repository publishes is shown without a problem, each run on its track's board."""
-    monkeypatch.setattr(entries, "PUBLISHED", unpublished)
+    monkeypatch.setattr(load_records, "PUBLISHED", unpublished)
     report = render.build([], tmp_path / "site")
     assert report.problems == ()
     assert report.records == len(list(unpublished.glob("*/*/record.json"))) > 0
-    boards = library.read([]).boards()
+    boards = gather(results.read([]))
     assert {b.key.track for b in boards} == {
         p.parent.parent.name for p in unpublished.glob("*/*/record.json")
     }
 
 
 def test_the_readers_own_board_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "PUBLISHED", tmp_path / "records")
+    monkeypatch.setattr(load_records, "PUBLISHED", tmp_path / "records")
     factory.populate(tmp_path / "made", (factory.FFT, factory.LORA), **FULL)
     shutil.copytree(tmp_path / "made" / "runs", tmp_path / "records" / "mini")
-    factory.make(tmp_path / "home", factory.FFT, ("Style_A",), fingerprint="f" * 16)
-    boards = library.read([tmp_path / "home"]).boards()
-    assert [(b.key.fingerprint[0], len(b.entries)) for b in boards] == [("f", 1), ("0", 16)]
+    mine = factory.TRACK.model_copy(update={"version": 2})
+    factory.make(tmp_path / "home", factory.FFT, ("Style_A",), track=mine)
+    boards = gather(results.read([tmp_path / "home"]))
+    assert [(b.track.version, b.fits.height) for b in boards] == [(2, 1), (1, 16)]
 
 
 def test_front_page_of_500_records_is_light(tmp_path: Path) -> None:
@@ -312,7 +329,67 @@ def test_other_processes_write_the_same_pages(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = render.build([home], tmp_path / "alone")
-    monkeypatch.setattr(render.crew, "_WORTH_IT", 1)
+    monkeypatch.setattr(render.page_pool, "_WORTH_IT", 1)
     together = render.build([home], tmp_path / "together")
     assert together.pages == alone.pages
     assert _tree(tmp_path / "together") == _tree(tmp_path / "alone")
+
+
+def test_a_metric_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declared in one place, it is in record, table, page of the run, comparison and download;
+    runs that lack it show a gap."""
+    extra = replace(metrics.get("mae"), name="median", label="Median error", description="New.")
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, extra))
+    factory.populate(tmp_path, (factory.FFT, factory.LORA), extra=(extra,), **FULL)
+    factory.populate(tmp_path, (factory.ADAPTER,), **FULL)
+    for path in tmp_path.glob("runs/*/record.json"):
+        raw = json.loads(path.read_text())
+        if raw["spec"]["method"]["name"] == "adapter":
+            for cell in _cells(raw):
+                del cell["scores"]["median"], cell["versions"]["median"]
+            path.write_text(json.dumps(raw))
+    (board,) = gather(results.read([tmp_path]))
+    rows = {row["method"]: row for row in overview.frame(overview.rows(board)).to_dicts()}
+    assert rows["lora"]["ood_median"] == pytest.approx(rows["lora"]["ood_mae"])
+    assert rows["lora"]["ood_median_low"] < rows["lora"]["ood_median"]
+    assert rows["adapter"]["ood_median"] is None
+    assert rows["adapter"]["ood_mae"] is not None
+    found = comparison.compare(
+        board, ["lora", "fft"], protocol=protocols.get("ood"), metric=extra, reference="fft"
+    )
+    assert found.against[0].verdict.count("Median error") == 1
+    site = render.build([tmp_path], tmp_path / "site").index.parent
+    (csv,) = site.glob("data/*.csv")
+    assert "ood_median" in csv.read_text().splitlines()[0]
+    assert "Median error" in (site / "index.html").read_text(encoding="utf-8")
+    assert "Median error" in next(site.glob("runs/*.html")).read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and FIFOs of POSIX")
+def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
+    factory.populate(tmp_path / "home", (factory.FFT,), seeds=(0,), **FULL)
+    one, two, three, _ = sorted((tmp_path / "home").glob("runs/*"))
+    secret = tmp_path / "secret.json"
+    secret.write_bytes((one / "record.json").read_bytes())
+    (one / "record.json").unlink()
+    (one / "record.json").symlink_to(secret)
+    (two / "record.json").unlink()
+    os.mkfifo(two / "record.json")
+    (three / "scores.parquet").unlink()
+    (three / "scores.parquet").symlink_to(secret)
+    report = render.build([tmp_path / "home"], tmp_path / "site")
+    reasons = {p.path.parent.name: p.reason for p in report.problems}
+    assert set(reasons) == {one.name, two.name, three.name}
+    assert "symbolic link" in reasons[one.name] and "symbolic link" in reasons[three.name]
+    assert "not a regular file" in reasons[two.name]
+    assert report.records == 2
+
+
+def test_ranks_do_not_depend_on_chance(home: Path, tmp_path: Path) -> None:
+    """Nothing is drawn: the same records give the same table, whatever NumPy's seed."""
+    frames = []
+    for seed in range(30):
+        np.random.seed(seed)  # noqa: NPY002
+        (board,) = gather(results.read([home]))
+        frames.append(overview.frame(overview.rows(board)))
+    assert all(frame.equals(frames[0]) for frame in frames)

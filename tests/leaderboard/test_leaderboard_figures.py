@@ -11,14 +11,16 @@ import polars as pl
 import pytest
 from skimage.filters import sobel
 
+from bench.protocol import protocols
 from bench.protocol.spec import PRETRAINING, TARGETS
-from leaderboard import complexity, gains, library, maps, render, table
-from leaderboard.boards import Board
-from leaderboard.figures import bars, cost, heat
-from leaderboard.pages import gallery, lowdata, sweep
-from leaderboard.published import paper
-from leaderboard.resampling import Estimate
-from leaderboard.views import OOD
+from leaderboard.build import render
+from leaderboard.figures import bars, complexity, cost, heat, maps
+from leaderboard.load import results
+from leaderboard.load.reference import paper
+from leaderboard.pages import gallery, lowdata
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import gains, overview, sweeps
+from leaderboard.tables.boards import Board, gather
 
 METHODS = (factory.BASELINE, factory.FFT, factory.LORA)
 
@@ -33,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def board(home: Path) -> Board:
-    (only,) = library.read([home]).boards()
+    (only,) = gather(results.read([home]))
     return only
 
 
@@ -51,7 +53,7 @@ def _folder(home: Path, kind: str, **spec: object) -> Path:
     """The run of that specification."""
     for path in home.glob(f"{kind}/*/record.json"):
         found = json.loads(path.read_text())["spec"]
-        found["method"] = (found["method"] or {}).get("name")
+        found["method"] = found["method"]["name"]
         if all(found[key] == value for key, value in spec.items()):
             return path.parent
     raise AssertionError(spec)
@@ -68,7 +70,7 @@ def test_galleries_are_those_of_the_paper(board: Board) -> None:
     *fits, pretraining = found
     assert {c.judge and c.judge.label for c in fits} == {"fft"}
     assert [v.label for v in pretraining.methods] == ["foundation", "baseline"]
-    assert [test for _, test in pretraining.cells] == list(PRETRAINING)
+    assert [test for _, _, test in pretraining.cells] == list(PRETRAINING)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_galleries_are_those_of_the_paper(board: Board) -> None:
             {"method": "fft", "datasets": ["Style_B"], "percent": 10},
             "Style_B",
         ),
-        ("gallery-pretrain", "foundations", {"method": None}, "CurveVel_A"),
+        ("gallery-pretrain", "foundations", {"method": "foundation"}, "CurveVel_A"),
     ],
 )
 def test_samples_are_chosen_by_the_rule(
@@ -108,11 +110,11 @@ def test_gain_of_pretraining_is_figure_2(home: Path, board: Board) -> None:
     means: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path in (*home.glob("runs/*/record.json"), *home.glob("foundations/*/record.json")):
         record = json.loads(path.read_text())
-        method = record["spec"]["method"]
-        name = method["name"] if method else "foundation"
-        for cell in record["cells"]:
-            if cell["dataset"] in PRETRAINING and name in ("foundation", "baseline"):
-                means[name, cell["dataset"]].append(cell["mae"])
+        name = record["spec"]["method"]["name"]
+        for cell in record["evaluations"][0]["cells"]:
+            dataset = cell["test_set"]["dataset"]
+            if dataset in PRETRAINING and name in ("foundation", "baseline"):
+                means[name, dataset].append(cell["scores"]["mae"])
     scratch = next(v for v in board.variants if v.label == "baseline")
     assert board.foundation
     found = gains.own(board, board.foundation, scratch, PRETRAINING, ("mae",))
@@ -127,7 +129,13 @@ def test_gain_of_pretraining_is_figure_2(home: Path, board: Board) -> None:
 def test_an_unresolved_gain_is_pale() -> None:
     def gain(low: float, high: float) -> Estimate:
         return Estimate(
-            value=(low + high) / 2, low=low, high=high, standard_error=1.0, seeds=2, samples=9
+            value=(low + high) / 2,
+            low=low,
+            high=high,
+            standard_error=1.0,
+            degrees_of_freedom=8,
+            seeds=2,
+            samples=9,
         )
 
     values = {("a", "x"): gain(-1, 3), ("b", "x"): gain(1, 3)}
@@ -138,7 +146,7 @@ def test_an_unresolved_gain_is_pale() -> None:
 
 def test_low_data_panels_show_methods_and_the_papers_curves(site: Path) -> None:
     text = _page(site, "lowdata")
-    assert text.count('class="series"') == 3 * 4 * 4 * len(METHODS)
+    assert text.count('class="series"') == 4 * 4 * 4 * len(METHODS)
     assert text.count('class="thin"') == 2 * text.count('class="series"')  # an interval a point
     printed = paper().filter(pl.col("fraction_percent").is_not_null())
     assert text.count('class="printed-mark"') == printed.height
@@ -156,12 +164,12 @@ def test_papers_numbers_are_found_by_panel() -> None:
 
 
 def test_the_pareto_front_is_that_of_the_table(board: Board) -> None:
-    rows = table.rows(board)
-    figure = cost.scatter(rows, OOD, "trainable_parameters")
+    rows = overview.rows(board)
+    figure = cost.scatter(rows, protocols.get("ood"), "trainable_parameters")
     assert figure
     points = {
         row["method"]: (row["trainable_parameters"], row["ood_mae"])
-        for row in table.frame(rows).to_dicts()
+        for row in overview.frame(rows).to_dicts()
     }
     front = {
         name
@@ -192,11 +200,11 @@ def test_a_sweep_is_a_heat_map_as_table_ii(tmp_path: Path) -> None:
                 lora = factory.Fake(name="lora", config=config, skill=1 + abs(rank - 8) * alpha)
                 lacking = rank == 16 and alpha == 8
                 for target in TARGETS[: 1 if lacking else 2]:
-                    factory.make(tmp_path, lora, (target,), part="validation", maps=False)
-    (board,) = library.read([tmp_path]).boards()
-    tried = sweep.configs(board.sweeps["lora"])
+                    factory.make(tmp_path, lora, (target,), holdout=True, maps=False)
+    (board,) = gather(results.read([tmp_path]))
+    tried = sweeps.configs(board.sweeps["lora"], board.cells)
     assert [t.complete for t in tried] == [True] * 10 + [False] * 2
-    assert [t.mae for t in tried[:10]] == sorted(t.mae for t in tried[:10])
+    assert [t.scores["mae"] for t in tried[:10]] == sorted(t.scores["mae"] for t in tried[:10])
     page = _page(render.build([tmp_path], tmp_path / "site").index.parent, "sweep")
     maps_of = re.findall(r"<title>Validation MAE of lora by rank and alpha with ([^<]+)", page)
     assert maps_of == ["learning_rate_scale = 1", "learning_rate_scale = 3"]

@@ -16,10 +16,14 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.filters import sobel
 
-from leaderboard import maps, palette, render, svg, text
-from leaderboard.entries import slug
+from bench.seismic import colours
+from bench.seismic.complexity import spatial_information
+from leaderboard.build import render
+from leaderboard.figures import maps, palette, svg
+from leaderboard.load.records import slug
 from leaderboard.pages.runs import chosen
-from leaderboard.site import ASSETS
+from leaderboard.pages.site import ASSETS
+from leaderboard.tables import text
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -55,7 +59,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     home = tmp_path_factory.mktemp("home")
     methods = (factory.BASELINE, factory.FFT, factory.LORA)
     factory.populate(home, methods, seeds=(0,), percents=(10, 100))
-    factory.make(home, factory.LORA, ("Style_A",), part="validation")
+    factory.make(home, factory.LORA, ("Style_A",), holdout=True)
     factory.make(home, factory.BITFIT, ("Style_A",), status="failed")
     folder = render.build([home], tmp_path_factory.mktemp("out") / "site").index.parent
     files = sorted(folder.rglob("*.html"))
@@ -133,9 +137,9 @@ def test_text_has_contrast_aa_in_both_themes() -> None:
 
 def test_velocity_scale_rises_in_lightness() -> None:
     """Order must be readable without hue (CIE L*, scikit-image)."""
-    lightness = rgb2lab(maps.palette("velocity")[None] / 255.0)[0, :, 0]
+    lightness = rgb2lab(colours.palette("velocity")[None] / 255.0)[0, :, 0]
     assert (np.diff(lightness) > -0.2).all() and lightness[-1] - lightness[0] > 70
-    error = rgb2lab(maps.palette("error")[None] / 255.0)[0, :, 0]
+    error = rgb2lab(colours.palette("error")[None] / 255.0)[0, :, 0]
     assert error[127] > 95 and abs(error[0] - error[-1]) < 10
 
 
@@ -150,7 +154,7 @@ def test_sheet_is_a_png_with_the_right_colours() -> None:
     sheet = maps.Sheet.of(rows)
     image = np.asarray(Image.open(io.BytesIO(sheet.png)).convert("RGB"))
     assert image.shape == (sheet.height, sheet.width, 3)
-    velocity, error = maps.palette("velocity"), maps.palette("error")
+    velocity, error = colours.palette("velocity"), colours.palette("error")
     assert (image[0, 0] == velocity[0]).all()
     assert (image[69, maps.PITCH + 69] == velocity[255]).all()
     assert np.abs(image[maps.PITCH, 0].astype(int) - error[127]).max() <= 3
@@ -159,8 +163,8 @@ def test_sheet_is_a_png_with_the_right_colours() -> None:
 
 def test_spatial_information_is_scikit_images_sobel() -> None:
     velocity = np.random.default_rng(0).integers(1500, 4501, (3, 70, 70)).astype(np.uint16)
-    expected = np.mean([sobel(v.astype(float)).mean() for v in velocity])
-    assert maps.spatial_information(velocity) == pytest.approx(expected, rel=1e-12)
+    expected = [sobel(v.astype(float)).mean() for v in velocity]
+    assert spatial_information(velocity) == pytest.approx(expected, rel=1e-12)
 
 
 @given(st.text(max_size=80), st.text(max_size=80))

@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import DataError
 from bench.protocol.spec import DATASETS, PERCENTS, TARGETS
-from leaderboard import published
+from leaderboard.load import reference
 
 LOW_DATA = {"VI": "FlatVel_B", "VII": "CurveFault_B", "VIII": "Style_A", "IX": "Style_B"}
 METRICS = ("mae", "rmse", "ssim")
@@ -18,7 +18,7 @@ KINDS = {"impossible", "repeated", "unstated", "illegible", "tie", "prose", "dis
 
 @pytest.fixture(scope="module")
 def paper() -> pl.DataFrame:
-    return published.paper()
+    return reference.paper()
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def rows(paper: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def checkpoints() -> pl.DataFrame:
-    return published.openfwi_cross_dataset()
+    return reference.openfwi_cross_dataset()
 
 
 def test_every_table_is_complete(paper: pl.DataFrame) -> None:
@@ -137,7 +137,7 @@ def test_every_flag_names_its_kind_and_suspect_follows(paper: pl.DataFrame) -> N
     for flag, suspect in paper.select("flag", "suspect").rows():
         kinds = {part.split(":")[0] for part in flag.split(" | ")} if flag else set()
         assert kinds <= KINDS
-        assert suspect == bool(kinds & set(published.SUSPECT))
+        assert suspect == bool(kinds & set(reference.SUSPECT))
     assert paper["suspect"].sum() == 1 + 12 + 3
 
 
@@ -232,6 +232,6 @@ def test_checkpoints_agree_with_the_source_matrices(checkpoints: pl.DataFrame) -
 
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leaderboard.published.resources.files", lambda package: tmp_path)
+    monkeypatch.setattr("leaderboard.load.reference.resources.files", lambda package: tmp_path)
     with pytest.raises(DataError, match=r"paper\.csv cannot be read"):
-        published.paper()
+        reference.paper()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.replacement import replacing
+from leaderboard.build.atomic_folder import replacing
 
 KILLED = """
 import os, pathlib, sys

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from leaderboard import resampling
-from leaderboard.resampling import (
+from leaderboard.stats import bootstrap
+from leaderboard.stats.bootstrap import (
     Distribution,
     Floats,
     Resamples,
@@ -196,7 +196,7 @@ def test_draws_are_a_function_of_seed_and_test_set_only(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(alone, beside)
     other = resample([a], test_sets=["a"], resamples=50, seed=1).draws[..., 0]
     assert not np.array_equal(alone, other)
-    monkeypatch.setattr(resampling, "_CHUNK", 7 * 20)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 7 * 20)
     chunked = resample([a], test_sets=["a"], resamples=50).draws[..., 0]
     np.testing.assert_allclose(alone, chunked, rtol=1e-12)
 

@@ -26,7 +26,7 @@ from bench.models.checkpoint import (
     save_upstream,
 )
 from bench.plugins import deltas
-from bench.records.record import read
+from bench.records.reader import read
 from bench.training import evaluate, numerics
 
 
@@ -258,7 +258,7 @@ def test_the_command_line_on_a_run(
         resident=True,
     )
     scored = evaluate.score(plain, pool, gallery=0, numerics=numerics.choose("cpu"))
-    assert scored.scores["mae"].mean() == pytest.approx(record.cells[0].mae, abs=1e-5)
+    assert scored.scores["mae"].mean() == pytest.approx(record.cells[0].scores["mae"], abs=1e-5)
 
     code, out, _ = inside("adapt", "diff", foundation, run / "delta.safetensors")
     assert (code, out.splitlines()[-1]) == (0, "50 tensors differ from the foundation.")

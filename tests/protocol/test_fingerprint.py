@@ -1,4 +1,4 @@
-"""Every ingredient that can change a score changes the fingerprint; nothing else does."""
+"""Whatever can change a training changes the fingerprint; nothing else does."""
 
 import io
 import shutil
@@ -15,13 +15,14 @@ import bench
 from bench import seeds
 from bench.data import layout, subsets
 from bench.models import backbones
-from bench.protocol import fingerprint as module
-from bench.protocol import spec, survey, tracks
+from bench.protocol import protocols, spec, survey, tracks
 from bench.protocol.fingerprint import data_key, fingerprint
-from bench.protocol.spec import DATASETS, PERCENTS, RULES, Data, Rules, Track
+from bench.protocol.spec import DATASETS, PERCENTS, RULES, BackboneSpec, Data, Rules, Track
+from bench.seismic import metrics
 from bench.training.schedule import factor
 
 MINI = tracks.load("mini")
+NETWORK = backbones.spec("inversionnet")
 SURVEY = sorted(name for name in vars(survey) if name.isupper())
 
 
@@ -37,15 +38,16 @@ def changed(track: Track, path: str, value: object) -> Track:
 @pytest.mark.parametrize("field", sorted(Rules.model_fields))
 def test_every_rule_counts(field: str) -> None:
     other = RULES.model_copy(update={field: "something else"})
-    assert fingerprint(MINI, "inversionnet", other) != fingerprint(MINI, "inversionnet")
+    assert fingerprint(MINI, NETWORK, other) != fingerprint(MINI, NETWORK)
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("version", 2),
+        ("version", 99),
         ("name", "other"),
         ("data.train", 3),
+        ("data.pretraining_train", 3),
         ("data.test", 3),
         ("data.samples_per_file", 3),
         ("data.seed", 1),
@@ -58,7 +60,7 @@ def test_every_rule_counts(field: str) -> None:
 )
 def test_track_and_budget_count(path: str, value: object) -> None:
     other = changed(MINI, path, value)
-    assert fingerprint(other, "inversionnet") != fingerprint(MINI, "inversionnet")
+    assert fingerprint(other, NETWORK) != fingerprint(MINI, NETWORK)
 
 
 @pytest.mark.parametrize(
@@ -66,17 +68,34 @@ def test_track_and_budget_count(path: str, value: object) -> None:
     [
         (survey, "GENERATOR_VERSION", -1),
         (spec, "PRETRAINING", spec.PRETRAINING[:5]),
-        (spec, "TARGETS", spec.TARGETS[:3]),
-        (spec, "PERCENTS", (10, 100)),
-        (module, "GOLDEN_SCORES", {"mae": 0.1}),
     ],
 )
 def test_constants_count(
     monkeypatch: pytest.MonkeyPatch, place: object, name: str, value: object
 ) -> None:
-    before = fingerprint(MINI, "inversionnet")
+    before = fingerprint(MINI, NETWORK)
     monkeypatch.setattr(place, name, value)
-    assert fingerprint(MINI, "inversionnet") != before
+    assert fingerprint(MINI, NETWORK) != before
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (spec, "TARGETS", spec.TARGETS[:3]),
+        (spec, "PERCENTS", (10, 100)),
+        (protocols, "_PROTOCOLS", {}),
+        (metrics, "METRICS", metrics.METRICS[:1]),
+        (metrics, "SSIM_WINDOW_CELLS", 7),
+        (metrics, "EDGE_THRESHOLD_MPS", 50.0),
+    ],
+)
+def test_what_only_decides_which_scores_there_are_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, place: object, name: str, value: object
+) -> None:
+    """Trained fits can be scored in new ways: they are found under the same run id."""
+    before = fingerprint(MINI, NETWORK), data_key(MINI)
+    monkeypatch.setattr(place, name, value)
+    assert (fingerprint(MINI, NETWORK), data_key(MINI)) == before
 
 
 @pytest.mark.parametrize("name", SURVEY)
@@ -84,24 +103,33 @@ def test_every_constant_of_the_survey_counts_where_data_are_generated(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     real = tracks.load("openfwi")
-    before = fingerprint(MINI, "inversionnet"), data_key(MINI), fingerprint(real, "inversionnet")
-    monkeypatch.setattr(survey, name, "something else")
-    assert fingerprint(MINI, "inversionnet") != before[0]
+    before = fingerprint(MINI, NETWORK), data_key(MINI), fingerprint(real, NETWORK)
+    other = -1 if name == "GENERATOR_VERSION" else "something else"
+    monkeypatch.setattr(survey, name, other)
+    assert fingerprint(MINI, NETWORK) != before[0]
     assert data_key(MINI) != before[1]
-    assert fingerprint(real, "inversionnet") == before[2]
+    assert fingerprint(real, NETWORK) == before[2]
 
 
 def test_every_part_of_a_track_is_tried_above() -> None:
     assert Track.model_fields.keys() == {
         *("name", "version", "data", "pretrain", "fit"),
-        *("summary", "seeds", "gallery", "default_protocol"),  # these do not count
+        # these do not count
+        *("summary", "seeds", "gallery", "default_protocol", "default_backbone"),
     }
-    assert Data.model_fields.keys() == {"source", "train", "test", "samples_per_file", "seed"}
+    assert Data.model_fields.keys() == {
+        *("source", "train", "pretraining_train", "test", "samples_per_file", "seed"),
+    }
     assert spec.Budget.model_fields.keys() == {"epochs", "batch"}
 
 
-def test_backbone_counts() -> None:
-    assert fingerprint(MINI, "inversionnet") != fingerprint(MINI, "another")
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", "another"), ("distribution", "another"), ("version", 2)]
+)
+def test_backbone_counts(field: str, value: object) -> None:
+    other = NETWORK.model_copy(update={field: value})
+    assert fingerprint(MINI, other) != fingerprint(MINI, NETWORK)
+    assert BackboneSpec.model_fields.keys() == {"name", "distribution", "version"}
 
 
 @pytest.mark.parametrize(
@@ -111,10 +139,11 @@ def test_backbone_counts() -> None:
         lambda track: changed(track, "seeds", (0, 1, 2)),
         lambda track: changed(track, "gallery", 3),
         lambda track: changed(track, "default_protocol", "id"),
+        lambda track: changed(track, "default_backbone", "another"),
     ],
 )
 def test_words_seeds_and_pictures_do_not_count(change: Callable[[Track], Track]) -> None:
-    assert fingerprint(change(MINI), "inversionnet") == fingerprint(MINI, "inversionnet")
+    assert fingerprint(change(MINI), NETWORK) == fingerprint(MINI, NETWORK)
 
 
 def test_order_of_keys_does_not_count() -> None:
@@ -124,7 +153,6 @@ def test_order_of_keys_does_not_count() -> None:
 RENAMED = {
     "PEAK_FREQUENCY_HZ": "DOMINANT_FREQUENCY_HZ",
     "GENERATOR_VERSION": "RELEASE",
-    "GOLDEN_SCORES": "WITNESSES",
     "RULES": "PROTOCOL",
     "PERCENTS": "SHARES",
     "TARGETS": "AIMS",
@@ -145,23 +173,26 @@ def test_to_rename_a_variable_changes_no_fingerprint(tmp_path: Path) -> None:
         path.write_text(tokenize.untokenize((kind, new) for kind, new, _ in tokens), "utf-8")
     assert seen == RENAMED.keys(), "each is there to be renamed"
     code = (
-        "from bench import fingerprint as f, survey, tracks; survey.DOMINANT_FREQUENCY_HZ; "
-        "t = tracks.load('mini'); print(f.fingerprint(t, 'inversionnet'), f.data_key(t))"
+        "from bench.protocol import fingerprint as f, survey, tracks; "
+        "from bench.protocol.spec import BackboneSpec; survey.DOMINANT_FREQUENCY_HZ; "
+        "t = tracks.load('mini'); b = BackboneSpec(name='inversionnet'); "
+        "print(f.fingerprint(t, b), f.data_key(t))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [fingerprint(MINI, "inversionnet"), data_key(MINI)]
+    assert done.stdout.split() == [fingerprint(MINI, NETWORK), data_key(MINI)]
 
 
 def test_what_the_version_of_the_rules_stands_for_is_as_it_was() -> None:
-    """Code that decides scores and has no value of its own in the fingerprint.
+    """Code that decides trainings and has no value of its own in the fingerprint.
 
-    Where this fails, scores change: raise the version in `Rules` and put the new hash here.
+    Where this fails, trainings change: raise the version in `Rules` and put the new hash here.
     """
-    subsets = [
-        subsets.parts(40, dataset=name, percent=percent, seed=1, holdout=True)
+    chosen = [
+        subsets.parts(samples, dataset=name, percent=percent, seed=1, holdout=True)
+        for samples in (40, 500)
         for name in DATASETS
         for percent in PERCENTS
     ]
@@ -172,17 +203,17 @@ def test_what_the_version_of_the_rules_stands_for_is_as_it_was() -> None:
         (pair.records, pair.maps, pair.samples)
         for name in DATASETS
         for split in layout.SPLITS
-        for data in (Data(source="files"), MINI.data)
+        for data in (Data(source="files"), MINI.data, tracks.load("small").data)
         for pair in layout.files(name, split, data)
     ]
     with torch.device("meta"):
         network = backbones.build("inversionnet").state_dict()
     decides = {
-        "subsets": [(part.train.tolist(), part.validation.tolist()) for part in subsets],
+        "subsets": [(part.train.tolist(), part.validation.tolist()) for part in chosen],
         "batches": [batch.tolist() for batch in orders],
         "splits": splits,
         "seeds": [seeds.derive(3, purpose) for purpose in ("network", "adapt")],
         "schedule": [round(factor(step, 240), 9) for step in range(240)],
         "network": [(name, list(value.shape)) for name, value in network.items()],
     }
-    assert (RULES.version, spec.digest(decides)) == (1, "87ea347914893010")
+    assert (RULES.version, spec.digest(decides)) == (2, "40ecb67f85f49773")

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from conftest import Inside
 
-from bench.records.record import Record, read, write
-from bench.runner.reproducibility import Agreement
+from bench.protocol.spec import TestSet
+from bench.records.reader import read
+from bench.records.record import Cell, Execution, Record, write
+from bench.runner.reproducibility import Comparison
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -18,8 +20,15 @@ Ran = tuple[Path, subprocess.CompletedProcess[str]]
 def recorded(ran: Ran) -> Record:
     """Of lora on Style_A."""
     found = [read(path) for path in ran[0].glob("runs/*/record.json")]
-    (one,) = (r for r in found if r.spec.method_name == "lora" and r.spec.datasets == ("Style_A",))
+    (one,) = (r for r in found if r.spec.method.name == "lora" and r.spec.datasets == ("Style_A",))
     return one
+
+
+def with_cells(record: Record, cells: tuple[Cell, ...]) -> Record:
+    (evaluation,) = record.evaluations
+    return record.model_copy(
+        update={"evaluations": (evaluation.model_copy(update={"cells": cells}),)}
+    )
 
 
 def files(home: Path) -> dict[Path, tuple[int, int]]:
@@ -44,14 +53,14 @@ def test_a_run_is_repeated_from_its_record_bit_for_bit(
     assert content["verdict"] == "Agrees bit for bit, scores and weights."
     assert content["agrees"]
     assert content["same_weights"]
-    assert len(content["differences"]) == 12
+    assert len(content["differences"]) == 3 * 4
     for row in content["differences"]:
-        (cell,) = (c for c in recorded.cells if c.dataset == row["dataset"])
-        assert row["recorded"] == row["replayed"] == getattr(cell, row["score"])
+        (cell,) = (c for c in recorded.cells if c.test_set.name == row["test_set"])
+        assert row["recorded"] == row["replayed"] == cell.scores[row["metric"]]
     assert files(home) == before
     verified = read(path)
-    assert verified.verification == "retrained"
-    assert verified.model_copy(update={"verification": "self_reported"}) == recorded
+    assert verified.level == "replayed"
+    assert verified.model_copy(update={"level": "self_reported"}) == recorded
 
 
 def test_an_altered_record_disagrees_and_is_not_verified(
@@ -63,8 +72,10 @@ def test_an_altered_record_disagrees_and_is_not_verified(
         (home / part).parent.mkdir(exist_ok=True)
         (home / part).symlink_to(ran[0] / part, target_is_directory=True)
     first, *others = recorded.cells
-    better = first.model_copy(update={"mae": first.mae * 0.9})
-    claims = recorded.model_copy(update={"cells": (better, *others)})
+    mae = first.scores["mae"]
+    assert mae is not None
+    better = first.model_copy(update={"scores": first.scores | {"mae": mae * 0.9}})
+    claims = with_cells(recorded, (better, *others))
     path = write(claims, home / "runs" / recorded.run_id)
     before = path.read_bytes()
     code, out, _ = inside("replay", recorded.run_id[:9], "--verify", home=home)
@@ -77,7 +88,7 @@ def test_an_altered_record_disagrees_and_is_not_verified(
 def test_from_nothing_but_the_record(ran: Ran, inside: Inside, tmp_path: Path) -> None:
     """Its data are simulated again: a run from scratch in an empty home."""
     found = [read(path) for path in ran[0].glob("runs/*/record.json")]
-    record = next(r for r in found if r.spec.method_name == "baseline")
+    record = next(r for r in found if r.spec.method.name == "baseline")
     path = write(record, tmp_path / "elsewhere")
     code, out, error = inside("replay", path, home=tmp_path / "home")
     assert code == 0, out + error
@@ -91,9 +102,9 @@ def test_from_nothing_but_the_record(ran: Ran, inside: Inside, tmp_path: Path) -
         ({"status": "failed"}, "is failed: there is nothing to compare"),
         ({"spec": {"seed": 7}, "run_id": None}, "the id is not the hash of its specification"),
         ({"spec": {"fingerprint": "f" * 16}}, "follows another protocol (fingerprint ffff"),
-        ({"track": {"version": 2}}, "follows another protocol"),
-        ({"method": {"code": "0" * 16}}, "(code 0000000000000000); installed is fwi-peft-bench"),
-        ({"method": {"distribution": "other"}}, "used method 'lora' of other"),
+        ({"track": {"version": 99}}, "follows another protocol"),
+        ({"method": {"version": 99}}, "version 99, is needed; installed is version 1"),
+        ({"method": {"distribution": "other"}}, "'lora' of other, version 1, is needed"),
         ({"method": {"name": "lorra"}}, "Did you mean 'lora'?"),
     ],
 )
@@ -106,7 +117,6 @@ def test_what_cannot_be_repeated_is_refused_in_one_sentence(
     expected: str,
 ) -> None:
     spec = recorded.spec.model_copy(update=changes.get("spec", {}))
-    assert spec.method is not None
     method = spec.method.model_copy(update=changes.get("method", {}))
     record = recorded.model_copy(
         update={
@@ -134,12 +144,17 @@ def test_runs_are_found_by_the_beginning_of_their_id(ran: Ran, inside: Inside) -
     assert "`bench runs` lists them" in error
 
 
-def beside(recorded: Record, relative: float = 0.0, **changes: Any) -> Agreement:
+def beside(recorded: Record, relative: float = 0.0, **changes: Any) -> Comparison:
     """A record and another whose MAEs are larger by a factor of 1 + relative."""
-    cells = tuple(c.model_copy(update={"mae": c.mae * (1 + relative)}) for c in recorded.cells)
-    return Agreement(
-        recorded=recorded,
-        replayed=recorded.model_copy(update={"cells": cells} | changes),
+    cells = tuple(
+        c.model_copy(update={"scores": c.scores | {"mae": (c.scores["mae"] or 0) * (1 + relative)}})
+        for c in recorded.cells
+    )
+    again = with_cells(recorded, cells)
+    inside = {name for name in changes if name in Execution.model_fields}
+    execution = again.execution.model_copy(update={name: changes.pop(name) for name in inside})
+    return Comparison(
+        recorded=recorded, replayed=again.model_copy(update=changes | {"execution": execution})
     )
 
 
@@ -171,7 +186,7 @@ def test_on_one_kind_of_cpu_the_last_bit_counts(recorded: Record) -> None:
 def test_elsewhere_scores_may_differ_by_the_tolerance_and_the_verdict_says_why(
     recorded: Record, part: str, changes: Any, reason: str
 ) -> None:
-    now = getattr(recorded, part)
+    now = getattr(recorded.execution if part in Execution.model_fields else recorded, part)
     if changes is None:
         change: dict[str, Any] = {part: "0" * 40}
     elif isinstance(now, dict):
@@ -188,10 +203,10 @@ def test_elsewhere_scores_may_differ_by_the_tolerance_and_the_verdict_says_why(
 
 def test_cells_that_are_not_of_the_specification_disagree(recorded: Record) -> None:
     first, *others = recorded.cells
-    renamed = first.model_copy(update={"dataset": "FlatVel_A"})
+    renamed = first.model_copy(update={"test_set": TestSet(dataset="FlatVel_A")})
     for cells in ((renamed, *others), tuple(others), (*recorded.cells, renamed), ()):
-        claims = recorded.model_copy(update={"cells": tuple(cells)})
-        found = Agreement(recorded=claims, replayed=recorded)
+        claims = with_cells(recorded, tuple(cells))
+        found = Comparison(recorded=claims, replayed=recorded)
         assert not found.agrees
         assert "cells are not those of its specification" in found.verdict
 

@@ -19,7 +19,8 @@ from conftest import Bench, Inside
 from homes import assert_same, copy, records, remove_runs
 from test_plugins import install
 
-from bench.runner.workspace import Home
+from bench.records.record import write
+from bench.runner.workspace import Workspace
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 Found = Callable[[], bool]
@@ -64,7 +65,7 @@ def appears(home: Path, pattern: str) -> Found:
 
 
 def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path) -> None:
-    """While simulating, pretraining, training and scoring; then the same command ends it."""
+    """While simulating, pretraining and training; then the same command ends it."""
     home, _ = ran
     copy(home, tmp_path, "data", "runs")
     remove_runs(tmp_path, "FlatVel_B")
@@ -74,7 +75,6 @@ def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_pa
         "simulating": "data/*/CurveFault_B/.*.part",
         "pretraining": "foundations/*/unfinished/checkpoint.pt",
         "training": "runs/*/unfinished/checkpoint.pt",
-        "scoring": "runs/*/unfinished/*.npz",
     }
     for pattern in moments.values():
         signal_when(appears(tmp_path, pattern), signal.SIGKILL, tmp_path, *words(tiny_track))
@@ -83,7 +83,7 @@ def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_pa
     (unfinished / ".checkpoint.pt.killed").touch()
     last = bench(*words(tiny_track), home=tmp_path)
     assert last.returncode == 0, last.stderr
-    assert "it is trained" in last.stdout
+    assert "Going on with lora on FlatVel_B" in last.stdout
     assert_same(tmp_path, home, "lora", "foundation")
     assert max(r.resumed for r in records(tmp_path, "lora").values()) >= 2
 
@@ -133,11 +133,36 @@ def test_ctrl_c_then_a_full_disk_then_the_end(
     assert_same(tmp_path, home, "lora", "foundation")
 
 
+def test_killed_while_scoring_trains_nothing_again(
+    ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
+) -> None:
+    """The record of the training is there; the same command scores what is missing."""
+    home, _ = ran
+    copy(home, tmp_path, "data", "foundations", "runs")
+    for run_id, record in records(tmp_path, "lora").items():
+        folder = tmp_path / "runs" / run_id
+        (folder / "record.json").unlink()
+        (folder / "scores.parquet").unlink()
+        write(record.model_copy(update={"evaluations": ()}), folder)
+    weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*.safetensors")}
+    before = len(list(tmp_path.glob("runs/*/scores.parquet")))
+
+    def scored() -> bool:
+        return len(list(tmp_path.glob("runs/*/scores.parquet"))) > before
+
+    signal_when(scored, signal.SIGKILL, tmp_path, *words(tiny_track))
+    last = bench(*words(tiny_track), home=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert "train 0 fits" in last.stdout
+    assert_same(tmp_path, home, "lora", "foundation")
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/*.safetensors")} == weights
+
+
 def test_lost_files_are_made_again_and_a_finished_record_stays_until_then(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path, inside: Inside
 ) -> None:
-    """Scores, weights, the foundation and a file of the data are lost, and the first try to make
-    them again is ended by the batch system."""
+    """Weights, the foundation and a file of the data are lost, and the first try to make them again
+    is ended by the batch system."""
     home, _ = ran
     copy(home, tmp_path, "data", "runs")
     code, told, _ = inside(*words(tiny_track), "--dry-run", home=tmp_path)
@@ -145,7 +170,7 @@ def test_lost_files_are_made_again_and_a_finished_record_stays_until_then(
     assert "Nothing to do" in told, "all fits are there: no foundation is needed"
     lora = {r.spec.datasets[0]: run_id for run_id, r in records(home, "lora").items()}
     first, second = (tmp_path / "runs" / lora[name] for name in ("FlatVel_B", "Style_B"))
-    (first / "scores.parquet").unlink()
+    (first / "delta.safetensors").unlink()
     (second / "delta.safetensors").unlink()
     next(tmp_path.glob("data/*/Style_A/data/data1.npy")).unlink()
     with started(tmp_path, *words(tiny_track)) as process:
@@ -175,7 +200,7 @@ def test_two_at_once_share_the_work(ran: Ran, tiny_track: Path, tmp_path: Path) 
         assert [one.returncode, two.returncode] == [0, 0], said
     together = "".join(out for out, _ in said)
     assert "Waiting for another process that makes Style_A" in together
-    for title in ("foundation on 6 datasets", "lora on FlatVel_B", "lora on Style_A"):
+    for title in ("lora on FlatVel_B", "lora on Style_A"):
         assert together.count(f"{title}, seed 0: MAE") == 1, "each is trained once"
     assert_same(tmp_path, home, "lora", "foundation")
 
@@ -236,5 +261,5 @@ def test_failures_are_recorded_and_the_others_go_on(
         assert [r.status for r in found] == [status] * 4
         assert all(reason in (r.error or "") for r in found)
         assert f"Failed: {name} on Style_A" in done.stderr
-        assert not any(Home(tmp_path).find(r.spec) for r in found), "it will be tried again"
+        assert not any(Workspace(tmp_path).trained(r.spec) for r in found), "it will be tried again"
     assert [r.status for r in records(tmp_path, "lora").values()] == ["done"] * 4

@@ -17,7 +17,7 @@ from bench.data.reader import Samples
 from bench.errors import BenchError
 from bench.plugins import registry
 from bench.runner import machine_speeds
-from bench.runner.workspace import Home
+from bench.runner.workspace import Workspace
 from bench.seismic import metrics
 from bench.seismic.scaling import scale_maps, scale_records
 from bench.speed import ceilings, reference, suite, timing
@@ -115,8 +115,8 @@ def test_the_reference_loop_scales_and_scores_as_the_harness_does() -> None:
     scores = np.reshape(loop.score_epoch(), (2, 3))
     with torch.no_grad():
         prediction = loop.network(inputs)
-    for column, name in enumerate(("mae", "mse", "ssim")):
-        ours = metrics.SCORES[name](prediction, truth).numpy()
+    for column, name in enumerate(("mae", "rmse", "ssim")):
+        ours = metrics.get(name).per_sample(prediction, truth).numpy()
         assert scores[:, column] == pytest.approx(ours, rel=1e-4), name
     first = loop.train_epoch()
     assert loop.train_epoch() < first
@@ -178,7 +178,7 @@ def speeds(**methods: float) -> machine_speeds.Speeds:
 
 
 def test_speeds_are_kept_by_setting_and_methods_add_up(tmp_path: Path) -> None:
-    home, stock = Home(tmp_path), Numerics(device=CPU, bfloat16=False, frugal=False)
+    home, stock = Workspace(tmp_path), Numerics(device=CPU, bfloat16=False, frugal=False)
     assert machine_speeds.recall(home, "inversionnet", FLOAT32) is None
     machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(fft=10, lora=12))
     machine_speeds.remember(home, "inversionnet", stock, speeds(fft=3))
@@ -194,7 +194,7 @@ def test_speeds_are_kept_by_setting_and_methods_add_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"key": 1}', "\x00"])
 def test_a_damaged_file_of_speeds_is_measured_anew(tmp_path: Path, content: str) -> None:
-    home = Home(tmp_path)
+    home = Workspace(tmp_path)
     home.machine_file.write_text(content, encoding="utf-8")
     assert machine_speeds.recall(home, "inversionnet", FLOAT32) is None
     machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(fft=10))
@@ -265,7 +265,7 @@ def test_its_speeds_are_what_run_estimates_with(
 ) -> None:
     home, told = measured
     rows = {row["name"]: row for row in told["figures"]}
-    kept = machine_speeds._read(Home(home))
+    kept = machine_speeds._read(Workspace(home))
     (found,) = kept.values()
     assert found.train("fft") == rows["train fft"]["per_second"]
     assert found.simulate_records_per_second == rows["simulate"]["per_second"]
@@ -273,7 +273,7 @@ def test_its_speeds_are_what_run_estimates_with(
     # Whatever this process's settings are called: four fits of four samples and two epochs at one
     # sample an hour, and a foundation on 24 samples at two an hour.
     slow = speeds(fft=1 / 3600, foundation=2 / 3600)
-    machine_speeds.remember(Home(home), "inversionnet", choose("cpu"), slow)
+    machine_speeds.remember(Workspace(home), "inversionnet", choose("cpu"), slow)
     words = ("--method", "fft", "--protocol", "id", "--track", str(tiny_track), "--home", str(home))
     assert call(monkeypatch, "run", *words, "--dry-run", "--quiet") == 0
     printed = capsys.readouterr().out

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from bench.conformance import toy_networks
 from bench.data.loader import _READERS, Datasets, SampleLoader
 from bench.data.reader import Samples
-from bench.plugins import adaptation, registry
+from bench.models import backbones
+from bench.plugins import adaptation, options, registry
 from bench.progress import Silent
 from bench.protocol import tracks
+from bench.protocol.spec import TARGETS, TestSet
 from bench.runner import estimate
-from bench.runner.context import Session
+from bench.runner.context import RunContext
+from bench.runner.jobs import Job
 from bench.runner.machine_speeds import Speeds
-from bench.runner.plan import Plan, Task
-from bench.runner.workspace import Home
+from bench.runner.plan import Plan
+from bench.runner.workspace import Workspace
 from bench.training import train
 from bench.training.numerics import Numerics
 from bench.training.traffic import Traffic
@@ -75,35 +78,49 @@ def test_the_estimate_counts_samples_only_where_they_stay(
 ) -> None:
     """Fine-tuning on FlatVel_B: 24,000 samples, scored on 6,000 + 6,000 + 7,000 + 7,000."""
     resident = psutil.Process().memory_info().rss
-    session = Session(
-        home=Home(tmp_path),
+    context = RunContext(
+        workspace=Workspace(tmp_path),
         track=tracks.load("openfwi"),
-        backbone="inversionnet",
+        backbone=backbones.spec("inversionnet"),
         numerics=Numerics(device=CPU, bfloat16=False),
         progress=Silent(),
         command=(),
         data_folder=tmp_path,
     )
     monkeypatch.setattr(Datasets, "_memory_limit", free)
-    task = Task(
-        spec=session.spec(None, ("FlatVel_B",), seed=0),
-        installed=registry.load().get("fft"),
-        trainable_parameters=24_409_123,
+    (choice,), _ = options.choose(
+        [registry.load().get("fft")], (), "inversionnet", skip_unfit=False
+    )
+    tests = tuple(TestSet(dataset=name) for name in TARGETS)
+    job = Job(
+        track=context.track,
+        spec=context.fit_spec(choice.spec, ("FlatVel_B",), seed=0),
+        tests=tests,
     )
     speeds = Speeds(
         simulate_records_per_second=1,
         score_samples_per_second=100,
-        train_samples_per_second={"foundation": 1000},
+        train_samples_per_second={"fft": 1000},
         step_bytes_per_sample=20e6,
     )
-    plan = Plan(tasks=(task,), done=(), datasets_to_make=(), records_to_simulate=0, strays=0)
-    found = estimate.estimate(plan, session, speeds)
+    plan = Plan(
+        jobs=(job,),
+        untrained=frozenset({job.key}),
+        trainable_parameters={job.key: choice.trainable_parameters},
+    )
+    found = estimate.estimate(plan, context, speeds)
     step = 4 * (4 * 24_409_123) + 128 * 20e6  # weights, gradients, two moments; activations
     data = (24_000 + 26_000) * (5 * 1000 * 70 * 2 + 70 * 70 * 4)
     expected = resident + step + stays * data
     assert found.memory_bytes == pytest.approx(expected, abs=0.5e9)
     assert found.train_seconds == pytest.approx(24_000 * 120 / 1000, abs=1)
     assert found.score_seconds == pytest.approx(260)
+    scored = Plan(jobs=(job,), trainable_parameters=plan.trainable_parameters)
+    only = estimate.estimate(scored, context, speeds)
+    data = 26_000 * (5 * 1000 * 70 * 2 + 70 * 70 * 4)
+    assert only.memory_bytes == pytest.approx(resident + 4 * 24_409_123 + stays * data, abs=0.5e9)
+    assert (only.train_seconds, only.score_seconds) == (0, pytest.approx(260))
+    assert only.disk_bytes == 0
 
 
 # --- the peak of a step -------------------------------------------------------------------------

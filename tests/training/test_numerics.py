@@ -1,5 +1,6 @@
 """Which device and precision a run gets."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError
+from bench.training import allocator
 from bench.training.numerics import Numerics, choose, processor_flags
 
 X86 = """processor\t: 0
@@ -64,3 +66,58 @@ def test_a_network_is_placed_channels_last_and_run_frugally() -> None:
     stock = Numerics(device=torch.device("cpu"), bfloat16=False, frugal=False)
     with stock.lean(network):
         assert "forward" not in vars(network[0])
+
+
+def process_settings() -> dict[str, object]:
+    """What torch computes by in the whole process."""
+    return {
+        "matmul": torch.get_float32_matmul_precision(),
+        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "benchmark": torch.backends.cudnn.benchmark,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+    }
+
+
+def test_choosing_changes_nothing_in_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on a GPU either, here one that is only claimed to be there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(allocator, "keep", lambda: pytest.fail("the allocator is told something"))
+    before = process_settings()
+    found = [choose(device) for device in ("cpu", "auto", "cuda", "cuda:1")]
+    assert [str(numerics.device) for numerics in found] == ["cpu", "cuda", "cuda", "cuda:1"]
+    assert [numerics.bfloat16 for numerics in found[1:]] == [True] * 3
+    assert process_settings() == before
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("before", [("highest", False), ("high", True)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_settings_of_the_process_hold_inside_and_are_put_back(
+    device: str, before: tuple[str, bool], fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where something is raised inside. No GPU is needed to set them."""
+    kept: list[str] = []
+    monkeypatch.setattr(allocator, "keep", lambda: kept.append("told"))
+    undisturbed = process_settings()
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.benchmark = before[1]
+    try:
+        start = process_settings()
+        numerics = Numerics(device=torch.device(device), bfloat16=False)
+        with pytest.raises(KeyError) if fails else nullcontext(), numerics.active():
+            now = (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark)
+            assert now == (("high", True) if device == "cuda" else before)
+            if fails:
+                raise KeyError
+        assert process_settings() == start
+        assert kept == (["told"] if device == "cpu" else [])
+    finally:
+        torch.set_float32_matmul_precision(str(undisturbed["matmul"]))
+        torch.backends.cudnn.benchmark = bool(undisturbed["benchmark"])
+    assert process_settings() == undisturbed

@@ -8,31 +8,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import HomeOption, JsonOption
+from bench.cli.options import BackboneOption, HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from leaderboard.boards import Board
-    from leaderboard.comparison import Result
-    from leaderboard.views import View
+    from bench.protocol.protocols import Protocol
+    from leaderboard.stats.comparisons import Comparison
+    from leaderboard.tables.boards import Board
+    from leaderboard.tables.comparison import Result
 
 
-_BACKBONE = "inversionnet"
+_COMPARABLE = ("id", "ood", "lowdata", "retention", "pretrain")
 
 
 def compare(
     methods: Annotated[list[str], typer.Argument(help="Two or more: lora fft.")],
     protocol: Annotated[
-        str, typer.Option("--protocol", "-p", help="id, ood, lowdata or pretrain.")
+        str, typer.Option("--protocol", "-p", help="id, ood, lowdata, retention or pretrain.")
     ] = "ood",
     track: Annotated[
         str | None,
         typer.Option("--track", "-t", help="Default: the one with most records of these methods."),
     ] = None,
-    metric: Annotated[str, typer.Option(help="mae, rmse or ssim.")] = "mae",
-    against: Annotated[
-        str | None, typer.Option(help="The opponent. Default: fft if named, else the last.")
+    metric: Annotated[
+        str | None, typer.Option(help="Such as mae, rmse, ssim. Default: mae.", show_default=False)
     ] = None,
-    backbone: Annotated[str, typer.Option(help="The network.")] = _BACKBONE,
+    against: Annotated[
+        str | None,
+        typer.Option(help="The reference method. Default: fft if named, else the last."),
+    ] = None,
+    backbone: BackboneOption = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Show published numbers beside ours.")
     ] = False,
@@ -41,39 +45,40 @@ def compare(
 ) -> None:
     """Compare methods pairwise on the same seeds and samples, with 95 % intervals."""
     from bench.errors import ConfigError, UnknownNameError
-    from bench.runner.workspace import Home, default
-    from leaderboard import beside, comparison, library
-    from leaderboard.boards import OPPONENT
-    from leaderboard.standings import METRICS
-    from leaderboard.views import VIEWS
+    from bench.protocol import protocols
+    from bench.runner.workspace import Workspace, default
+    from bench.seismic import metrics
+    from leaderboard.load import results
+    from leaderboard.tables import comparison, reference_comparison
+    from leaderboard.tables.boards import REFERENCE, gather
 
     names = list(dict.fromkeys([*methods, *([against] if against else [])]))
     if len(names) < 2:
         raise ConfigError("Name two methods or more, such as `bench compare lora fft`.")
-    if protocol not in VIEWS:
-        raise UnknownNameError("protocol to compare on", protocol, VIEWS)
-    if metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS)
-    opponent = against or (OPPONENT if OPPONENT in names else names[-1])
-    view = VIEWS[protocol]
-    boards = library.read([Home(home or default()).folder]).boards()
+    if protocol not in _COMPARABLE:
+        raise UnknownNameError("protocol to compare on", protocol, _COMPARABLE)
+    chosen_metric = metrics.get(metric) if metric else metrics.METRICS[0]
+    chosen = against or (REFERENCE if REFERENCE in names else names[-1])
+    view = protocols.get(protocol)
+    boards = gather(results.read([Workspace(home or default()).folder]))
     try:
         board = _board(boards, names, view, track, backbone)
-        result = comparison.compare(board, names, view=view, metric=metric, opponent=opponent)
+        result = comparison.compare(
+            board, names, protocol=view, metric=chosen_metric, reference=chosen
+        )
     except comparison.MissingCellsError as error:
         _check_known(names, boards)
-        fullest = next((b.key.track for b in boards if b.key.backbone == backbone), None)
-        options = {"--track": track or fullest, "--home": home}
-        if backbone != _BACKBONE:
-            options["--backbone"] = backbone
+        fitting = (b for b in boards if backbone in (None, b.key.backbone))
+        fullest = next((b.key.track for b in fitting), None)
+        options = {"--track": track or fullest, "--home": home, "--backbone": backbone}
         command = _command(names, protocol, options)
         raise comparison.MissingCellsError(f"{error} Make them with: {command}") from None
-    rows = beside.published_cells(result) if reference else []
+    rows = reference_comparison.published_cells(result) if reference else []
     if as_json:
         content = _content(result)
         if reference:
             content["reference"] = {
-                "other_data": beside.other_data(result),
+                "other_data": reference_comparison.other_data(result),
                 "cells": [asdict(row) for row in rows],
             }
         typer.echo(json.dumps(content, indent=1))
@@ -82,7 +87,7 @@ def compare(
 
     tables.show(result)
     if reference:
-        tables.show_reference(rows, beside.other_data(result))
+        tables.show_reference(rows, reference_comparison.other_data(result))
 
 
 def _check_known(names: Sequence[str], boards: "Sequence[Board]") -> None:
@@ -90,7 +95,7 @@ def _check_known(names: Sequence[str], boards: "Sequence[Board]") -> None:
     from bench.errors import UnknownNameError
     from bench.plugins import registry
 
-    recorded = {entry.name for board in boards for entry in board.entries}
+    recorded = {str(name) for board in boards for name in board.fits["method"].to_list()}
     known = recorded | registry.names() | {"foundation"}
     for name in names:
         plain = name.partition(" ")[0]
@@ -99,25 +104,36 @@ def _check_known(names: Sequence[str], boards: "Sequence[Board]") -> None:
 
 
 def _board(
-    boards: "Sequence[Board]", names: Sequence[str], view: "View", track: str | None, backbone: str
+    boards: "Sequence[Board]",
+    names: Sequence[str],
+    view: "Protocol",
+    track: str | None,
+    backbone: str | None,
 ) -> "Board":
     """The board of the track's present fingerprint; without a track the fullest that has it all,
     those of the present protocol first."""
+    from bench.models import backbones
     from bench.protocol import fingerprint, tracks
-    from leaderboard.comparison import MissingCellsError, complete
+    from leaderboard.tables.comparison import MissingCellsError, complete
 
-    fitting = [board for board in boards if board.key.backbone == backbone]
+    def present(board: "Board") -> bool:
+        known = board.key.backbone in backbones.names()
+        return known and board.key.fingerprint == fingerprint.fingerprint(
+            board.track, backbones.spec(board.key.backbone)
+        )
+
+    fitting = [board for board in boards if backbone in (None, board.key.backbone)]
     if track is None:
         if not fitting:
             raise MissingCellsError("This home has no records.")
-        fitting.sort(key=lambda b: b.key.fingerprint != fingerprint.fingerprint(b.track, backbone))
+        fitting.sort(key=lambda board: not present(board))
         return next((b for b in fitting if complete(b, names, view)), fitting[0])
     chosen = tracks.load(track)
-    present = fingerprint.fingerprint(chosen, backbone)
+    wanted = fingerprint.fingerprint(chosen, backbones.spec(backbone or chosen.default_backbone))
     for board in fitting:
-        if board.key.fingerprint == present:
+        if board.key.fingerprint == wanted:
             return board
-    stale = sum(len(b.entries) for b in fitting if b.key.track == chosen.name)
+    stale = sum(b.fits.height for b in fitting if b.key.track == chosen.name)
     also = f" ({stale} records of it have another fingerprint and do not count)" if stale else ""
     raise MissingCellsError(f"Nothing is recorded on track '{chosen.name}'{also}.")
 
@@ -146,34 +162,38 @@ def _track_word(track: str) -> str:
 
 
 def _content(result: "Result") -> dict[str, Any]:
-    from leaderboard import comparison
+    from leaderboard.tables import comparison
 
     labels = result.labels
-    others = [label for i, label in enumerate(labels) if i != result.opponent]
+    others = [label for i, label in enumerate(labels) if i != result.reference]
     content: dict[str, Any] = {
         "track": result.board.key.track,
         "backbone": result.board.key.backbone,
         "fingerprint": result.board.key.fingerprint,
-        "protocol": result.view.name,
-        "metric": result.metric,
+        "protocol": result.protocol.name,
+        "metric": result.metric.name,
         "seeds": result.seeds,
-        "opponent": labels[result.opponent],
+        "reference": labels[result.reference],
         "comparisons": [
-            {"method": a.label, "resolved": a.comparison.resolved, "verdict": a.verdict}
+            {"method": a.label, "verdict": a.verdict}
             | {"gain_percent": asdict(a.gain) if a.gain else None}
-            | asdict(a.comparison)
+            | _comparison(a.comparison)
             for a in result.against
         ],
-        "ranking": [asdict(r) | {"method": labels[r.method]} for r in result.ranked],
+        "ranking": [
+            asdict(r) | {"method": labels[r.method], "mean_rank": result.mean_ranks[r.method]}
+            for r in result.ranked
+        ],
+        "averages": comparison.averages(result),
         "groups": comparison.groups(result),
         "cells": [
             {
-                "train": cell.fit.train,
-                "percent": cell.fit.percent,
+                "train": cell.train,
+                "percent": cell.percent,
                 "test": cell.test,
                 "scores": dict(zip(labels, map(asdict, cell.scores), strict=True)),
                 "differences": {
-                    label: {"resolved": difference.resolved} | asdict(difference)
+                    label: _comparison(difference)
                     for label, difference in zip(others, cell.differences, strict=True)
                 },
             }
@@ -192,3 +212,11 @@ def _content(result: "Result") -> dict[str, Any]:
             },
         }
     return content
+
+
+def _comparison(comparison: "Comparison") -> dict[str, Any]:
+    return asdict(comparison) | {
+        "resolved": comparison.resolved,
+        "p_value": comparison.p_value,
+        "probability_better": comparison.probability_better,
+    }

@@ -40,7 +40,7 @@ Folder = Annotated[Path, typer.Argument(help="The folder that holds FlatVel_A, S
 
 @app.command("make")
 def make(
-    track: TrackOption = "mini",
+    track: TrackOption = "small",
     dataset: DatasetsOption = None,
     device: DeviceOption = "auto",
     home: HomeOption = None,
@@ -49,16 +49,18 @@ def make(
     """Generate maps and simulate their records; goes on where an earlier call stopped."""
     from bench.cli import terminal
     from bench.protocol import tracks
-    from bench.runner import supply
-    from bench.runner.workspace import Home, default
+    from bench.runner import data as run_data
+    from bench.runner.workspace import Workspace, default
     from bench.training import numerics
 
-    chosen, place, where = tracks.load(track), Home(home or default()), numerics.choose(device)
-    root = supply.folder(place, chosen)
+    chosen, place, where = tracks.load(track), Workspace(home or default()), numerics.choose(device)
+    root = run_data.folder(place, chosen)
     with terminal.progress(quiet=quiet) as progress:
         for name in _known(dataset):
-            supply.make(name, home=place, track=chosen, device=where.device, progress=progress)
-            progress.say(f"{name}: {chosen.data.train} + {chosen.data.test} samples")
+            run_data.make_dataset(
+                name, workspace=place, track=chosen, device=where.device, progress=progress
+            )
+            progress.say(f"{name}: {chosen.data.train_samples(name)} + {chosen.data.test} samples")
     typer.echo(f"Data of track {chosen.name}: {root}")
 
 
@@ -87,11 +89,11 @@ def show(
     home: HomeOption = None,
 ) -> None:
     """Draw maps and shot records into a PNG; generated samples need not have been made."""
-    from bench.data import catalogue, drawing, generate
+    from bench.data import catalogue, drawing, examples, generate
     from bench.errors import ConfigError, DataError
     from bench.protocol import tracks
-    from bench.runner import supply
-    from bench.runner.workspace import Home, default
+    from bench.runner import data as run_data
+    from bench.runner.workspace import Workspace, default
     from bench.training import numerics
 
     (name,) = _known([dataset])
@@ -99,17 +101,19 @@ def show(
         raise ConfigError(f"--split {split}: choose train or test.")
     part: Split = "train" if split == "train" else "test"
     chosen = tracks.load(track or "mini")
-    root = path or supply.folder(Home(home or default()), chosen)
+    root = path or run_data.folder(Workspace(home or default()), chosen)
     data = None if path and not track else chosen.data
     if path is None and generate.missing(root, name, chosen.data):
         where = numerics.choose(device).device
-        numbers, (maps, records) = supply.simulate_samples(name, chosen, part, count, device=where)
+        numbers, (maps, records) = examples.simulate_samples(
+            name, chosen, part, count, device=where
+        )
         origin = f"track {chosen.name}, simulated now"
     else:
         shelf = catalogue.shelf(root, name, data)
         if shelf is None:
             raise DataError(f"{root}: there is no folder of {name}.")
-        numbers, (maps, records) = supply.read_samples(shelf, part, count)
+        numbers, (maps, records) = examples.read_samples(shelf, part, count)
         origin = str(shelf.folder)
     captions = [
         f"{split} sample {number}: {v.min():.0f} to {v.max():.0f} m/s, mean {v.mean():.0f} m/s; "

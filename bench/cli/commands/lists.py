@@ -9,6 +9,8 @@ from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
     from bench.plugins.registry import Installed
+    from bench.protocol.spec import Track
+    from bench.records.record import Cell, Record
 
 
 def methods(
@@ -85,8 +87,8 @@ def protocols(as_json: JsonOption = False) -> None:
         {
             "name": name,
             "summary": known.get(name).summary,
-            "fits": len(known.get(name).slots),
-            "cells": sum(len(slot.tests) for slot in known.get(name).slots),
+            "fits": len(known.get(name).fits),
+            "cells": sum(len(slot.tests) for slot in known.get(name).fits),
         }
         for name in known.names()
     ]
@@ -109,16 +111,16 @@ def tracks(as_json: JsonOption = False) -> None:
         _print({"tracks": [track.model_dump(mode="json") for track in loaded]})
         return
     table(
-        ("track", "data", "#train", "#test", "#pretrain epochs", "#fit epochs", "#batch", "for"),
+        ("track", "network", "data", "#train", "#test", "#epochs", "#batch", "for"),
         [
             (
                 track.name,
+                track.default_backbone,
                 track.data.source,
-                str(track.data.train or "official"),
+                _train_samples(track),
                 str(track.data.test or "official"),
-                str(track.pretrain.epochs),
-                str(track.fit.epochs),
-                str(track.fit.batch),
+                f"{track.pretrain.epochs} / {track.fit.epochs}",
+                f"{track.pretrain.batch} / {track.fit.batch}",
                 track.summary,
             )
             for track in loaded
@@ -130,18 +132,17 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """The recorded runs of this home."""
     from bench.cli.terminal import table
     from bench.errors import RecordError
-    from bench.records.record import read
-    from bench.runner.workspace import Home, default
+    from bench.records.reader import read
+    from bench.runner.workspace import Workspace, default
 
     records, damaged = [], []
-    for path in Home(home or default()).records():
+    for path in Workspace(home or default()).records():
         try:
             records.append(read(path))
         except RecordError as error:
             damaged.append(str(error))
     if as_json:
-        keys = {"run_id", "status", "error", "spec", "cells", "ended"}
-        rows = [record.model_dump(mode="json", include=keys) for record in records]
+        rows = [_run(record) for record in records]
         _print({"runs": rows, "damaged": damaged})
         return
     table(
@@ -151,17 +152,36 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 record.run_id,
                 record.status,
                 record.spec.track,
-                record.spec.method_name,
+                record.spec.method.name,
                 ", ".join(record.spec.datasets),
                 str(record.spec.percent),
                 str(record.spec.seed),
-                record.error or ", ".join(f"{c.dataset} {c.mae:.3f}" for c in record.cells),
+                record.error or ", ".join(map(_mae, record.cells)),
             )
             for record in records
         ],
     )
     for line in damaged:
         typer.echo(line, err=True)
+
+
+def _train_samples(track: "Track") -> str:
+    """Of a target, and of a pretraining dataset where it differs."""
+    data = track.data
+    both = dict.fromkeys(str(n or "official") for n in (data.pretraining_train, data.train) if n)
+    return " / ".join(both) or "official"
+
+
+def _run(record: "Record") -> dict[str, Any]:
+    row = record.model_dump(mode="json", include={"run_id", "status", "error", "spec"})
+    row["cells"] = [cell.model_dump(mode="json") for cell in record.cells]
+    row["ended"] = record.execution.ended.isoformat()
+    return row
+
+
+def _mae(cell: "Cell") -> str:
+    value = cell.scores.get("mae")
+    return f"{cell.test_set.name} {'–' if value is None else f'{value:.3f}'}"
 
 
 def _count(value: int | None) -> str:

@@ -5,30 +5,36 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import HomeOption
+from bench.cli.options import BackboneOption, HomeOption
 
 
 def publish(
     folder: Annotated[Path, typer.Argument(help="Such as leaderboard/records in a checkout.")],
-    track: Annotated[str, typer.Option("--track", "-t", help="A track, or a TOML file.")] = "mini",
-    backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
+    track: Annotated[str, typer.Option("--track", "-t", help="A track, or a TOML file.")] = "small",
+    backbone: BackboneOption = None,
     home: HomeOption = None,
 ) -> None:
     """Copy records, per-sample scores and gallery maps of a track's runs, for a pull request."""
     from bench.errors import ConfigError
+    from bench.models import backbones
     from bench.protocol import tracks
     from bench.runner import publishing
-    from bench.runner.workspace import Home, default
+    from bench.runner.workspace import Workspace, default
 
     chosen = tracks.load(track)
-    records = publishing.publish(Home(home or default()), chosen, backbone, folder)
+    records = publishing.publish(
+        Workspace(home or default()),
+        chosen,
+        backbones.spec(backbone or chosen.default_backbone),
+        folder,
+    )
     if not records:
         raise ConfigError(
             f"This home has no runs of track '{chosen.name}' under the present protocol; "
             "`bench runs` lists what it has."
         )
     for record in records:
-        if record.commit is None or record.dirty:
+        if record.execution.commit is None or record.execution.dirty:
             typer.echo(f"Not from a clean commit: {record.run_id}, {record.spec.title}", err=True)
     failed = sum(record.status != "done" for record in records)
     typer.echo(f"{len(records)} runs ({failed} failed) in {folder / chosen.name}")

@@ -9,7 +9,7 @@ import typer
 from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from bench.runner.reproducibility import Agreement
+    from bench.runner.reproducibility import Comparison
 
 
 def replay(
@@ -20,7 +20,7 @@ def replay(
     ] = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="If they agree, note in the record that it was retrained."),
+        typer.Option("--verify", help="If they agree, note in the record that it was replayed."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,12 +31,11 @@ def replay(
     """
     from bench.cli import terminal
     from bench.cli.interrupts import interruptible
-    from bench.plugins import registry
     from bench.progress import Silent
     from bench.runner import replay
-    from bench.runner.workspace import Home, default
+    from bench.runner.workspace import Workspace, default
 
-    chosen = Home(home or default())
+    chosen = Workspace(home or default())
     path = replay.find(chosen, run)
     record = replay.repeatable(path)
     with (
@@ -48,9 +47,8 @@ def replay(
         progress.say(f"Replaying {record.run_id}: {record.spec.title}, track {record.track.name}")
         result = replay.replay(
             record,
-            home=chosen,
+            workspace=chosen,
             scratch=Path(scratch),
-            registry=registry.load(),
             progress=progress,
             data_folder=data,
         )
@@ -59,25 +57,25 @@ def replay(
     else:
         _print(result)
     if verify and replay.note(result, path):
-        typer.echo(f"Noted as retrained in {path}.", err=as_json)
+        typer.echo(f"Noted as replayed in {path}.", err=as_json)
     if not result.agrees:
         raise typer.Exit(1)
 
 
-def _print(result: "Agreement") -> None:
+def _print(result: "Comparison") -> None:
     from bench.cli.terminal import table
 
     table(
-        ("test dataset", "score", "#recorded", "#replayed", "#relative difference"),
+        ("test set", "metric", "#recorded", "#replayed", "#relative difference"),
         [
-            (d.dataset, d.score, f"{d.recorded:.6f}", f"{d.replayed:.6f}", f"{d.relative:.2g}")
+            (d.test_set, d.metric, f"{d.recorded:.6f}", f"{d.replayed:.6f}", f"{d.relative:.2g}")
             for d in result.differences
         ],
     )
     typer.echo(result.verdict)
 
 
-def _print_json(result: "Agreement") -> None:
+def _print_json(result: "Comparison") -> None:
     import json
     from dataclasses import asdict
 

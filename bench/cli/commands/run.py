@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import HomeOption
+from bench.cli.options import BackboneOption, HomeOption
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
-    from bench.records.record import Record
     from bench.runner.estimate import Estimate
     from bench.runner.plan import Plan
 
@@ -26,7 +25,7 @@ def run(
     ] = None,
     track: Annotated[
         str | None,
-        typer.Option("--track", "-t", help="See `bench tracks`, or a TOML file. Default: mini."),
+        typer.Option("--track", "-t", help="See `bench tracks`, or a TOML file. Default: small."),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2. Default: the track's.")] = None,
     setting: Annotated[
@@ -39,7 +38,7 @@ def run(
             help="For protocol sweep: an option's values, rank=4,8; repeat it, or add more words."
         ),
     ] = None,
-    backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
+    backbone: BackboneOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     home: HomeOption = None,
     data: Annotated[
@@ -61,6 +60,30 @@ def run(
             "--home of its own.",
         ),
     ] = False,
+    batchnorm: Annotated[
+        str | None,
+        typer.Option(
+            help="One BatchNorm policy for all methods: frozen, statistics or both. Default: each "
+            "method's own.",
+            show_default=False,
+        ),
+    ] = None,
+    tuned: Annotated[
+        bool,
+        typer.Option(
+            "--tuned",
+            help="With the learning-rate factors that `--protocol tuning` found best on validation "
+            "data.",
+        ),
+    ] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Repeat fits recorded with other code of the same version, or from another "
+            "foundation.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option(help="Plain lines, and few.")] = False,
     more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
@@ -68,55 +91,70 @@ def run(
     """Train and score methods under a protocol; what is already recorded is not repeated."""
     from bench.cli import terminal
     from bench.cli.interrupts import interruptible
+    from bench.models import backbones
     from bench.plugins import options, registry
     from bench.protocol import protocols, tracks
-    from bench.runner import plan
-    from bench.runner.context import Session
-    from bench.runner.workspace import Home, default
+    from bench.runner import plan, tuning
+    from bench.runner.context import RunContext
+    from bench.runner.workspace import Workspace, default
     from bench.training import numerics
 
-    chosen_track = tracks.load(track or ("smoke" if protocol == "smoke" else "mini"))
+    chosen_track = tracks.load(track or ("smoke" if protocol == "smoke" else tracks.DEFAULT))
     chosen_protocol = protocols.get(protocol or chosen_track.default_protocol)
+    network = backbone or chosen_track.default_backbone
     seed_list = _seeds(seeds) if seeds else chosen_track.seeds
     words = _grid_words(grid, more_grid, chosen_protocol)
     installed = registry.load()
     named = options.methods(method or [], installed, chosen_protocol)
+    named = options.with_levels(named, installed, chosen_protocol)
     everything = options.ALL in (method or [])
-    with interruptible(), terminal.progress(quiet=quiet) as progress:
+    settings = numerics.choose(device, frugal=not stock)
+    with interruptible(), terminal.progress(quiet=quiet) as progress, settings.active():
         for problem in installed.problems:
             progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
-        session = Session(
-            home=Home(home or default()),
+        context = RunContext(
+            workspace=Workspace(home or default()),
             track=chosen_track,
-            backbone=backbone,
-            numerics=numerics.choose(device, frugal=not stock),
+            backbone=backbones.spec(network),
+            numerics=settings,
             progress=progress,
             command=("bench", *sys.argv[1:]),
             data_folder=data,
             checkpoint_share=checkpoint_share,
         )
-        choices, left_out = options.choose(named, setting or [], backbone, skip_unfit=everything)
+        set_words = [*(setting or []), *([f"batchnorm={batchnorm}"] if batchnorm else [])]
+        choices, left_out = options.choose(named, set_words, network, skip_unfit=everything)
+        if tuned:
+            tuning_protocol = protocols.get("tuning")
+            choices = [tuning.tuned(choice, tuning_protocol, context) for choice in choices]
         candidates: list[options.Choice] = []
         if chosen_protocol.sweeps:
             lenient = everything or not chosen_protocol.only_sweeps
-            candidates, more = options.grids(choices, words, backbone, skip_unfit=lenient)
+            candidates, more = options.grids(
+                choices, words, network, skip_unfit=lenient, common=chosen_protocol.grid
+            )
             left_out += more
         for line in left_out:
             progress.say(line)
-        todo = plan.plan(chosen_protocol, choices, seed_list, session, candidates=candidates)
-        _announce(todo, session.home.folder, stock, progress.say)
-        if not todo.tasks:
+        todo = plan.plan(
+            chosen_protocol, choices, seed_list, context, candidates=candidates, again=again
+        )
+        _announce(todo, context.workspace.folder, stock, progress.say)
+        if not todo.jobs:
             progress.say("Nothing to do: everything is recorded.")
         else:
             from bench.runner import estimate, machine_speeds
 
-            _tell(estimate.estimate(todo, session, machine_speeds.measured(session)), progress.say)
+            speeds = machine_speeds.measured(context)
+            _tell(estimate.estimate(todo, context, speeds), progress.say)
         if dry_run:
             return
-        from bench.runner import conductor as conductor
+        from bench.runner import conductor
 
-        ran = conductor.conduct(todo, session) if todo.tasks else []
-    _results([*todo.done, *ran])
+        ran = conductor.conduct(todo, context) if todo.jobs else []
+    from bench.cli.tables import results
+
+    results.show([r for r in (*todo.done, *ran) if r.status == "done"])
     failed = [record for record in ran if record.status != "done"]
     if failed:
         for record in failed:
@@ -156,7 +194,7 @@ def _announce(todo: "Plan", home: Path, stock: bool, say: Callable[[str], None])
         f"pretrain {_count(todo.foundations, 'foundation')}, train {_count(todo.fits, 'fit')}, "
         f"score {_count(todo.cells, 'cell')}. Reused: {_count(len(todo.done), 'recorded fit')}."
     )
-    others = sum(record.determinism.frugal == stock for record in todo.done)
+    others = sum(record.execution.determinism.frugal == stock for record in todo.done)
     if others:
         say(
             f"Note: {_count(others, 'reused fit')} ran {'without' if stock else 'with'} --stock; "
@@ -165,8 +203,15 @@ def _announce(todo: "Plan", home: Path, stock: bool, say: Callable[[str], None])
         )
     if todo.strays:
         say(
-            f"Note: {_count(todo.strays, 'recorded fit')} started from another foundation than the "
-            "one in this home; delete their folders below runs to have them repeated."
+            f"Note: {_count(len(todo.strays), 'recorded fit')} started from another foundation "
+            "than the one in this home; --again repeats them."
+        )
+    if todo.other_code:
+        methods = ", ".join(sorted({record.spec.method.name for record in todo.other_code}))
+        say(
+            f"Note: {_count(len(todo.other_code), 'recorded fit')} of {methods} ran with other "
+            "code under the same version; if its results change, raise the method's version, or "
+            "repeat them with --again."
         )
 
 
@@ -182,13 +227,3 @@ def _tell(cost: "Estimate", say: Callable[[str], None]) -> None:
         f"training {duration(cost.train_seconds)}, scoring {duration(cost.score_seconds)}), "
         f"memory {size(cost.memory_bytes)}, disk {size(cost.disk_bytes)}."
     )
-
-
-def _results(records: "list[Record]") -> None:
-    from bench.cli.tables import pretraining, results, sweep
-
-    done = [record for record in records if record.status == "done"]
-    tested = [record for record in done if record.spec.part == "test"]
-    results.show(tested)
-    pretraining.show(tested)
-    sweep.show([record for record in done if record.spec.part == "validation"])

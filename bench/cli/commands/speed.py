@@ -40,18 +40,18 @@ def speed(
     from bench.cli import terminal
     from bench.plugins import options, registry
     from bench.runner import machine_speeds
-    from bench.runner.workspace import Home, default
+    from bench.runner.workspace import Workspace, default
     from bench.speed import suite
     from bench.training import numerics, probe
 
-    kept = Home(home or default())
+    kept = Workspace(home or default())
 
     words = method or [options.ALL]
     choices, left_out = options.choose(
         options.methods(words, registry.load()), [], backbone, skip_unfit=options.ALL in words
     )
     settings = numerics.choose(device, frugal=not stock)
-    with terminal.progress(quiet=as_json) as progress:
+    with settings.active(), terminal.progress(quiet=as_json) as progress:
         for line in left_out if not as_json else ():
             progress.say(line)
         figures = suite.measure(

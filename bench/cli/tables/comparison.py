@@ -8,20 +8,20 @@ import typer
 from bench.cli.terminal import table
 
 if TYPE_CHECKING:
-    from leaderboard.beside import Beside
-    from leaderboard.comparison import Result
-    from leaderboard.resampling import Estimate
+    from leaderboard.stats.estimates import Estimate
+    from leaderboard.tables.comparison import Result
+    from leaderboard.tables.reference_comparison import PublishedCell
 
 
 def show(result: "Result") -> None:
     """Cells, ranking, low-data curves, verdicts."""
-    from leaderboard import comparison
+    from leaderboard.tables import comparison
 
-    board, opponent = result.board, result.labels[result.opponent]
+    board, reference = result.board, result.labels[result.reference]
     seeds = ", ".join(map(str, result.seeds))
     typer.echo(
-        f"{result.view.label}, {result.metric.upper()}, track {board.key.track}, "
-        f"{board.key.backbone}, {len(result.cells)} cells, seed {seeds}. {result.view.summary}"
+        f"{result.protocol.label}, {result.metric.label}, track {board.key.track}, "
+        f"{board.key.backbone}, {len(result.cells)} cells, seed {seeds}. {result.protocol.summary}"
     )
     if result.low_data:
         _curves(result)
@@ -32,11 +32,13 @@ def show(result: "Result") -> None:
         for line in comparison.groups(result):
             typer.echo(line)
     for against in result.against:
-        gain = f" Gain over {opponent}: {_interval(against.gain, 1)} %." if against.gain else ""
+        gain = f" Gain over {reference}: {_interval(against.gain, 1)} %." if against.gain else ""
         typer.echo(f"{against.verdict}{gain}")
+    for line in comparison.averages(result):
+        typer.echo(line)
 
 
-def show_reference(rows: "Sequence[Beside]", other_data: str | None) -> None:
+def show_reference(rows: "Sequence[PublishedCell]", other_data: str | None) -> None:
     """Published numbers beside ours."""
     if not rows:
         typer.echo("No published number has one of these cells beside it.")
@@ -72,7 +74,7 @@ def _cells(result: "Result") -> None:
         columns += ["#difference [95 %]", "#P(better)", "resolved"]
     rows = []
     for cell in result.cells:
-        row = [cell.fit.train, cell.test, *(f"{s.value:.4f}" for s in cell.scores)]
+        row = [cell.train, cell.test, *(f"{s.value:.4f}" for s in cell.scores)]
         if pair:
             (comparison,) = cell.differences
             row += [
@@ -85,19 +87,20 @@ def _cells(result: "Result") -> None:
 
 
 def _ranking(result: "Result") -> None:
-    table(
-        ("#rank", "method", f"#{result.metric.upper()} [95 %]", "#mean rank over cells [95 %]"),
-        [
-            (
-                f"{r.rank}" if r.rank == r.worst_rank else f"{r.rank}–{r.worst_rank}",
-                result.labels[r.method],
-                _interval(r.score, 4),
-                _interval(r.mean_rank, 2),
-            )
-            for r in result.ranked
-        ],
-        title="Mean over cells",
-    )
+    ratios = result.ratios
+    columns = ["#rank", "method", f"#{result.metric.label} [95 %]", "#mean rank over cells"]
+    if ratios:
+        columns.append("#× floor [95 %]")
+    rows = []
+    for r in result.ranked:
+        row = [
+            f"{r.rank}" if r.rank == r.worst_rank else f"{r.rank}–{r.worst_rank}",
+            result.labels[r.method],
+            _interval(r.score, 4),
+            f"{result.mean_ranks[r.method]:.2f}",
+        ]
+        rows.append([*row, _interval(ratios[r.method], 2)] if ratios else row)
+    table(columns, rows, title="Mean over cells")
 
 
 def _curves(result: "Result") -> None:
@@ -109,26 +112,17 @@ def _curves(result: "Result") -> None:
     ]
     rows.append(["area under curve", *(_interval(curve.area, 4) for curve in low.curves)])
     table(["training data", *(f"#{label} [95 %]" for label in result.labels)], rows)
-    opponent = result.labels[result.opponent]
-    others = [label for i, label in enumerate(result.labels) if i != result.opponent]
+    reference = result.labels[result.reference]
+    others = [label for i, label in enumerate(result.labels) if i != result.reference]
     for label, area, crossing in zip(others, low.area_differences, low.crossovers, strict=True):
-        typer.echo(f"Area, {label} − {opponent}: {_interval(area, 4)}.")
+        typer.echo(f"Area, {label} − {reference}: {_interval(area, 4)}.")
         if crossing.fraction_percent is None:
-            typer.echo(
-                f"The curves of {label} and {opponent} do not cross "
-                f"({100 * crossing.share_crossing:.0f} % of the resamples do)."
-            )
+            typer.echo(f"The curves of {label} and {reference} do not cross.")
             continue
-        between = (
-            f"95 % interval {crossing.low_percent:.0f} to {crossing.high_percent:.0f} %"
-            if crossing.low_percent is not None and crossing.high_percent is not None
-            else "no interval"
-        )
         state = "resolved" if crossing.resolved else "not resolved"
         typer.echo(
-            f"The curves of {label} and {opponent} cross at {crossing.fraction_percent:.0f} % of "
-            f"the training data ({between}); {state}: "
-            f"{100 * crossing.share_crossing:.0f} % of the resamples cross."
+            f"The curves of {label} and {reference} cross at {crossing.fraction_percent:.0f} % of "
+            f"the training data; {state}."
         )
 
 

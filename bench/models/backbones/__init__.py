@@ -1,31 +1,103 @@
-"""Networks (n, 5, 1000, 70) → (n, 1, 70, 70) by name."""
+"""Networks (n, 5, 1000, 70) → (n, 1, 70, 70) by name: plugins of the group `bench.backbones`."""
 
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UnknownNameError
-from bench.models.backbones.inversionnet import InversionNet
+from bench import entry_points
+from bench.contract import Backbone
+from bench.entry_points import Problem, code_hash
+from bench.errors import BackboneError, UnknownNameError
+from bench.protocol.spec import BackboneSpec
 
-_BACKBONES: dict[str, type[nn.Module]] = {"inversionnet": InversionNet}
+GROUP = "bench.backbones"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstalledBackbone:
+    """A backbone and where it comes from."""
+
+    backbone: Backbone
+    distribution: str
+    distribution_version: str
+    code: str
+    """Hash of the plugin's code, blind to comments, docstrings and layout."""
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """The backbone as a fit's identity has it."""
+        return BackboneSpec(
+            name=self.backbone.name,
+            distribution=self.distribution,
+            version=self.backbone.version,
+        )
+
+
+def names() -> tuple[str, ...]:
+    """What installed packages call their backbones; imports none of them."""
+    return tuple(dict.fromkeys(entry.name for entry in entry_points.find(GROUP)))
+
+
+@cache
+def get(name: str) -> InstalledBackbone:
+    """Import the backbone of that name, and no other.
+
+    Raises `UnknownNameError` for a name that is not a backbone, `BackboneError` for one that cannot
+    be used.
+    """
+    entries = entry_points.find(GROUP)
+    problem = None
+    for entry in entries:
+        if entry.name != name:
+            continue
+        owner, release = entry_points.distribution(entry)
+        try:
+            entry_points.check_unique(entry, entries, "backbone")
+            backbone = entry.load()
+            if not isinstance(backbone, Backbone):
+                kind = type(backbone).__name__
+                raise BackboneError(f"{entry.value} is a {kind}, not a bench.contract.Backbone.")
+            if backbone.name != name:
+                raise BackboneError(
+                    f"the object calls itself '{backbone.name}', its entry point '{name}'; use one "
+                    "name."
+                )
+            return InstalledBackbone(
+                backbone=backbone,
+                distribution=owner,
+                distribution_version=release,
+                code=code_hash(sys.modules[entry.module]),
+            )
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way
+            problem = Problem(name=name, distribution=owner, reason=entry_points.reason(error))
+    if problem is not None:
+        raise BackboneError(
+            f"Backbone '{name}' of package {problem.distribution} cannot be used: {problem.reason}"
+        )
+    raise UnknownNameError("backbone", name, names())
+
+
+def spec(name: str) -> BackboneSpec:
+    """A backbone as a fit's identity has it. Raises what `get` raises."""
+    return get(name).spec
 
 
 def build(name: str) -> nn.Module:
     """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
 
-    Raises `UnknownNameError` for a name that is not a backbone.
+    Raises what `get` raises.
     """
-    if name not in _BACKBONES:
-        raise UnknownNameError("backbone", name, _BACKBONES)
-    return _BACKBONES[name]()
+    return get(name).backbone.build()
 
 
 def restore(name: str, state: Mapping[str, Tensor]) -> nn.Module:
     """A backbone with copies of the tensors of a whole state; nothing is drawn at random.
 
-    Raises `UnknownNameError` for a name that is not a backbone, `RuntimeError` for a state that
-    does not fit.
+    Raises what `get` raises, and `RuntimeError` for a state that does not fit.
     """
     with torch.device("meta"):
         network = build(name)

@@ -6,6 +6,8 @@ Module names are those of the public OpenFWI code, so that its published checkpo
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.contract import Backbone
+
 #  name, in, out, kernel, stride, padding: (z or time, x)
 _ENCODER = (
     ("convblock1", 5, 32, (7, 1), (2, 1), (3, 0)),
@@ -50,19 +52,26 @@ class InversionNet(nn.Module):
 
     24,409,123 parameters: 20 Conv2d, 5 ConvTranspose2d, BatchNorm and LeakyReLU(0.2) after each
     but the last, which ends in Tanh. The encoder's bottleneck is 512 × 1 × 1; the decoder makes
-    80 × 80 and crops 5 cells a side. No skip connections.
+    80 × 80 and crops 5 cells a side. No skip connections. With `narrower` n, every hidden layer
+    has an n-th of its channels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, narrower: int = 1) -> None:
         super().__init__()
+
+        def width(channels: int) -> int:
+            """The five shots of a record and the one map stay."""
+            return channels // narrower if channels >= 32 else channels
+
         for name, inp, out, kernel, stride, padding in _ENCODER:
-            conv = nn.Conv2d(inp, out, kernel, stride, padding)
-            self.add_module(name, Block(conv, out, _leaky()))
-        for name, inp, out, width, step, pad in _DECODER:
-            up = nn.ConvTranspose2d(inp, out, width, step, pad)
-            self.add_module(f"{name}_1", Block(up, out, _leaky()))
-            self.add_module(f"{name}_2", Block(nn.Conv2d(out, out, 3, 1, 1), out, _leaky()))
-        self.deconv6 = Block(nn.Conv2d(32, 1, 3, 1, 1), 1, nn.Tanh())
+            conv = nn.Conv2d(width(inp), width(out), kernel, stride, padding)
+            self.add_module(name, Block(conv, width(out), _leaky()))
+        for name, inp, out, kernel_size, step, pad in _DECODER:
+            wide = width(out)
+            up = nn.ConvTranspose2d(width(inp), wide, kernel_size, step, pad)
+            self.add_module(f"{name}_1", Block(up, wide, _leaky()))
+            self.add_module(f"{name}_2", Block(nn.Conv2d(wide, wide, 3, 1, 1), wide, _leaky()))
+        self.deconv6 = Block(nn.Conv2d(width(32), 1, 3, 1, 1), 1, nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
         *hidden, last = self.children()
@@ -74,3 +83,11 @@ class InversionNet(nn.Module):
 
 def _leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(0.2, inplace=True)
+
+
+backbone = Backbone(
+    name="inversionnet",
+    summary="Convolutional encoder and decoder, the network of the paper; 24.4 M parameters.",
+    source="Wu & Lin 2019, InversionNet, doi:10.1109/TCI.2019.2956866; Deng et al. 2022, OpenFWI",
+    build=InversionNet,
+)

@@ -8,12 +8,13 @@ from pydantic import ValidationError
 from bench.errors import ConfigError, UnknownNameError
 from bench.protocol.spec import Track
 
+DEFAULT = "small"
 _FOLDER = Path(__file__).parent
 
 
 def names() -> tuple[str, ...]:
     """Names of the tracks that ship with the benchmark, smallest first."""
-    return ("smoke", "mini", "standard", "openfwi")
+    return ("smoke", "small", "mini", "standard", "openfwi")
 
 
 def load(name: str) -> Track:

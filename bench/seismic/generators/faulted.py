@@ -45,11 +45,11 @@ def single_fault(rng: np.random.Generator, layers: int, *, bent: bool) -> NDArra
 def crossing_faults(rng: np.random.Generator, layers: int, *, bent: bool) -> NDArray[np.float32]:
     """FlatFault_B, CurveFault_B: two to four crossing faults, sharp edges."""
     spacing = rng.uniform(0.85, 1.4) * DEPTH_CELLS / layers
-    middle = rng.uniform(26.0, 39.5)
+    middle = rng.uniform(27.6, 41.1) if bent else rng.uniform(26.0, 39.5)
     depths = _evenly(middle, spacing, layers - 1)
     curve = np.zeros(WIDTH_CELLS)
     if bent:
-        curve = bends(rng, 1, half_period=(9.0, 14.0), height=(9.0, 24.0))[0]
+        curve = bends(rng, 1, half_period=(9.0, 14.0), height=(10.0, 28.0))[0]
     rock = grid(1)
     for _ in range(rng.integers(2, 4, endpoint=True)):
         rock = slip(

@@ -6,17 +6,14 @@ from numpy.typing import NDArray
 from bench.protocol.survey import DEPTH_CELLS, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS, WIDTH_CELLS
 from bench.seismic.generators.curve import bends
 
-LAYERS = (3, 7)
-"""Fewest and most layers of full thickness; the bottom cuts off one more.
-
-None of the twenty-odd real maps that the ranges here were measured on has two or eight.
-"""
+LAYERS = (2, 7)
+"""Fewest and most layers of full thickness; the bottom cuts off one more."""
 
 
 def flat(rng: np.random.Generator, *, rising: bool) -> NDArray[np.float32]:
     """FlatVel: horizontal layers; `rising`: velocity grows with depth. (70, 70) m/s."""
     thickness = DEPTH_CELLS / rng.integers(*LAYERS, endpoint=True)
-    depths = interfaces(rng, thickness, first=thickness * rng.uniform(0.5, 1.5))
+    depths = interfaces(rng, thickness, first=thickness * rng.uniform(0.45, 1.4))
     speeds = velocities(rng, len(depths) + 1, rising=rising)
     return fill(depths[:, None] + np.zeros(WIDTH_CELLS), speeds)
 
@@ -24,13 +21,14 @@ def flat(rng: np.random.Generator, *, rising: bool) -> NDArray[np.float32]:
 def curved(rng: np.random.Generator, *, rising: bool) -> NDArray[np.float32]:
     """CurveVel: the layers of FlatVel, bent; `rising`: velocity grows with depth. (70, 70) m/s."""
     thickness = DEPTH_CELLS / rng.integers(*LAYERS, endpoint=True)
-    depths = interfaces(rng, thickness, first=rng.uniform(1.0, 10.0))
+    depths = interfaces(rng, thickness, first=rng.uniform(1.0, 15.0))
     curve = bends(
         rng,
         len(depths),
-        half_period=(10.5, 15.0),
-        height=(5.0, 24.0),
-        growth=(0.0, 1.6),
+        half_period=(10.5, 19.0),
+        height=(4.0, 20.0),
+        growth=(-0.4, 1.6),
+        evenness=0.45,
         looseness=1.0,
     )
     speeds = velocities(rng, len(depths) + 1, rising=rising)

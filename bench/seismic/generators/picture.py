@@ -13,12 +13,12 @@ Patch = tuple[slice, slice]
 
 
 def objects(
-    rng: np.random.Generator, *, count: int, half_size: float, hatched: float
+    rng: np.random.Generator, *, count: int, half_size: float, hatched: float, cored: float = 0.65
 ) -> NDArray[np.float64]:
     """A picture (70, 70) of `count` objects, about 1 high, on a ground of 0.
 
     `half_size` is the median of half an object's extent, in cells; `hatched` is the part of the
-    objects that carry stripes.
+    objects that carry stripes, `cored` that of those with a darker core: a ring, once blurred.
     """
     picture = np.zeros((DEPTH_CELLS, WIDTH_CELLS))
     for _ in range(count):
@@ -28,7 +28,7 @@ def objects(
         body = _distance(rng, u, v)
         level = rng.uniform(0.7, 1.25) * (0.75 + 0.25 * body**2)
         level = level + u * rng.normal(0.0, 0.12) + v * rng.normal(0.0, 0.12)
-        if rng.random() < 0.65:
+        if rng.random() < cored:
             core = _distance(rng, *(w / rng.uniform(0.3, 0.6) for w in (u, v)))
             level = np.where(core < 1.0, rng.uniform(-0.15, 0.35), level)
         if rng.random() < hatched:

@@ -9,7 +9,9 @@ from bench.seismic.generators import picture
 
 def smooth(rng: np.random.Generator) -> NDArray[np.float32]:
     """Style_A: blurred objects, with no edge left, over an uneven trend. (70, 70) m/s."""
-    drawn = picture.objects(rng, count=int(rng.integers(10, 26)), half_size=6.0, hatched=0.0)
+    drawn = picture.objects(
+        rng, count=int(rng.integers(14, 30)), half_size=5.6, hatched=0.0, cored=0.25
+    )
     texture = _blur(drawn, (rng.uniform(1.8, 3.4), rng.uniform(1.8, 3.4)))
     strength = np.exp(rng.uniform(np.log(0.12), np.log(0.6)))
     trend = _trend(rng, evenness=1.2, reach=2.5)

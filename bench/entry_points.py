@@ -1,0 +1,120 @@
+"""Entry points of plugins, methods and backbones alike: finding, naming, hashing them.
+
+Nothing is imported by looking; whoever loads a plugin does so by name.
+"""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from bench.errors import PluginError
+
+HARNESS = "fwi-peft-bench"
+"""This distribution, whose own plugins keep their names when another package claims them, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A plugin that cannot be used, and why."""
+
+    name: str
+    distribution: str
+    reason: str
+
+
+def find(group: str) -> list[EntryPoint]:
+    """Every entry point of a group, by name and then by distribution."""
+    return sorted(entry_points(group=group), key=lambda e: (e.name, distribution(e)[0]))
+
+
+def distribution(entry: EntryPoint) -> tuple[str, str]:
+    """Name and version of the package that an entry point belongs to."""
+    if entry.dist is None:
+        return "unknown", "unknown"
+    return entry.dist.name or "unknown", entry.dist.version or "unknown"  # None without METADATA
+
+
+def check_unique(entry: EntryPoint, entries: Sequence[EntryPoint], kind: str) -> None:
+    """Raise `PluginError` for a name that several packages claim; this one keeps its own."""
+    owner, _ = distribution(entry)
+    others = {distribution(e)[0] for e in entries if e.name == entry.name} - {owner}
+    if not others or owner == HARNESS:
+        return
+    if HARNESS in others:
+        raise PluginError(
+            f"'{entry.name}' is a {kind} of {HARNESS} itself, which keeps the name; rename it in "
+            f"{owner}."
+        )
+    owners = ", ".join(sorted({owner, *others}))
+    raise PluginError(
+        f"the name is claimed by more than one package ({owners}); uninstall all but one."
+    )
+
+
+def reason(error: BaseException) -> str:
+    """One line on why a plugin cannot be loaded."""
+    if isinstance(error, PluginError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        return f"its {error.title} has a wrong {field}: {first['msg']} (given: {first['input']!r})."
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def code_hash(module: ModuleType) -> str:
+    """Hash of a module and what it imports from its own package; formatting does not count."""
+    digest = hashlib.sha256()
+    top = module.__name__.partition(".")[0]
+    todo, done = [module.__name__], set()
+    while todo:
+        name = todo.pop(0)
+        if name in done or name not in sys.modules:
+            continue
+        done.add(name)
+        source = sys.modules[name].__file__
+        if source is None:
+            continue
+        tree = ast.parse(Path(source).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == top:
+                todo.append(node.module or "")
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_docstring(body[0]):
+                node.body = body[1:]  # type: ignore[attr-defined]  # every node with a body
+        digest.update(_dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def _dump(node: object) -> str:
+    """A syntax tree as text, as `ast.dump` of Python 3.11 has it.
+
+    Later versions write the same code in other ways, and run ids must not depend on Python's.
+    """
+    if isinstance(node, ast.AST):
+        fields = []
+        for name in node._fields:
+            value = getattr(node, name, None)
+            left_out = value is None and getattr(type(node), name, ...) is None
+            unknown_to_3_11 = name == "type_params" and not value
+            if not left_out and not unknown_to_3_11:
+                fields.append(f"{name}={_dump(value)}")
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    return repr(node)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

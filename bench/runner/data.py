@@ -1,0 +1,112 @@
+"""The data of a run: made where they are generated, checked before anything trains on them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from bench.atomic import write_atomically
+from bench.data import catalogue, generate
+from bench.data.inspection import changed_files, inspect
+from bench.data.layout import SPLITS
+from bench.errors import ConfigError, DataError
+from bench.progress import Progress
+from bench.protocol import fingerprint
+from bench.protocol.spec import Track
+from bench.runner.context import RunContext
+from bench.runner.workspace import Workspace
+
+
+def make(dataset: str, context: RunContext) -> Path:
+    """Make what is missing of one dataset of the context's track; returns its folder.
+
+    Raises `ConfigError` for a track of real files, `HomeError` where files cannot be written.
+    """
+    return make_dataset(
+        dataset,
+        workspace=context.workspace,
+        track=context.track,
+        device=context.numerics.device,
+        progress=context.progress,
+    )
+
+
+def make_dataset(
+    dataset: str,
+    *,
+    workspace: Workspace,
+    track: Track,
+    device: torch.device,
+    progress: Progress,
+) -> Path:
+    """Make what is missing of one dataset of a track, one process at a time; returns its folder.
+
+    Raises `ConfigError` for a track of real files, `HomeError` where files cannot be written.
+    """
+    root, data = folder(workspace, track), track.data
+
+    def waiting() -> None:
+        progress.say(f"Waiting for another process that makes {dataset} …")
+
+    with workspace.lock(f"data-{root.name}-{dataset}", waiting):
+        todo = generate.missing(root, dataset, data)
+        with progress.stage(f"simulate {dataset}", todo, "records") as advance:
+            generate.make(root, dataset, data, device=device, advance=advance)
+    return root / dataset
+
+
+def folder(workspace: Workspace, track: Track) -> Path:
+    """Where a track's generated datasets lie. Raises `ConfigError` for a track of real files."""
+    if track.data.source != "generated":
+        raise ConfigError(
+            f"Track '{track.name}' reads the real files, nothing is generated for it; "
+            "name the folder of the files instead."
+        )
+    return workspace.data(fingerprint.data_key(track))
+
+
+def check(datasets: Sequence[str], context: RunContext) -> None:
+    """Raise `DataError` for the first fault in the files of these datasets.
+
+    First every header and size. Then generated files are compared with the hashes in their
+    manifest; real files are read once as `bench data check` does, which takes about as long as one
+    epoch takes to read them, and is noted in the home under the hash of their content.
+    """
+    for dataset in datasets:
+        for split in SPLITS:
+            context.datasets.samples(dataset, split)
+    for dataset in datasets:
+        errors = _changed(dataset, context) if _generated(context) else _wrong(dataset, context)
+        if errors:
+            more = len(errors) - 1
+            others = f" There are {more} more: see `bench data check`." if more else ""
+            raise DataError(f"{errors[0]}{others}")
+
+
+def _generated(context: RunContext) -> bool:
+    return context.track.data.source == "generated"
+
+
+def _changed(dataset: str, context: RunContext) -> Sequence[DataError]:
+    found = catalogue.shelf(context.data_root, dataset, context.track.data)
+    assert found is not None, "its headers have just been read"
+    return changed_files(found, context.progress)
+
+
+def _wrong(dataset: str, context: RunContext) -> Sequence[DataError]:
+    (content,) = context.data_sha256((dataset,)).values()
+    note = context.workspace.folder / "checked" / f"{content}.json"
+    if note.exists():
+        return ()
+    report = inspect(
+        context.data_root,
+        dataset,
+        context.track.data,
+        device=context.numerics.device,
+        progress=context.progress,
+    )
+    if report.ok:
+        facts = {"dataset": dataset, "train": report.train, "test": report.test}
+        write_atomically(note, json.dumps(facts).encode())
+    return report.errors

@@ -1,0 +1,208 @@
+"""Jobs: plain data that say what to train and to score, executed by one function in any process.
+
+A job can be written as JSON and sent elsewhere: the process that executes it builds its own
+`RunContext` from the workspace. Executing a job twice is harmless, since what is recorded is not
+done again.
+"""
+
+import gc
+import shutil
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.atomic import remove_leftovers
+from bench.errors import BenchError, ConfigError, MethodError
+from bench.progress import Silent
+from bench.protocol.spec import RULES, FitSpec, Frozen, TestSet, Track
+from bench.records.record import Record, Status, write
+from bench.runner import evaluation, provenance, resume
+from bench.runner.context import RunContext
+from bench.runner.floor import FloorTraining
+from bench.runner.training import FitTraining
+from bench.runner.workspace import Workspace
+from bench.training import numerics
+
+Training = FitTraining | FloorTraining
+
+
+class Job(Frozen):
+    """A fit to train, unless it is recorded already, and the test sets to score it on."""
+
+    track: Track
+    spec: FitSpec
+    tests: tuple[TestSet, ...] = ()
+    again: bool = False
+    """Train it again even if it is recorded."""
+
+    @property
+    def key(self) -> str:
+        """Names the job; its fit's run id."""
+        return self.spec.run_id
+
+
+def execute(job: Job, context: RunContext, *, wait: bool = True) -> Record | None:
+    """Train and score what of a job is not recorded; returns the fit's record.
+
+    None if another process works on the fit and `wait` is False. A fit that fails (NaN loss,
+    memory, an error in a plugin) gets a record that says so. Errors in the user's data or home are
+    raised, and so is Ctrl-C, after the interruption has been recorded.
+    """
+    workspace, progress = context.workspace, context.progress
+
+    def waiting() -> None:
+        progress.say(f"Waiting for another process that works on {job.spec.title} …")
+
+    with workspace.lock(job.key, waiting if wait else None) as held:
+        if not held:
+            return None
+        remove_leftovers(workspace.run(job.spec))
+        try:
+            record = None if job.again else workspace.trained(job.spec)
+            model: nn.Module | None = None
+            if record is None:
+                training, started = _training(job, context), datetime.now(UTC)
+                try:
+                    model = training.run()
+                except BaseException as problem:
+                    return _tell(_unfinished(training, started, problem), context)
+                record = _recorded(training, started, "done")
+            missing = evaluation.missing(record, job.tests)
+            if not missing:
+                progress.say(f"{job.spec.title}: done")
+                return record
+            return _score(record, missing, context, model)
+        finally:
+            gc.collect()  # networks refer to themselves; the next fit needs the memory
+
+
+def run_job(job: Job, folder: Path, *, device: str = "auto", data: Path | None = None) -> Record:
+    """Execute a job in a process of its own, from the workspace in `folder` alone.
+
+    `data` is the folder of real files, for a track that reads them. Raises what `execute` raises.
+    """
+    settings = numerics.choose(device)
+    context = RunContext(
+        workspace=Workspace(folder),
+        track=job.track,
+        backbone=job.spec.backbone,
+        numerics=settings,
+        progress=Silent(),
+        command=tuple(sys.argv),
+        data_folder=data,
+    )
+    with settings.active():
+        record = execute(job, context)
+    assert record is not None, "it waits for other processes"
+    return record
+
+
+def _training(job: Job, context: RunContext) -> Training:
+    if job.spec.kind == "floor":
+        return FloorTraining(spec=job.spec, context=context)
+    return FitTraining(job.spec, context)
+
+
+def _unfinished(training: Training, started: datetime, problem: BaseException) -> Record:
+    """The record of a training that has failed; an interruption is recorded and raised again."""
+    if isinstance(problem, Exception):
+        return _recorded(training, started, *_failure(problem))
+    record = _recorded(training, started, "interrupted")
+    kept = training.progress_kept
+    training.context.progress.say(f"{record.spec.title}: interrupted; {kept}")
+    raise problem
+
+
+def _recorded(
+    training: Training, started: datetime, status: Status, error: str | None = None
+) -> Record:
+    """Write and return the record of a training; a record that is done is not replaced by one
+    that is not."""
+    context, folder = training.context, training.context.workspace.run(training.spec)
+    record = _record(training, status, error, started)
+    before = context.workspace.record(training.spec)
+    if status == "done" or before is None or before.status != "done":
+        write(record, folder)
+    if status in ("done", "failed"):
+        shutil.rmtree(folder / resume.FOLDER, ignore_errors=True)
+    return record
+
+
+def _score(
+    record: Record, tests: tuple[TestSet, ...], context: RunContext, model: nn.Module | None
+) -> Record:
+    """Score a fit, its network loaded from its weights where it is not at hand."""
+    try:
+        network = model if model is not None else evaluation.load(record, context)
+        scored = evaluation.score(record, tests, context, network)
+    except Exception as problem:
+        status, error = _failure(problem)
+        known = context.workspace.record(record.spec) or record
+        scored = known.model_copy(update={"status": status, "error": error})
+        write(scored, context.workspace.run(record.spec))
+    return _tell(scored, context)
+
+
+def _failure(problem: Exception) -> tuple[Status, str]:
+    """How a failure is recorded: the run boundary, where whatever a plugin does wrong ends.
+
+    Raises the problem again if it is the user's to mend.
+    """
+    if isinstance(problem, MethodError | ConfigError):
+        return "failed", str(problem)
+    if isinstance(problem, BenchError):
+        raise problem
+    if _out_of_memory(problem):
+        return "out_of_memory", str(problem) or type(problem).__name__
+    last = traceback.extract_tb(problem.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return "failed", f"{type(problem).__name__}: {problem} ({where})"
+
+
+def _out_of_memory(problem: Exception) -> bool:
+    """On a CPU torch has no type of its own for it."""
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
+
+
+def _record(training: Training, status: Status, error: str | None, started: datetime) -> Record:
+    context, spec = training.context, training.spec
+    return Record(
+        run_id=spec.run_id,
+        status=status,
+        error=error,
+        spec=spec,
+        track=context.track,
+        rules=RULES,
+        simulation=provenance.simulation(context.track),
+        method_release=training.release,
+        method_card=training.card,
+        backbone_release=provenance.backbone_release(spec.backbone),
+        foundation_sha256=training.foundation_sha256,
+        data_sha256=context.data_sha256(spec.datasets),
+        curve=tuple(training.curve),
+        cost=training.cost,
+        counts=training.counts,
+        facts=training.facts,
+        execution=provenance.execution(context, started),
+        resumed=training.resumed,
+    )
+
+
+def _tell(record: Record, context: RunContext) -> Record:
+    if record.status == "done":
+        scores = [f"{c.test_set.name} {_shown(c.scores.get('mae'))}" for c in record.cells]
+        told = f"MAE {', '.join(scores)}"
+    else:
+        told = f"{record.status}: {record.error}"
+    context.progress.say(f"{record.spec.title}: {told}")
+    return record
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

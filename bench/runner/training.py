@@ -1,0 +1,271 @@
+"""The training stage: one fit, step by step: adapt, train, save the weights, count its costs."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.contract import Adapted
+from bench.data import subsets
+from bench.data.loader import SampleLoader
+from bench.models import backbones, delta
+from bench.models.checkpoint import content_hash
+from bench.plugins import adaptation, batchnorm
+from bench.progress import Advance
+from bench.protocol import survey
+from bench.protocol.spec import Budget, FitSpec, Track, digest
+from bench.records.record import Counts, Epoch, MethodCard, Phase, Release
+from bench.runner import provenance, resume
+from bench.runner.context import RunContext
+from bench.seeds import derive, seed_everything
+from bench.training import evaluate, probe, train
+from bench.training.batchnorm import recompute
+
+
+def budget_of(spec: FitSpec, track: Track) -> Budget:
+    """Epochs and batch of a fit."""
+    return track.pretrain if spec.kind == "pretraining" else track.fit
+
+
+def adapt(spec: FitSpec, context: RunContext) -> tuple[Adapted, str | None]:
+    """The adapted network of a fit before training, on the device, and its foundation's hash.
+
+    Adapting runs on the CPU, so that a seed gives the same start on every device. The hash is None
+    for a start from scratch.
+    """
+    method = context.installed(spec).method
+    sha256 = None
+    if method.traits.start == "foundation":
+        foundation = context.foundation(spec.seed)
+        model = backbones.restore(spec.backbone.name, foundation.state)
+        sha256 = foundation.sha256
+    else:
+        seed_everything(derive(spec.seed, "network"))
+        model = context.network()
+    seed_everything(derive(spec.seed, "adapt"))
+    adapted = adaptation.adapt(method, model, method.config(**spec.method.config))
+    context.numerics.place(adapted.model)
+    return adapted, sha256
+
+
+class FitTraining:
+    """Trains one specification: `run` does it all; the attributes hold what is known so far."""
+
+    def __init__(self, spec: FitSpec, context: RunContext) -> None:
+        self.spec, self.context = spec, context
+        self.installed = context.installed(spec)
+        self.budget = budget_of(spec, context.track)
+        self.config = self.installed.method.config(**spec.method.config)
+        self.method = batchnorm.effective(self.installed.method, self.config)
+        self.curve: list[Epoch] = []
+        self.resumed = 0
+        self.foundation_sha256: str | None = None
+        self.cost: Phase | None = None
+        self.counts: Counts | None = None
+        self.facts: dict[str, Any] = {}
+        self._unfinished: resume.Unfinished | None = None
+
+    def run(self) -> nn.Module:
+        """Train from the last checkpoint and save the weights; returns the trained network."""
+        spec, context, budget = self.spec, self.context, self.budget
+        adapted, self.foundation_sha256 = adapt(spec, context)
+        self._unfinished = resume.Unfinished(context.workspace.run(spec), self._key())
+        initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
+        step_cost = self._step_cost(adapted)
+        delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
+        parts = context.parts(spec, self.method)
+        loader = context.datasets.training([(name, p.train) for name, p in parts.items()])
+        adam = train.optimiser(adapted, self.config.learning_rate_scale)
+        before = self._resume(adapted, adam)
+        pace = resume.Pace(context.checkpoint_share, resume.checkpoint_bytes(adapted))
+        stage = context.progress.stage(spec.title, budget.epochs * len(loader), "samples")
+        with stage as advance, probe.measure(context.numerics.device) as meter:
+            advance(len(self.curve) * len(loader))
+            epochs = budget.epochs if adapted.groups else 0  # else only statistics are gathered
+            for epoch in train.fit(
+                adapted,
+                adam,
+                lambda epoch: self._batches(loader, epoch, advance),
+                batchnorm=self.method.traits.batchnorm,
+                epochs=range(len(self.curve), epochs),
+                total_epochs=budget.epochs,
+                steps_per_epoch=subsets.batches_per_epoch(len(loader), budget.batch),
+                numerics=context.numerics,
+            ):
+                self.curve.append(epoch)
+                meter.samples += len(loader)
+                meter.warmed_up(len(loader))
+                if pace.due:
+                    with pace.writing():
+                        self._checkpoint(adapted, adam, before)
+            self._recompute_statistics(adapted, loader)
+            if adapted.finish is not None:
+                self._finish(adapted, loader, parts)
+        assert meter.phase is not None
+        self.cost = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
+        adaptation.check_frozen(self.method, adapted, initial)
+        self._save(adapted, adam, initial, step_cost)
+        return adapted.model
+
+    def _batches(
+        self, loader: SampleLoader, epoch: int, advance: Advance
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch's batches, in an order that depends on the seed and never on the method."""
+        spec = self.spec
+        seed_everything(derive(spec.seed, "epoch", epoch))
+        order = subsets.batch_order(
+            len(loader),
+            batch=self.budget.batch,
+            seed=spec.seed,
+            datasets=spec.datasets,
+            percent=spec.percent,
+            epoch=epoch,
+        )
+        for x, y in loader.batches(order):
+            yield x, y
+            advance(len(x))
+
+    def _checkpoint(
+        self, adapted: Adapted, adam: torch.optim.Optimizer | None, before: float
+    ) -> None:
+        assert self._unfinished is not None
+        state = adapted.model.state_dict()
+        free = adaptation.changeable(self.method, adapted)
+        self._unfinished.save_checkpoint(
+            resume.Checkpoint(
+                changed={name: value for name, value in state.items() if name in free},
+                optimiser=adam.state_dict() if adam else None,
+                curve=self.curve,
+                seconds=before + sum(e.seconds for e in self.curve),
+                resumed=self.resumed,
+            )
+        )
+
+    def _recompute_statistics(self, adapted: Adapted, loader: SampleLoader) -> int:
+        """BatchNorm statistics for the present weights; returns how many samples were passed."""
+        layers = batchnorm.moving_layers(self.method, adapted)
+        if not layers:
+            return 0
+        order = subsets.batch_order(
+            len(loader),
+            batch=self.budget.batch,
+            seed=derive(self.spec.seed, "statistics"),
+            datasets=self.spec.datasets,
+            percent=self.spec.percent,
+            epoch=0,
+        )
+        return recompute(adapted.model, layers, loader.batches(order), self.context.numerics)
+
+    def _finish(
+        self, adapted: Adapted, training: SampleLoader, parts: Mapping[str, subsets.Parts]
+    ) -> None:
+        """Let the method choose its final weights on the validation part.
+
+        BatchNorm statistics belong to weights: they are recomputed for each weights it tries.
+        """
+        assert adapted.finish is not None
+        held = [(name, part.validation) for name, part in parts.items()]
+        loader = self.context.datasets.held_out(held)
+
+        def validate() -> float:
+            self._recompute_statistics(adapted, training)
+            scored = evaluate.score(
+                adapted.model, loader, gallery=0, numerics=self.context.numerics
+            )
+            return float(np.mean(scored.scores["mae"]))
+
+        self.facts = adaptation.plain_facts(self.method, adapted.finish(validate))
+        self._recompute_statistics(adapted, training)
+
+    @property
+    def progress_kept(self) -> str:
+        """What an interruption does not lose."""
+        kept = self._unfinished.kept_epochs() if self._unfinished else 0
+        return f"{kept} of {self.budget.epochs} epochs are kept"
+
+    @property
+    def card(self) -> MethodCard:
+        """What the method's plugin says of itself."""
+        return MethodCard(
+            category=self.method.traits.category,
+            summary=self.method.summary,
+            source=self.method.source,
+            start=self.method.traits.start,
+        )
+
+    @property
+    def release(self) -> Release:
+        """The installed release of the method."""
+        return provenance.release(self.installed)
+
+    def _key(self) -> str:
+        """Hash of everything that the numbers of this fit depend on."""
+        return digest(
+            [
+                self.spec.run_id,
+                self.foundation_sha256,
+                self.context.data_sha256(self.spec.datasets),
+                self.context.numerics.describe().model_dump(),
+                probe.machine().processor,
+                probe.versions(),
+            ]
+        )
+
+    def _step_cost(self, adapted: Adapted) -> probe.StepCost:
+        """Of a training step; the same for all fits of a method's config, so measured once.
+
+        Raises `MethodError` for a network that predicts a wrong shape or NaN.
+        """
+        costs, numerics = self.context.step_costs, self.context.numerics
+        key = self.spec.method.model_dump_json()
+        if key not in costs:
+            records = torch.zeros((2, *survey.RECORD_SHAPE), device=numerics.device)
+            adaptation.check_output(self.method, adapted.model, records)
+            adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
+            costs[key] = probe.step_cost(adapted.model, numerics)
+        return costs[key]
+
+    def _resume(self, adapted: Adapted, adam: torch.optim.Optimizer | None) -> float:
+        """Load the checkpoint, if there is one; returns the seconds spent before it."""
+        assert self._unfinished is not None
+        checkpoint = self._unfinished.checkpoint()
+        if checkpoint is None:
+            return 0.0
+        delta.restore(adapted.model, checkpoint.changed)
+        if adam is not None and checkpoint.optimiser is not None:
+            adam.load_state_dict(checkpoint.optimiser)
+        self.curve, self.resumed = list(checkpoint.curve), checkpoint.resumed + 1
+        self.context.progress.say(f"Going on with {self.spec.title} after epoch {len(self.curve)}.")
+        return checkpoint.seconds
+
+    def _save(
+        self,
+        adapted: Adapted,
+        adam: torch.optim.Optimizer | None,
+        initial: dict[str, Tensor],
+        cost: probe.StepCost,
+    ) -> None:
+        model = adapted.model
+        changed = delta.extract(model, initial)
+        header = delta.Header(
+            method=self.spec.method.name,
+            config=self.config.model_dump(mode="json"),
+            backbone=self.spec.backbone.name,
+            foundation_sha256=self.foundation_sha256,
+            adapt_seed=derive(self.spec.seed, "adapt"),
+        )
+        path = self.context.workspace.weights(self.spec)
+        delta.save(changed, header, path)
+        parameters = {name for name, _ in model.named_parameters()}
+        self.counts = Counts(
+            trainable_parameters=sum(p.numel() for g in adapted.groups for p in g.parameters),
+            total_parameters=sum(p.numel() for p in model.parameters()),
+            optimiser_bytes=probe.optimiser_bytes(adam),
+            saved_bytes_per_sample=cost.saved_bytes_per_sample,
+            flops_per_sample=cost.flops_per_sample,
+            changed_buffers=sum(name not in parameters for name in changed),
+            adapter_bytes=path.stat().st_size,
+            adapter_sha256=content_hash(changed),
+        )

@@ -1,0 +1,46 @@
+"""Scores of any weights file: a checkpoint of a backbone, or a delta on one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from bench.models import backbones
+from bench.models.checkpoint import load_backbone_state
+from bench.plugins import deltas
+from bench.protocol.spec import TestSet
+from bench.runner import evaluation
+from bench.runner.context import RunContext
+from bench.runner.data import check, make
+
+Scores = dict[str, float | None]
+"""By metric; None where undefined for every sample."""
+
+
+def evaluate(
+    weights: Path, delta: Path | None, tests: Sequence[TestSet], context: RunContext
+) -> dict[TestSet, Scores]:
+    """Scores of a network on test sets of the context's track; generated data are made if missing.
+
+    Raises `FoundationError` for weights that cannot be loaded, `MethodError` for predictions that
+    are not finite, `DataError` for files that are missing or wrong.
+    """
+    model = _network(weights, delta, context)
+    names = tuple(dict.fromkeys(test.dataset for test in tests))
+    if context.track.data.source == "generated":
+        for name in names:
+            make(name, context)
+    check(names, context)
+    fit = context.foundation_spec(0)
+    scored = evaluation.scores_of(model, fit, tests, context)
+    return {test: evaluation.aggregated(result) for test, result in scored}
+
+
+def _network(weights: Path, delta: Path | None, context: RunContext) -> nn.Module:
+    backbone = context.backbone.name
+    if delta is not None:
+        model = deltas.load(weights, delta).adapted.model
+    else:
+        model = backbones.restore(backbone, load_backbone_state(weights, backbone))
+    context.numerics.place(model)
+    return model

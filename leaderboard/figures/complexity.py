@@ -1,0 +1,32 @@
+"""Spatial information of each dataset, from the true maps that runs keep."""
+
+from pathlib import Path
+
+import polars as pl
+
+from bench.protocol.spec import CLEAN, DATASETS
+from bench.seismic.complexity import spatial_information
+from leaderboard.figures import maps
+from leaderboard.tables.boards import Board
+
+
+def of(board: Board) -> dict[str, float]:
+    """Mean Sobel gradient magnitude (m/s per cell) of the kept test maps, by dataset.
+
+    Truth is the same for all runs of a board, so the first that keeps a dataset's maps will do.
+    Damaged files are passed over: the pages that show them report them.
+    """
+    found: dict[str, float] = {}
+    clean = board.cells.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
+    kept = clean.join(board.fits.select("run_id", "folder"), on="run_id").sort("run_id")
+    for (folder,), part in kept.partition_by("folder", as_dict=True, maintain_order=True).items():
+        wanted = [d for d in part["dataset"].to_list() if d in DATASETS and d not in found]
+        if wanted:
+            try:
+                galleries = maps.load(Path(str(folder)), wanted)
+            except ValueError:
+                continue
+            found |= {d: float(spatial_information(g.truth).mean()) for d, g in galleries.items()}
+        if len(found) == len(DATASETS):
+            break
+    return {dataset: found[dataset] for dataset in DATASETS if dataset in found}

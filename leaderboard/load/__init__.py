@@ -1,0 +1,1 @@
+"""Records, per-sample scores and published numbers, as frames."""

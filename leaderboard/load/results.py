@@ -1,0 +1,284 @@
+"""All records → tidy frames: a row a fit, a row a scored cell, a row a scored sample.
+
+`fits`: a row a record, with its identity, status and costs. `cells`: a row for each fit and test
+set, with a column for each metric. `samples`: a row for each fit, test set and sample, with a
+column of per-sample values for each metric. Boards, curves, comparisons and figures are expressions
+over these.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.protocol.columns import COSTS
+from bench.protocol.spec import Rules, Track, canonical, digest
+from bench.records.record import SCORES_FILE, Phase, Record
+from bench.records.scores import KEYS, normalised
+from bench.seismic import metrics
+from leaderboard.load.records import BoardKey, Gate, Origin, Problem, board_key, irregular, walk
+
+FOUNDATION, FLOOR = "foundation", "floor"
+LARGEST_SCORES_BYTES = 64_000_000
+TEST = ("dataset", "split", "condition")
+_CHUNK = 1024
+"""Score files that are read at once."""
+_TOLERANCE = {"rel_tol": 1e-3, "abs_tol": 1e-4}
+"""Between a record's scores and those that its per-sample scores give."""
+
+
+@dataclass
+class Results:
+    """What was read. Whole records are not kept."""
+
+    fits: pl.DataFrame
+    cells: pl.DataFrame
+    samples: pl.DataFrame
+    protocols: dict[BoardKey, tuple[Track, Rules]]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read(sources: Sequence[Path]) -> Results:
+    """The records of these workspaces and the published ones."""
+    return collect(walk(sources))
+
+
+def collect(paths: Iterable[tuple[Origin, Path]]) -> Results:
+    """Records with their per-sample scores; what cannot be used becomes a problem."""
+    gate = Gate()
+    problems: list[Problem] = []
+    protocols: dict[BoardKey, tuple[Track, Rules]] = {}
+    fits: list[dict[str, Any]] = []
+    cells: list[dict[str, Any]] = []
+    for origin, path in paths:
+        record = gate.admit(path)
+        if isinstance(record, Problem):
+            problems.append(record)
+        elif record:
+            protocols.setdefault(board_key(record), (record.track, record.rules))
+            fits.append(fit_row(record, origin, path.parent))
+            cells += cell_rows(record)
+    fit_frame = pl.DataFrame(fits, schema=_fit_schema(), orient="row")
+    cell_frame = pl.DataFrame(cells, schema=_cell_schema(), orient="row")
+    samples = _samples(fit_frame, cell_frame, problems)
+    return Results(fit_frame, cell_frame, samples, protocols, problems)
+
+
+def of_records(records: Sequence[Record]) -> Results:
+    """Frames of records at hand, without per-sample scores."""
+    fits = [fit_row(record, "local", Path()) for record in records]
+    cells = [row for record in records for row in cell_rows(record)]
+    return Results(
+        pl.DataFrame(fits, schema=_fit_schema(), orient="row"),
+        pl.DataFrame(cells, schema=_cell_schema(), orient="row"),
+        pl.DataFrame(schema=_sample_schema()),
+        {board_key(record): (record.track, record.rules) for record in records},
+    )
+
+
+def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
+    """One row of `fits`."""
+    spec, method = record.spec, record.spec.method
+    return {
+        "run_id": record.run_id,
+        "origin": origin,
+        "folder": str(folder),
+        "board": board_key(record).slug,
+        "kind": spec.kind,
+        "variant": method.name if spec.kind != "adaptation" else digest(method.model_dump()),
+        "method": method.name,
+        "distribution": method.distribution,
+        "version": method.version,
+        "config": canonical(method.config),
+        "release": record.method_release.distribution_version,
+        "code": record.method_release.code,
+        "category": record.method_card.category,
+        "summary": record.method_card.summary,
+        "source": record.method_card.source,
+        "start": record.method_card.start,
+        "title": spec.title,
+        "train": spec.datasets[0] if len(spec.datasets) == 1 else None,
+        "datasets": list(spec.datasets),
+        "percent": spec.percent,
+        "seed": spec.seed,
+        "holdout": spec.holdout,
+        "status": record.status,
+        "error": record.error,
+        "foundation": record.foundation_sha256,
+        "level": record.level,
+        "machine": machine(record),
+        "started": record.execution.started.strftime("%Y-%m-%d"),
+        **costs(record),
+    }
+
+
+def cell_rows(record: Record) -> list[dict[str, Any]]:
+    """The rows of `cells` of one record; a metric that it lacks is null."""
+    if record.status != "done":
+        return []
+    return [
+        {
+            "run_id": record.run_id,
+            **cell.test_set.model_dump(),
+            "samples": cell.samples,
+            **{metric.name: cell.scores.get(metric.name) for metric in metrics.METRICS},
+        }
+        for cell in record.cells
+    ]
+
+
+def costs(record: Record) -> dict[str, float | None]:
+    """Every cost column by name; None where unknown."""
+    counts, train = record.counts, record.cost
+    values: dict[str, float | None] = dict.fromkeys(column.name for column in COSTS)
+    if counts:
+        values |= {
+            "trainable_parameters": counts.trainable_parameters,
+            "adapter_bytes": counts.adapter_bytes,
+            "optimiser_bytes": counts.optimiser_bytes,
+            "saved_bytes_per_sample": counts.saved_bytes_per_sample,
+            "flops_per_sample": counts.flops_per_sample,
+        }
+    if train:
+        values |= {
+            "peak_bytes": peak_bytes(train),
+            "samples_per_second": train.samples_per_second,
+            "train_seconds": train.seconds,
+        }
+    return values
+
+
+def peak_bytes(phase: Phase) -> int | None:
+    """Peak above what lay in memory before: on the device for a GPU, resident for a CPU."""
+    peak = phase.peak_allocated_bytes or phase.peak_resident_bytes
+    if peak is None or phase.baseline_bytes is None:
+        return None
+    return max(peak - phase.baseline_bytes, 0)
+
+
+def machine(record: Record) -> str:
+    """Timings are comparable within one of these only."""
+    m, settings = record.execution.machine, record.execution.determinism
+    name = m.gpu if m.gpu and settings.device != "cpu" else f"{m.processor}, {m.cores} cores"
+    return name if settings.frugal else f"{name}, stock layers"
+
+
+def config(row: dict[str, Any]) -> dict[str, Any]:
+    """The config of a row of `fits`."""
+    plain: dict[str, Any] = json.loads(row["config"])
+    return plain
+
+
+def _fit_schema() -> dict[str, pl.DataType]:
+    text = pl.String()
+    names = (
+        *("run_id", "origin", "folder", "board", "kind", "variant", "method", "distribution"),
+        *("version", "config", "release", "code", "category", "summary", "source", "start"),
+        *("title", "train", "datasets", "percent", "seed", "holdout", "status", "error"),
+        *("foundation", "level", "machine", "started"),
+    )
+    schema: dict[str, pl.DataType] = dict.fromkeys(names, text)
+    schema |= {
+        "version": pl.Int64(),
+        "datasets": pl.List(pl.String()),
+        "percent": pl.Int64(),
+        "seed": pl.Int64(),
+        "holdout": pl.Boolean(),
+    }
+    return schema | {column.name: pl.Float64() for column in COSTS}
+
+
+def _cell_schema() -> dict[str, pl.DataType]:
+    text = pl.String()
+    keys: dict[str, pl.DataType] = dict.fromkeys(("run_id", *TEST), text)
+    return keys | {"samples": pl.Int64()} | {m.name: pl.Float64() for m in metrics.METRICS}
+
+
+def _sample_schema() -> dict[str, pl.DataType]:
+    keys: dict[str, pl.DataType] = dict.fromkeys(("run_id", *TEST), pl.String())
+    return keys | {"sample": pl.Int32()} | {m.column: pl.Float32() for m in metrics.METRICS}
+
+
+def _samples(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -> pl.DataFrame:
+    """Per-sample scores of all finished fits that have a file."""
+    paths: dict[str, str] = {}
+    for row in fits.filter(pl.col("status") == "done").iter_rows(named=True):
+        path = Path(row["folder"]) / SCORES_FILE
+        if not path.exists() and not path.is_symlink():
+            continue
+        if reason := irregular(path, LARGEST_SCORES_BYTES):
+            problems.append(Problem(path, reason))
+        else:
+            paths[str(path)] = row["run_id"]
+    names = list(paths)
+    frames = [
+        frame
+        for start in range(0, len(names), _CHUNK)
+        for frame in _read(names[start : start + _CHUNK], problems)
+    ]
+    if not frames:
+        return pl.DataFrame(schema=_sample_schema())
+    ids = pl.DataFrame({"path": names, "run_id": list(paths.values())})
+    together = pl.concat(frames).join(ids, on="path", maintain_order="left").drop("path")
+    together = together.select(*_sample_schema())
+    bad = _disagreements(together, cells)
+    folders = dict(fits.select("run_id", "folder").iter_rows())
+    for run_id, dataset in bad.select("run_id", "dataset").iter_rows():
+        reason = (
+            f"Scores of {dataset} are missing, or do not give the means that the record states."
+        )
+        problems.append(Problem(Path(folders[run_id]) / SCORES_FILE, reason))
+    return together.join(bad.select("run_id"), on="run_id", how="anti", maintain_order="left")
+
+
+def _read(paths: Sequence[str], problems: list[Problem]) -> list[pl.DataFrame]:
+    """Files of one schema in one go; where that fails, one by one."""
+    try:
+        return [_scan(paths)]
+    except (pl.exceptions.PolarsError, OSError):
+        pass
+    frames = []
+    for path in paths:
+        try:
+            frames.append(_scan([path]))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            problems.append(Problem(Path(path), f"Scores cannot be read: {reason}."))
+    return frames
+
+
+def _scan(paths: Sequence[str]) -> pl.DataFrame:
+    scan = pl.scan_parquet(list(paths), include_file_paths="path", glob=False)
+    frame = normalised(scan.collect())
+    for metric in metrics.METRICS:
+        if metric.column not in frame.columns:  # a metric that these runs do not have yet
+            frame = frame.with_columns(pl.lit(None, pl.Float32).alias(metric.column))
+    values = [pl.col(m.column).cast(pl.Float32) for m in metrics.METRICS]
+    return frame.select("path", *KEYS[:3], pl.col("sample").cast(pl.Int32), *values)
+
+
+def _disagreements(samples: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+    """Cells whose per-sample scores do not give the scores of the record."""
+    means = samples.group_by("run_id", *TEST).agg(
+        pl.len().alias("found"),
+        *(_mean(metric).alias(f"{metric.name}_found") for metric in metrics.METRICS),
+    )
+    known = samples.select("run_id").unique()
+    joined = cells.join(known, on="run_id", how="semi").join(
+        means, on=["run_id", *TEST], how="left"
+    )
+    wrong = pl.col("found").is_null() | (pl.col("found") != pl.col("samples"))
+    for metric in metrics.METRICS:
+        stated, given = pl.col(metric.name), pl.col(f"{metric.name}_found")
+        largest = pl.max_horizontal(stated.abs(), given.abs())
+        bound = pl.max_horizontal(_TOLERANCE["rel_tol"] * largest, pl.lit(_TOLERANCE["abs_tol"]))
+        wrong |= ((stated - given).abs() > bound).fill_null(value=False)
+    return joined.filter(wrong)
+
+
+def _mean(metric: metrics.Metric) -> pl.Expr:
+    mean = pl.col(metric.column).cast(pl.Float64).mean()
+    return mean.sqrt() if metric.aggregate == "root_mean" else mean

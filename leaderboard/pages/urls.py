@@ -1,0 +1,78 @@
+"""Where the pages of a board are, and the navigation that they share."""
+
+from dataclasses import dataclass
+
+from bench.protocol.spec import TARGETS
+from leaderboard.load.records import BoardKey
+from leaderboard.tables.boards import Board, Variant
+
+_PAGES = (
+    ("", "Leaderboard"),
+    ("lowdata", "Low data"),
+    ("ood", "Generalisation"),
+    ("pretrain", "Pretraining"),
+    ("sweep", "Sweeps"),
+    ("gallery", "Maps"),
+    ("compare", "Compare"),
+    ("runs", "Runs"),
+)
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Names of files in the site. The first board has the front page of the site."""
+
+    boards: tuple[Board, ...]
+
+    def front(self, board: Board) -> str:
+        first = bool(self.boards) and board is self.boards[0]
+        return "index.html" if first else f"{board.key.slug}.html"
+
+    def page(self, board: Board, kind: str) -> str:
+        return f"{board.key.slug}-{kind}.html" if kind else self.front(board)
+
+    def method(self, board: Board, variant: Variant) -> str:
+        return method_page(board.key, variant.key)
+
+    def comparison(self, board: Board, variant: Variant) -> str:
+        return f"compare/{board.key.slug}-{variant.key}.html"
+
+    def data(self, board: Board, suffix: str) -> str:
+        return f"data/{board.key.slug}.{suffix}"
+
+    def common(self, board: Board) -> dict[str, object]:
+        """What every page of a board is given."""
+        tabs = [(self.page(board, kind), label) for kind, label in _PAGES if has_page(board, kind)]
+        return {
+            "board": board,
+            "tabs": tabs,
+            "boards": [(self.front(b), b) for b in self.boards],
+            "compare_page": {v.key: self.comparison(board, v) for v in board.variants},
+            "method_page": {v.key: self.method(board, v) for v in board.variants},
+            "data_files": {s: self.data(board, s) for s in ("csv", "json", "parquet")},
+        }
+
+
+def method_page(board: BoardKey, variant: str) -> str:
+    """Known before the board is: run pages link to it."""
+    return f"methods/{board.slug}-{variant}.html"
+
+
+def has_page(board: Board, kind: str) -> bool:
+    """A page that would have nothing to show is not made."""
+    fits = board.datasets
+    match kind:
+        case "lowdata":
+            return any(percent < 100 for _, percent in fits)
+        case "pretrain":
+            return bool((board.fits["kind"] == "pretraining").any())
+        case "sweep":
+            return bool(board.sweeps)
+        case "ood":
+            return any(train in TARGETS for train, _ in fits)
+        case "gallery":
+            return has_page(board, "ood") or board.foundation is not None
+        case "compare":
+            return len(board.variants) > 1
+        case _:
+            return True

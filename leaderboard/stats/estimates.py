@@ -1,0 +1,248 @@
+"""Estimates with intervals in closed form: seeds and test samples as crossed random effects.
+
+Every seed is scored on the same test samples, so that a mean over both varies with the seeds, with
+the samples of each test set (the strata), and with their interaction. The variances are estimated
+by the analysis of variance of a crossed design (Searle, Casella and McCulloch 1992, *Variance
+Components*, chapter 4): that of seed means and that of sample means both hold the interaction,
+which is therefore taken off once. Degrees of freedom are Satterthwaite's (1946,
+doi:10.2307/3002019), and intervals Student's t. There is no random number in it.
+
+With one seed there is nothing to see of repeated training: results carry ``seeds=1``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr, stdtrit
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+_ROUNDING = 1e-12
+"""A standard error below this part of the value is rounding of scores that do not vary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    degrees_of_freedom: float
+    seeds: int
+    """1: the interval reflects the test samples only, not the spread between trainings."""
+    samples: int
+    """Of the smallest test set."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of the hypothesis that the number is zero."""
+        if self.standard_error <= _ROUNDING * abs(self.value):
+            return 1.0 if self.value == 0 else 0.0
+        return float(2 * stdtr(self.degrees_of_freedom, -abs(self.value) / self.standard_error))
+
+    @property
+    def probability_below_zero(self) -> float:
+        """Of the number, given these data and no other knowledge."""
+        if self.standard_error <= _ROUNDING * abs(self.value):
+            return 0.5 if self.value == 0 else float(self.value < 0)
+        return float(stdtr(self.degrees_of_freedom, -self.value / self.standard_error))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """Means and covariances of several numbers (methods) that share seeds and test samples."""
+
+    means: Floats
+    """(m,)"""
+    of_seeds: Floats
+    """(m, m) covariance of the means due to seeds, the interaction included."""
+    of_samples: Floats
+    """(strata, m, m) covariance due to the samples of each test set, the interaction included."""
+    of_both: Floats
+    """(m, m) covariance due to the interaction."""
+    seeds: int
+    samples: tuple[int, ...]
+    """Of each stratum."""
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Each of the numbers."""
+        return self.contrasts(np.eye(len(self.means)))
+
+    def contrasts(self, weights: ArrayLike) -> tuple[Estimate, ...]:
+        """Each linear combination (k, m) of the numbers, such as a difference of two."""
+        w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+        value = w @ self.means
+        seeds = _quadratic(w, self.of_seeds)
+        strata = np.stack([_quadratic(w, part) for part in self.of_samples])
+        return self._estimates(value, seeds, strata, _quadratic(w, self.of_both))
+
+    def differences(self, first: Sequence[int], second: Sequence[int]) -> tuple[Estimate, ...]:
+        """Number `first[i]` − number `second[i]`, for many pairs at once."""
+        a, b = np.asarray(first, dtype=np.intp), np.asarray(second, dtype=np.intp)
+
+        def variance(part: Floats) -> Floats:
+            diagonal = np.diagonal(part)
+            return np.maximum(diagonal[a] + diagonal[b] - 2 * part[a, b], 0)
+
+        return self._estimates(
+            self.means[a] - self.means[b],
+            variance(self.of_seeds),
+            np.stack([variance(part) for part in self.of_samples]),
+            variance(self.of_both),
+        )
+
+    def _estimates(
+        self, value: Floats, seeds: Floats, strata: Floats, both: Floats
+    ) -> tuple[Estimate, ...]:
+        counts = np.asarray(self.samples, dtype=np.float64)[:, None]
+        spread = (strata**2 / (counts - 1)).sum(axis=0)
+        most = np.full_like(value, counts.sum() + self.seeds - len(counts) - 1)
+        error, degrees, half = _intervals(
+            seeds, strata.sum(axis=0), both, spread, most, np.full_like(value, self.seeds)
+        )
+        return tuple(
+            Estimate(
+                value=v,
+                low=v - h,
+                high=v + h,
+                standard_error=e,
+                degrees_of_freedom=d,
+                seeds=self.seeds,
+                samples=min(self.samples),
+            )
+            for v, h, e, d in zip(
+                value.tolist(), half.tolist(), error.tolist(), degrees.tolist(), strict=True
+            )
+        )
+
+
+def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
+    """Moments of `values` (m, seeds, samples), whose samples belong to test sets `strata`.
+
+    A number is the sum over test sets of its mean over seeds and samples there: cells of a protocol
+    are weighted before they are added up. Raises `ValueError` for a test set of one sample.
+    """
+    m, seeds, _ = values.shape
+    means, of_seeds = np.zeros(m), np.zeros((m, seeds))
+    of_samples, of_both, counts = [], np.zeros((m, m)), []
+    for stratum in np.unique(strata):
+        x = values[:, :, strata == stratum]
+        n = x.shape[2]
+        if n < 2:
+            raise ValueError("A test set of one sample has no interval; two or more are needed.")
+        by_seed, by_sample = x.mean(axis=2), x.mean(axis=1)
+        mean = by_seed.mean(axis=1)
+        means += mean
+        of_seeds += by_seed
+        centred = by_sample - mean[:, None]
+        of_samples.append(centred @ centred.T / (n - 1) / n)
+        if seeds > 1:
+            rest = (x - by_seed[:, :, None] - centred[:, None, :]).reshape(m, -1)
+            of_both += rest @ rest.T / ((seeds - 1) * (n - 1)) / (seeds * n)
+        counts.append(n)
+    apart = of_seeds - of_seeds.mean(axis=1, keepdims=True)
+    covariance = apart @ apart.T / (seeds - 1) / seeds if seeds > 1 else np.zeros((m, m))
+    return Moments(
+        means=means,
+        of_seeds=covariance,
+        of_samples=np.stack(of_samples),
+        of_both=of_both,
+        seeds=seeds,
+        samples=tuple(counts),
+    )
+
+
+def by_group(rows: pl.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], Estimate]:
+    """The mean `value` of each group of rows with its interval, all groups at once.
+
+    Rows have `seed` and `sample`; in a group every seed has the same samples, of one test set.
+    Groups of one sample are left out.
+    """
+    group = list(keys)
+    by_sample = rows.group_by(*group, "sample").agg(pl.col("value").mean().alias("of_sample"))
+    by_seed = rows.group_by(*group, "seed").agg(pl.col("value").mean().alias("of_seed"))
+    samples = by_sample.group_by(group).agg(
+        pl.col("of_sample").mean().alias("mean"),
+        pl.col("of_sample").var().alias("sample_variance"),
+        pl.len().alias("samples"),
+    )
+    seeds = by_seed.group_by(group).agg(
+        pl.col("of_seed").var().fill_null(0.0).alias("seed_variance"), pl.len().alias("seeds")
+    )
+    rest = pl.col("value") - pl.col("of_sample") - pl.col("of_seed") + pl.col("mean")
+    crossed = (
+        rows.join(by_sample, on=[*group, "sample"])
+        .join(by_seed, on=[*group, "seed"])
+        .join(samples.select(*group, "mean"), on=group)
+        .group_by(group)
+        .agg((rest**2).sum().alias("rest"))
+    )
+    found = samples.join(seeds, on=group).join(crossed, on=group)
+    found = found.filter(pl.col("samples") > 1).sort(group)
+    n, s = found["samples"].to_numpy().astype(float), found["seeds"].to_numpy().astype(float)
+    of_samples = found["sample_variance"].to_numpy() / n
+    of_seeds = found["seed_variance"].to_numpy() / s
+    of_both = found["rest"].to_numpy() / (np.maximum(s - 1, 1) * (n - 1)) / (s * n)
+    of_both = np.where(s > 1, of_both, 0.0)
+    error, degrees, half = _intervals(
+        of_seeds, of_samples, of_both, of_samples**2 / (n - 1), n + s - 2, s
+    )
+    value = found["mean"].to_numpy()
+    return {
+        key: Estimate(
+            value=v,
+            low=v - h,
+            high=v + h,
+            standard_error=e,
+            degrees_of_freedom=d,
+            seeds=int(seeds_),
+            samples=int(samples_),
+        )
+        for key, v, h, e, d, seeds_, samples_ in zip(
+            found.select(group).iter_rows(),
+            value.tolist(),
+            half.tolist(),
+            error.tolist(),
+            degrees.tolist(),
+            s.tolist(),
+            n.tolist(),
+            strict=True,
+        )
+    }
+
+
+def _intervals(
+    of_seeds: Floats,
+    of_samples: Floats,
+    of_both: Floats,
+    spread: Floats,
+    most: Floats,
+    seeds: Floats,
+) -> tuple[Floats, Floats, Floats]:
+    """Standard errors, degrees of freedom and half-widths, element by element.
+
+    `spread` is Satterthwaite's denominator of the samples' part; `most` bounds the degrees.
+    """
+    variance = np.maximum(of_seeds + of_samples - of_both, np.maximum(of_seeds, of_samples))
+    spread = spread + of_seeds**2 / np.maximum(seeds - 1, 1)
+    degrees = np.divide(variance**2, spread, out=most.copy(), where=spread > 0)
+    degrees = np.clip(degrees, 1.0, most)
+    error = np.sqrt(variance)
+    return error, degrees, np.asarray(stdtrit(degrees, (1 + LEVEL) / 2) * error)
+
+
+def _quadratic(weights: Floats, covariance: Floats) -> Floats:
+    form: Floats = np.einsum("ki,ij,kj->k", weights, covariance, weights)
+    return np.maximum(form, 0)

@@ -1,0 +1,312 @@
+"""Boards: the records of one track, backbone and fingerprint, and the methods in them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from bench.protocol.protocols import Protocol, Slot
+from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
+from bench.seismic import metrics
+from leaderboard.load.records import BoardKey
+from leaderboard.load.results import FOUNDATION, TEST, Results, config
+
+REFERENCE = "fft"
+"""The method that gains are measured against, as in the paper."""
+FIT = ("train", "percent", "holdout")
+"""Columns that name a fit of a method, seed left open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A method as it ran: one name, package, version and config."""
+
+    key: str
+    label: str
+    index: int
+    """Its colour and sign, the same on all boards and pages of a site."""
+    name: str
+    distribution: str
+    version: int
+    config: dict[str, Any]
+    release: str | None
+    code: str | None
+    category: str
+    summary: str
+    source: str
+    start: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """One leaderboard."""
+
+    key: BoardKey
+    track: Track
+    rules: Rules
+    fits: pl.DataFrame
+    """All records, a row each."""
+    cells: pl.DataFrame = field(repr=False)
+    samples: pl.DataFrame = field(repr=False)
+    variants: tuple[Variant, ...]
+    """Methods with fits scored on test data, by label."""
+    foundation: Variant | None
+    """The foundations as a method that is fitted on each pretraining dataset."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.key.track} · {self.key.backbone}"
+
+    @cached_property
+    def tested(self) -> pl.DataFrame:
+        """Finished fits of methods, and the foundations: a row for each dataset they trained on.
+
+        A foundation stands for a fit on each of its datasets.
+        """
+        done = self.fits.filter(
+            pl.col("status") == "done", ~pl.col("holdout"), pl.col("kind") != "floor"
+        )
+        return (
+            done.with_columns(pl.col("datasets").alias("train"))
+            .explode("train")
+            .sort("variant", "train", "percent", "seed")
+        )
+
+    @cached_property
+    def scored(self) -> pl.DataFrame:
+        """A row for each cell of `tested`: a fit on a test set, with its scores.
+
+        The foundation's scores on a dataset count as those of its fit on it.
+        """
+        joined = self.tested.join(self.cells, on="run_id")
+        own = (pl.col("kind") != "pretraining") | (pl.col("train") == pl.col("dataset"))
+        return joined.filter(own)
+
+    @cached_property
+    def datasets(self) -> frozenset[tuple[str, int]]:
+        """What any method was fitted on: dataset and per cent."""
+        adapted = self.tested.filter(pl.col("kind") == "adaptation")
+        return frozenset(adapted.select("train", "percent").unique().iter_rows())
+
+    @cached_property
+    def cell_means(self) -> dict[tuple[str, int, str], list[dict[str, Any]]]:
+        """Scores of each method on each clean test cell, mean over seeds.
+
+        By training dataset, per cent and test dataset.
+        """
+        clean = self.scored.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
+        names = [metric.name for metric in metrics.METRICS]
+        means = clean.group_by("variant", "train", "percent", "dataset").agg(pl.col(names).mean())
+        groups: dict[tuple[str, int, str], list[dict[str, Any]]] = defaultdict(list)
+        for row in means.sort("variant").iter_rows(named=True):
+            groups[row["train"], row["percent"], row["dataset"]].append(row)
+        return groups
+
+    @cached_property
+    def _sampled(self) -> frozenset[tuple[str, str]]:
+        """Runs and clean test datasets with per-sample scores."""
+        clean = self.samples.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
+        return frozenset(clean.select("run_id", "dataset").unique().iter_rows())
+
+    def has_samples(
+        self, variant: Variant, train: str, percent: int, test: str, seeds: Sequence[int]
+    ) -> bool:
+        """Whether per-sample scores of a clean cell are known for all seeds."""
+        runs = self.runs(variant, train, percent)
+        return all(s in runs and (runs[s]["run_id"], test) in self._sampled for s in seeds)
+
+    @cached_property
+    def floors(self) -> pl.DataFrame:
+        """Finished floors with their scores: a row for each dataset."""
+        done = self.fits.filter(pl.col("status") == "done", pl.col("kind") == "floor")
+        return done.join(self.cells, on="run_id")
+
+    @cached_property
+    def sweeps(self) -> dict[str, pl.DataFrame]:
+        """Fits scored on validation data, by method name."""
+        held = self.fits.filter(pl.col("holdout")).sort("method")
+        return {
+            str(name): part for (name,), part in held.partition_by("method", as_dict=True).items()
+        }
+
+    @cached_property
+    def reference(self) -> Variant | None:
+        """The variant named `REFERENCE` that has the most fits."""
+        counts = Counter(self.tested["variant"].to_list())
+        named = [v for v in self.variants if v.name == REFERENCE]
+        return max(named, key=lambda v: counts[v.key], default=None)
+
+    @cached_property
+    def machine(self) -> str | None:
+        """The machine of most fits: only its timings are compared."""
+        adapted = self.tested.filter(pl.col("kind") == "adaptation")
+        machines = Counter(adapted["machine"].to_list())
+        return min(machines, key=lambda m: (-machines[m], m), default=None)
+
+    @property
+    def local(self) -> int:
+        """Records that are not published."""
+        return int((self.fits["origin"] == "local").sum())
+
+    @property
+    def newest(self) -> str:
+        return str(self.fits["started"].max())
+
+    def entries(self, variant: Variant) -> list[dict[str, Any]]:
+        """All records of a method that are scored on test data, failed ones too."""
+        own = self.fits.filter(pl.col("variant") == variant.key, ~pl.col("holdout"))
+        return list(own.sort("train", "percent", "seed").iter_rows(named=True))
+
+    def runs(self, variant: Variant, train: str, percent: int) -> dict[int, dict[str, Any]]:
+        """The finished fits of a method on a dataset, by seed."""
+        chosen = self._by_fit.get((variant.key, train, percent), [])
+        return {row["seed"]: row for row in chosen}
+
+    @cached_property
+    def _by_fit(self) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
+        groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+        for row in self.tested.iter_rows(named=True):
+            groups[row["variant"], row["train"], row["percent"]].append(row)
+        return groups
+
+    @cached_property
+    def _complete(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        return {}
+
+    def seeds(self, protocol: Protocol) -> dict[str, tuple[int, ...]]:
+        """By variant key, the seeds with every cell of a protocol.
+
+        Means over fewer cells are not comparable.
+        """
+        if protocol.name not in self._complete:
+            wanted = cells_of(protocol)
+            have = (
+                self.scored.join(wanted, on=[*FIT, *TEST])
+                .group_by("variant", "seed")
+                .agg(pl.len().alias("cells"))
+                .filter(pl.col("cells") == wanted.height)
+                .sort("variant", "seed")
+            )
+            found: dict[str, list[int]] = defaultdict(list)
+            for key, seed in have.select("variant", "seed").iter_rows():
+                found[key].append(seed)
+            self._complete[protocol.name] = {key: tuple(seeds) for key, seeds in found.items()}
+        return self._complete[protocol.name]
+
+
+def cells_of(protocol: Protocol) -> pl.DataFrame:
+    """The cells of a protocol's fits: `train`, `percent`, `holdout`, the test set, `weight`.
+
+    The cells weigh the same and together 1.
+    """
+    rows = [
+        (slot.datasets[0], slot.percent, slot.holdout, test.dataset, test.split, test.condition)
+        for slot in protocol.fits
+        for test in slot.tests
+    ]
+    columns = [*FIT, *TEST]
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    return frame.with_columns(pl.lit(1 / max(len(rows), 1)).alias("weight"))
+
+
+def one_cell(train: str, percent: int, test: str) -> Protocol:
+    """One cell as a protocol of its own."""
+    slot = Slot(datasets=(train,), percent=percent, tests=(TestSet(dataset=test),))
+    label = f"{train} → {test}"
+    return Protocol(name=f"{train}-{percent}-{test}", label=label, summary="", slots=(slot,))
+
+
+def gather(results: Results) -> list[Board]:
+    """Boards, the one with the most records of one's own first; then the largest published one."""
+    labels = _labels(results.fits)
+    order = {key: i for i, key in enumerate(sorted(labels, key=lambda k: (labels[k].lower(), k)))}
+    boards = []
+    for key, (track, rules) in results.protocols.items():
+        fits = results.fits.filter(pl.col("board") == key.slug)
+        ids = fits.select("run_id")
+        boards.append(
+            Board(
+                key=key,
+                track=track,
+                rules=rules,
+                fits=fits,
+                cells=results.cells.join(ids, on="run_id", how="semi"),
+                samples=results.samples.join(ids, on="run_id", how="semi"),
+                variants=_variants(fits, labels, order),
+                foundation=_foundation(fits, len(order)),
+            )
+        )
+    return sorted(boards, key=lambda b: (-b.local, -b.fits.height, b.key))
+
+
+def _variants(
+    fits: pl.DataFrame, labels: Mapping[str, str], order: Mapping[str, int]
+) -> tuple[Variant, ...]:
+    own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout")).sort("run_id")
+    firsts = own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True)
+    made = [_variant(row, labels[row["variant"]], order[row["variant"]]) for row in firsts]
+    return tuple(sorted(made, key=lambda v: v.index))
+
+
+def _foundation(fits: pl.DataFrame, index: int) -> Variant | None:
+    done = fits.filter(pl.col("kind") == "pretraining", pl.col("status") == "done")
+    if done.is_empty():
+        return None
+    return _variant(done.row(0, named=True), FOUNDATION, index)
+
+
+def _variant(row: dict[str, Any], label: str, index: int) -> Variant:
+    return Variant(
+        key=row["variant"],
+        label=label,
+        index=index,
+        name=row["method"],
+        distribution=row["distribution"],
+        version=row["version"],
+        config=config(row),
+        release=row["release"],
+        code=row["code"],
+        category=row["category"],
+        summary=row["summary"],
+        source=row["source"],
+        start=row["start"],
+    )
+
+
+def _labels(fits: pl.DataFrame) -> dict[str, str]:
+    """The method's name, with what sets it apart from others of that name."""
+    own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout"))
+    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True):
+        kinds[row["method"]].append(row)
+    return {
+        row["variant"]: " ".join((name, *_marks(row, rivals)))
+        for name, rivals in kinds.items()
+        for row in rivals
+    }
+
+
+def _marks(row: dict[str, Any], rivals: Sequence[dict[str, Any]]) -> list[str]:
+    if len(rivals) == 1:
+        return []
+    configs = [config(rival) for rival in rivals]
+    own = config(row)
+    options = sorted({key for c in configs for key in c})
+    marks = [
+        f"{key}={own[key]}"
+        for key in options
+        if own.get(key) is not None and len({repr(c.get(key)) for c in configs}) > 1
+    ]
+    for word in ("distribution", "version"):
+        if len({rival[word] for rival in rivals}) > 1:
+            marks.append(f"{word} {row[word]}")
+    return marks
+
+
+def targets_first(names: Iterable[str]) -> list[str]:
+    """Datasets: targets in their order, then the others."""
+    rank = {name: i for i, name in enumerate(TARGETS)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))

@@ -1,0 +1,168 @@
+"""A board → one row a method: scores with intervals, gains, ranks, costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from statistics import median
+from typing import Any
+
+import polars as pl
+
+from bench.protocol import protocols
+from bench.protocol.columns import COSTS
+from bench.protocol.protocols import Protocol
+from bench.protocol.spec import TARGETS
+from bench.seismic import metrics
+from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.standings import Standing, standings
+
+MACHINE_BOUND = ("peak_bytes", "samples_per_second", "train_seconds")
+"""Costs that only compare on one machine."""
+_ORDER = ("ood", "id", "lowdata")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method on the board."""
+
+    variant: Variant
+    standings: dict[str, Standing]
+    """By protocol."""
+    costs: dict[str, float | None]
+    """Medians over the fits on the whole training set of the targets."""
+    foreign_machine: bool
+    """Its timings come from another machine than the board's."""
+    seeds: tuple[int, ...]
+    failed: tuple[dict[str, Any], ...]
+    """Records that did not end well."""
+    badge: str
+    """published, local or incomplete."""
+
+
+def ranked() -> tuple[Protocol, ...]:
+    """The protocols of the front page."""
+    return tuple(protocols.get(name) for name in ("id", "ood", "lowdata"))
+
+
+def rows(board: Board) -> list[Row]:
+    """Best first: by MAE out of distribution, then in distribution, then with low data."""
+    by_protocol = {protocol.name: standings(board, protocol) for protocol in ranked()}
+    made = [
+        _row(board, v, {name: found[v.key] for name, found in by_protocol.items()})
+        for v in board.variants
+    ]
+    first = metrics.METRICS[0].name
+
+    def place(row: Row) -> tuple[float, ...]:
+        scores = [row.standings[name].scores.get(first) for name in _ORDER]
+        return tuple(s.value if s else inf for s in scores)
+
+    return sorted(made, key=place)
+
+
+def frame(made: Sequence[Row]) -> pl.DataFrame:
+    """The table as data: a row a method, a column a number; unknown is null."""
+    return pl.DataFrame([_flat(row) for row in made], schema=_schema(), orient="row")
+
+
+def configs_tried(board: Board, variant: Variant) -> int:
+    """How many configs of a method were tried on validation data, its own included.
+
+    Counted from the fits with a holdout that are on the board.
+    """
+    held = board.sweeps.get(variant.name)
+    if held is None:
+        return 1
+    tried = held.filter(pl.col("distribution") == variant.distribution, pl.col("status") == "done")
+    return len({*tried["config"].to_list(), _own_config(board, variant)})
+
+
+def _own_config(board: Board, variant: Variant) -> str:
+    return str(board.fits.filter(pl.col("variant") == variant.key)["config"][0])
+
+
+def _row(board: Board, variant: Variant, own: dict[str, Standing]) -> Row:
+    entries = board.entries(variant)
+    failed = tuple(e for e in entries if e["status"] != "done")
+    done = [e for e in entries if e["status"] == "done"]
+    here = [e for e in done if e["machine"] == board.machine]
+    whole = any(s.seeds for s in own.values()) and not failed
+    published = all(e["origin"] == "published" for e in entries)
+    return Row(
+        variant,
+        own,
+        _costs(here or done),
+        foreign_machine=not here,
+        seeds=tuple(sorted({e["seed"] for e in done})),
+        failed=failed,
+        badge=("published" if published else "local") if whole else "incomplete",
+    )
+
+
+def _costs(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Like for like: fits on all of a target, where there are any."""
+    used = [e for e in entries if e["percent"] == 100 and e["train"] in TARGETS] or entries
+    values: dict[str, float | None] = {}
+    for column in COSTS:
+        known = [v for e in used if (v := e[column.name]) is not None]
+        values[column.name] = median(known) if known else None
+    return values
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "method": row.variant.label,
+        "category": row.variant.category,
+        "distribution": row.variant.distribution,
+        "version": row.variant.version,
+        "record": row.badge,
+        "seeds": len(row.seeds),
+    }
+    for protocol in ranked():
+        standing = row.standings[protocol.name]
+        best, worst = standing.rank or (None, None)
+        values |= {f"{protocol.name}_rank": best, f"{protocol.name}_worst_rank": worst}
+        for metric in metrics.METRICS:
+            name = f"{protocol.name}_{metric.name}"
+            score, gain = standing.scores.get(metric.name), standing.gains.get(metric.name)
+            estimate = score.estimate if score else None
+            values |= {
+                name: score.value if score else None,
+                f"{name}_low": estimate.low if estimate else None,
+                f"{name}_high": estimate.high if estimate else None,
+                f"{name}_gain_percent": gain.value if gain else None,
+                f"{name}_gain_low": gain.low if gain else None,
+                f"{name}_gain_high": gain.high if gain else None,
+            }
+        ratio, comparison = standing.ratio, standing.comparison
+        values |= {
+            f"{protocol.name}_ratio_to_floor": ratio.value if ratio else None,
+            f"{protocol.name}_ratio_low": ratio.low if ratio else None,
+            f"{protocol.name}_ratio_high": ratio.high if ratio else None,
+            f"{protocol.name}_mean_rank": standing.mean_rank,
+            f"{protocol.name}_probability_better": (
+                comparison.probability_better if comparison else None
+            ),
+        }
+    return values | row.costs
+
+
+def _schema() -> dict[str, pl.DataType]:
+    text, whole, real = pl.String(), pl.Int64(), pl.Float64()
+    schema: dict[str, pl.DataType] = {
+        "method": text,
+        "category": text,
+        "distribution": text,
+        "version": whole,
+        "record": text,
+        "seeds": whole,
+    }
+    for protocol in ranked():
+        schema |= {f"{protocol.name}_rank": whole, f"{protocol.name}_worst_rank": whole}
+        for metric in metrics.METRICS:
+            for part in ("", "_low", "_high", "_gain_percent", "_gain_low", "_gain_high"):
+                schema[f"{protocol.name}_{metric.name}{part}"] = real
+        for part in ("ratio_to_floor", "ratio_low", "ratio_high", "mean_rank"):
+            schema[f"{protocol.name}_{part}"] = real
+        schema[f"{protocol.name}_probability_better"] = real
+    return schema | {column.name: real for column in COSTS}

@@ -1,0 +1,144 @@
+"""Numbers and facts as people read them."""
+
+import math
+from collections.abc import Callable, Sequence
+from shlex import quote
+from typing import Any
+
+from bench.protocol.columns import COSTS, Column
+from bench.seismic import metrics
+
+NOTHING = "–"
+"""Unknown."""
+
+
+def column(name: str) -> Column:
+    """The metric or cost of that name. Raises `KeyError` for an unknown one."""
+    return {c.name: c for c in (*metrics.METRICS, *COSTS)}[name]
+
+
+def label(name: str) -> str:
+    """Of a metric or cost."""
+    return column(name).label
+
+
+def arrow(name: str) -> str:
+    """Which direction of a metric is better."""
+    return "↑" if column(name).better == "higher" else "↓"
+
+
+def score(value: float | None, metric: str = "") -> str:
+    """With the metric's own number of decimals; those of the first metric if none is named."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    digits = (metrics.get(metric) if metric else metrics.METRICS[0]).digits
+    return f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """With a true minus sign."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    shown = f"{value:+.{digits}f}".replace("-", "−")
+    return shown[1:] if float(f"{value:.{digits}f}") == 0 else shown
+
+
+def count(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def short(value: float | None) -> str:
+    """1148480 → 1.15 M."""
+    if value is None:
+        return NOTHING
+    for limit, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * limit:
+            return f"{_three(value / limit)}\u00a0{sign}"
+    return _three(value)
+
+
+def size(value: float | None) -> str:
+    """Bytes in binary units."""
+    if value is None:
+        return NOTHING
+    for limit, sign in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(value) >= limit:
+            return f"{_three(value / limit)}\u00a0{sign}"
+    return f"{value:.0f}\u00a0B"
+
+
+def _three(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.3g}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours}\u00a0h {minutes:02}\u00a0min" if hours else f"{minutes}\u00a0min {rest:02}\u00a0s"
+    )
+
+
+def cost(value: float | None, name: str) -> str:
+    """In the unit of the cost column of that name."""
+    if "bytes" in name:
+        return size(value)
+    if name == "train_seconds":
+        return duration(value)
+    if name == "samples_per_second":
+        return NOTHING if value is None else f"{value:.3g}"
+    return short(value)
+
+
+def unit(column: Column) -> str:
+    """What must stand beside the label of a column, because `cost` does not write it."""
+    if column.unit in ("bytes", "s"):
+        return ""
+    return "per sample" if column.unit == "bytes/sample" else column.unit
+
+
+def axis(column: Column) -> str:
+    """Label and unit for the axis of a figure."""
+    return f"{column.label} ({column.unit})" if column.unit else column.label
+
+
+def dataset(name: str) -> str:
+    """Narrow labels of figures: FlatVel_B → FlatVel-B."""
+    return name.replace("_", "-")
+
+
+def config(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in sorted(values.items())) or "no options"
+
+
+def command(words: Sequence[str]) -> str:
+    """As typed in a shell."""
+    return " ".join(quote(word) for word in words)
+
+
+def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """For a choice whose keys are their own labels."""
+    return [(name, name) for name in names]
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "pairs": pairs,
+    "score": score,
+    "label": label,
+    "arrow": arrow,
+    "signed": signed,
+    "count": count,
+    "short": short,
+    "size": size,
+    "duration": duration,
+    "cost": cost,
+    "unit": unit,
+    "dataset": dataset,
+    "config": config,
+    "command": command,
+}
