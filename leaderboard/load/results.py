@@ -226,7 +226,8 @@ def _samples(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -
     together = together.select(*_sample_schema())
     bad = _disagreements(together, cells)
     folders = dict(fits.select("run_id", "folder").iter_rows())
-    for run_id, dataset in bad.select("run_id", "dataset").iter_rows():
+    firsts = bad.unique("run_id", keep="first", maintain_order=True)
+    for run_id, dataset in firsts.select("run_id", "dataset").iter_rows():
         reason = (
             f"Scores of {dataset} are missing, or do not give the means that the record states."
         )

@@ -1,11 +1,13 @@
 """Estimates with intervals in closed form: seeds and test samples as crossed random effects.
 
-Every seed is scored on the same test samples, so that a mean over both varies with the seeds, with
-the samples of each test set (the strata), and with their interaction. The variances are estimated
-by the analysis of variance of a crossed design (Searle, Casella and McCulloch 1992, *Variance
-Components*, chapter 4): that of seed means and that of sample means both hold the interaction,
-which is therefore taken off once. Degrees of freedom are Satterthwaite's (1946,
-doi:10.2307/3002019), and intervals Student's t. There is no random number in it.
+Every seed is scored on the same test samples, so that a mean over both varies with the seeds and
+with the samples of each test set (the strata). Each part has Student's interval of its own: that
+of the means of seeds, with S − 1 degrees of freedom, and that of the means of samples, with
+Welch's over the strata. Their half-widths are added in quadrature (Howe 1974,
+doi:10.1080/01621459.1974.10480183; Zou and Donner 2008, doi:10.1002/sim.3095): one t with
+Satterthwaite's degrees of freedom covers 92 % instead of 95 % with three seeds. The interaction of
+seeds and samples is in both parts, which makes intervals a little too wide where it dominates.
+There is no random number in it.
 
 With one seed there is nothing to see of repeated training: results carry ``seeds=1``.
 """
@@ -25,6 +27,7 @@ LEVEL = 0.95
 """Coverage of every interval."""
 _ROUNDING = 1e-12
 """A standard error below this part of the value is rounding of scores that do not vary."""
+_HALVINGS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,6 @@ class Moments:
     """(m, m) covariance of the means due to seeds, the interaction included."""
     of_samples: Floats
     """(strata, m, m) covariance due to the samples of each test set, the interaction included."""
-    of_both: Floats
-    """(m, m) covariance due to the interaction."""
     seeds: int
     samples: tuple[int, ...]
     """Of each stratum."""
@@ -86,7 +87,7 @@ class Moments:
         value = w @ self.means
         seeds = _quadratic(w, self.of_seeds)
         strata = np.stack([_quadratic(w, part) for part in self.of_samples])
-        return self._estimates(value, seeds, strata, _quadratic(w, self.of_both))
+        return self._estimates(value, seeds, strata)
 
     def differences(self, first: Sequence[int], second: Sequence[int]) -> tuple[Estimate, ...]:
         """Number `first[i]` − number `second[i]`, for many pairs at once."""
@@ -100,17 +101,16 @@ class Moments:
             self.means[a] - self.means[b],
             variance(self.of_seeds),
             np.stack([variance(part) for part in self.of_samples]),
-            variance(self.of_both),
         )
 
-    def _estimates(
-        self, value: Floats, seeds: Floats, strata: Floats, both: Floats
-    ) -> tuple[Estimate, ...]:
+    def _estimates(self, value: Floats, seeds: Floats, strata: Floats) -> tuple[Estimate, ...]:
         counts = np.asarray(self.samples, dtype=np.float64)[:, None]
+        samples = strata.sum(axis=0)
         spread = (strata**2 / (counts - 1)).sum(axis=0)
-        most = np.full_like(value, counts.sum() + self.seeds - len(counts) - 1)
+        most = np.full_like(value, (counts - 1).sum())
+        welch = np.divide(samples**2, spread, out=most.copy(), where=spread > 0)
         error, degrees, half = _intervals(
-            seeds, strata.sum(axis=0), both, spread, most, np.full_like(value, self.seeds)
+            seeds, np.full_like(value, self.seeds - 1), samples, np.clip(welch, 1.0, most)
         )
         return tuple(
             Estimate(
@@ -136,7 +136,7 @@ def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
     """
     m, seeds, _ = values.shape
     means, of_seeds = np.zeros(m), np.zeros((m, seeds))
-    of_samples, of_both, counts = [], np.zeros((m, m)), []
+    of_samples, counts = [], []
     for stratum in np.unique(strata):
         x = values[:, :, strata == stratum]
         n = x.shape[2]
@@ -148,9 +148,6 @@ def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
         of_seeds += by_seed
         centred = by_sample - mean[:, None]
         of_samples.append(centred @ centred.T / (n - 1) / n)
-        if seeds > 1:
-            rest = (x - by_seed[:, :, None] - centred[:, None, :]).reshape(m, -1)
-            of_both += rest @ rest.T / ((seeds - 1) * (n - 1)) / (seeds * n)
         counts.append(n)
     apart = of_seeds - of_seeds.mean(axis=1, keepdims=True)
     covariance = apart @ apart.T / (seeds - 1) / seeds if seeds > 1 else np.zeros((m, m))
@@ -158,7 +155,6 @@ def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
         means=means,
         of_seeds=covariance,
         of_samples=np.stack(of_samples),
-        of_both=of_both,
         seeds=seeds,
         samples=tuple(counts),
     )
@@ -181,24 +177,11 @@ def by_group(rows: pl.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], E
     seeds = by_seed.group_by(group).agg(
         pl.col("of_seed").var().fill_null(0.0).alias("seed_variance"), pl.len().alias("seeds")
     )
-    rest = pl.col("value") - pl.col("of_sample") - pl.col("of_seed") + pl.col("mean")
-    crossed = (
-        rows.join(by_sample, on=[*group, "sample"])
-        .join(by_seed, on=[*group, "seed"])
-        .join(samples.select(*group, "mean"), on=group)
-        .group_by(group)
-        .agg((rest**2).sum().alias("rest"))
-    )
-    found = samples.join(seeds, on=group).join(crossed, on=group)
-    found = found.filter(pl.col("samples") > 1).sort(group)
+    found = samples.join(seeds, on=group).filter(pl.col("samples") > 1).sort(group)
     n, s = found["samples"].to_numpy().astype(float), found["seeds"].to_numpy().astype(float)
     of_samples = found["sample_variance"].to_numpy() / n
     of_seeds = found["seed_variance"].to_numpy() / s
-    of_both = found["rest"].to_numpy() / (np.maximum(s - 1, 1) * (n - 1)) / (s * n)
-    of_both = np.where(s > 1, of_both, 0.0)
-    error, degrees, half = _intervals(
-        of_seeds, of_samples, of_both, of_samples**2 / (n - 1), n + s - 2, s
-    )
+    error, degrees, half = _intervals(of_seeds, s - 1, of_samples, n - 1)
     value = found["mean"].to_numpy()
     return {
         key: Estimate(
@@ -224,23 +207,24 @@ def by_group(rows: pl.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], E
 
 
 def _intervals(
-    of_seeds: Floats,
-    of_samples: Floats,
-    of_both: Floats,
-    spread: Floats,
-    most: Floats,
-    seeds: Floats,
+    of_seeds: Floats, seed_degrees: Floats, of_samples: Floats, sample_degrees: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Standard errors, degrees of freedom and half-widths, element by element.
 
-    `spread` is Satterthwaite's denominator of the samples' part; `most` bounds the degrees.
+    The degrees of freedom are those of the one Student's t that has the same half-width.
     """
-    variance = np.maximum(of_seeds + of_samples - of_both, np.maximum(of_seeds, of_samples))
-    spread = spread + of_seeds**2 / np.maximum(seeds - 1, 1)
-    degrees = np.divide(variance**2, spread, out=most.copy(), where=spread > 0)
-    degrees = np.clip(degrees, 1.0, most)
-    error = np.sqrt(variance)
-    return error, degrees, np.asarray(stdtrit(degrees, (1 + LEVEL) / 2) * error)
+    quantile = (1 + LEVEL) / 2
+    seeds = stdtrit(np.maximum(seed_degrees, 1), quantile) ** 2 * of_seeds
+    half = np.sqrt(seeds + stdtrit(sample_degrees, quantile) ** 2 * of_samples)
+    error = np.sqrt(of_seeds + of_samples)
+    low = np.where(seed_degrees > 0, np.minimum(seed_degrees, sample_degrees), sample_degrees)
+    high = np.maximum(seed_degrees, sample_degrees)
+    wanted = np.divide(half, error, out=np.zeros_like(half), where=error > 0)
+    for _ in range(_HALVINGS):  # the quantile falls as the degrees rise
+        middle = (low + high) / 2
+        wider = stdtrit(middle, quantile) > wanted
+        low, high = np.where(wider, middle, low), np.where(wider, high, middle)
+    return error, high, half
 
 
 def _quadratic(weights: Floats, covariance: Floats) -> Floats:

@@ -157,10 +157,11 @@ class _Joint:
         self.comparisons: dict[str, Comparison] = {}
         self.ranks: dict[str, tuple[int, int]] = {}
         self.mean_ranks: dict[str, float] = {}
-        keys = [v.key for v in together]
-        reference = board.reference if board.reference in together else None
         for place, metric in enumerate(metrics.METRICS):
-            found = values.scores(board, together, protocol, seeds, metric)
+            having = _having(board, together, protocol, seeds, metric.name)
+            keys = [v.key for v in having]
+            reference = board.reference if board.reference in having else None
+            found = values.scores(board, having, protocol, seeds, metric)
             if found is None:
                 continue
             moments = found.moments()
@@ -168,14 +169,14 @@ class _Joint:
                 self.scores[key][metric.name] = estimate
             if place == 0:
                 self._rank(moments, keys, reference)
-            if reference is None or len(together) < 2:
+            if reference is None or len(having) < 2:
                 continue
-            gains = values.gains(board, together, protocol, seeds, metric, reference)
+            gains = values.gains(board, having, protocol, seeds, metric, reference)
             if gains is not None:
                 for key, estimate in zip(keys, gains.moments().estimates(), strict=True):
                     if key != reference.key:
                         self.gains[key][metric.name] = estimate
-        first = metrics.METRICS[0]
+        keys, first = [v.key for v in together], metrics.METRICS[0]
         ratios = values.ratios_to_floor(board, together, protocol, seeds, first)
         if ratios is not None:
             self.ratios = dict(zip(keys, ratios.moments().estimates(), strict=True))
@@ -191,6 +192,23 @@ class _Joint:
             pairs = comparisons.all_pairs(moments, better="lower")
             place = keys.index(reference.key)
             self.comparisons = {key: pairs[i, place] for i, key in enumerate(keys) if i != place}
+
+
+def _having(
+    board: Board,
+    variants: Sequence[Variant],
+    protocol: Protocol,
+    seeds: Sequence[int],
+    metric: str,
+) -> list[Variant]:
+    """Those with this metric in every cell: records from before it was added lack it."""
+    lacking = (
+        board.scored.filter(pl.col(metric).is_null(), pl.col("seed").is_in(list(seeds)))
+        .join(cells_of(protocol), on=[*FIT, *TEST])
+        .get_column("variant")
+    )
+    without = set(lacking.unique())
+    return [v for v in variants if v.key not in without]
 
 
 def _mean_ranks(

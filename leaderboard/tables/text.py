@@ -104,6 +104,8 @@ def unit(column: Column) -> str:
 
 def axis(column: Column) -> str:
     """Label and unit for the axis of a figure."""
+    if column.unit.startswith("["):  # a range, not a unit
+        return f"{column.label} on {column.unit}"
     return f"{column.label} ({column.unit})" if column.unit else column.label
 
 

@@ -11,7 +11,7 @@ from leaderboard.build.atomic_folder import replacing
 
 KILLED = """
 import os, pathlib, sys
-from leaderboard.replacement import replacing
+from leaderboard.build.atomic_folder import replacing
 out, between = pathlib.Path(sys.argv[1]), sys.argv[2] == "between"
 rename = pathlib.Path.replace
 def dying(self, target):

@@ -1,0 +1,1 @@
+"""Records → a static site, all or nothing."""

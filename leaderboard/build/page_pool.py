@@ -1,0 +1,107 @@
+"""Run pages, which are many and alike, written by a pool of processes where that pays."""
+
+import gc
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+from leaderboard.load.records import Problem
+from leaderboard.pages import runs
+from leaderboard.pages.runs import Run
+from leaderboard.pages.site import Site
+
+_WORTH_IT = 200
+"""From this many runs on, starting processes (half a second) costs less than it saves."""
+_MOST = 8
+
+_Result = tuple[int, list[Problem]]
+"""Pages written, and what could not be shown."""
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No search for cycles of garbage: it walks all records again and again, and finds none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+class PagePool:
+    """Writes run pages: `start` them, do other work, `finish`."""
+
+    def __init__(self, site: Site, executor: ProcessPoolExecutor | None, processes: int) -> None:
+        self._site = site
+        self._executor = executor
+        self._processes = processes
+        self._todo: Sequence[Run] = ()
+        self._parts: list[Future[_Result]] = []
+
+    def start(self, todo: Sequence[Run]) -> None:
+        """Hand these runs to the processes, if there are any."""
+        self._todo = todo
+        if self._executor:
+            self._parts = [
+                self._executor.submit(
+                    _task, self._site.folder, self._site.title, todo[i :: self._processes]
+                )
+                for i in range(self._processes)
+            ]
+
+    def finish(self) -> list[Problem]:
+        """Wait until all pages are written; returns what could not be shown.
+
+        Raises `OSError` where a page cannot be written or a process has died.
+        """
+        if not self._executor:
+            return _write(self._site, self._todo)
+        problems = []
+        for part in self._parts:
+            try:
+                pages, found = part.result()
+            except BrokenProcessPool as error:
+                raise OSError("a process that writes run pages has died") from error
+            self._site.pages += pages
+            problems += found
+        return problems
+
+
+@contextmanager
+def opened(site: Site, expected: int) -> Iterator[PagePool]:
+    """A pool for so many runs; of processes, which get ready meanwhile, where that pays."""
+    processes = min(os.cpu_count() or 1, _MOST)
+    if expected < _WORTH_IT or processes < 2:
+        yield PagePool(site, None, 1)
+        return
+    # A forked process would inherit the locks of Polars' threads
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_get_ready)
+    try:
+        for _ in range(processes):
+            executor.submit(_get_ready)
+        yield PagePool(site, executor, processes)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _get_ready() -> None:
+    if hasattr(os, "nice"):
+        os.nice(5)  # the caller has the longer way to go
+
+
+def _task(folder: Path, title: str, todo: Sequence[Run]) -> _Result:
+    site = Site(folder, title)
+    with without_collection():
+        problems = _write(site, todo)
+    return site.pages, problems
+
+
+def _write(site: Site, todo: Sequence[Run]) -> list[Problem]:
+    return [problem for run in todo for problem in runs.write(site, run)]

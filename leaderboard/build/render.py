@@ -1,0 +1,104 @@
+"""Records → a static site: the one entry point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard.build import page_pool
+from leaderboard.build.atomic_folder import replacing
+from leaderboard.figures import complexity, palette
+from leaderboard.load import reference, results
+from leaderboard.load.records import Problem, walk
+from leaderboard.load.results import Results
+from leaderboard.pages import (
+    about,
+    compare,
+    front,
+    gallery,
+    generalisation,
+    listing,
+    lowdata,
+    methods,
+    pretrain,
+    sweep,
+)
+from leaderboard.pages.runs import Run
+from leaderboard.pages.site import ASSETS, Site
+from leaderboard.pages.urls import Urls, has_page
+from leaderboard.tables import cells, overview
+from leaderboard.tables.boards import Board, gather
+
+TITLE = "FWI PEFT Bench"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written."""
+
+    index: Path
+    records: int
+    pages: int
+    problems: tuple[Problem, ...]
+
+
+def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> Report:
+    """Render the records of these homes, and the published ones, into the folder `out`.
+
+    The same records give the same bytes. The old site stays until the new one is whole. Records
+    that cannot be shown are returned as problems and listed on a page. Raises `HomeError` if `out`
+    cannot be written or holds something else.
+    """
+    with replacing(out) as folder, page_pool.without_collection():
+        site = Site(folder, title)
+        paths = list(walk(sources))
+        with page_pool.opened(site, len(paths)) as pool:
+            found = results.collect(paths)
+            pool.start(_runs(found))
+            boards = gather(found)
+            _assets(site, boards)
+            urls = Urls(tuple(boards))
+            problems = [problem for board in boards for problem in _board(site, board, urls)]
+            problems += found.problems + pool.finish()
+        problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
+        about.write(site, boards)
+        listing.problems(site, boards, problems)
+        if not boards:
+            site.page("index.html", "empty")
+    index = out.expanduser().absolute() / "index.html"
+    return Report(index, found.fits.height, site.pages, tuple(problems))
+
+
+def _runs(found: Results) -> list[Run]:
+    sampled = set(found.samples["run_id"].unique())
+    rows = found.fits.select("run_id", "origin", "folder").iter_rows()
+    return [Run(origin, Path(folder), run_id in sampled) for run_id, origin, folder in rows]
+
+
+def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
+    """All pages of a board; returns files that could not be used."""
+    rows = overview.rows(board)
+    front.write(site, board, rows, urls)
+    listing.runs(site, board, urls)
+    listing.data(site, board, urls, rows)
+    every_cell = cells.table(board)
+    for row in rows:
+        methods.write(site, board, urls, row, every_cell)
+    paper = reference.paper()
+    if has_page(board, "lowdata"):
+        lowdata.write(site, board, urls, every_cell, paper)
+    if has_page(board, "ood"):
+        printed = reference.openfwi_cross_dataset()
+        generalisation.write(site, board, urls, complexity.of(board), printed)
+    if has_page(board, "pretrain"):
+        pretrain.write(site, board, urls)
+    if has_page(board, "sweep"):
+        sweep.write(site, board, urls, paper)
+    if has_page(board, "compare"):
+        compare.write(site, board, urls)
+    return gallery.write(site, board, urls) if has_page(board, "gallery") else []
+
+
+def _assets(site: Site, boards: Sequence[Board]) -> None:
+    site.file("assets/methods.css", palette.style_sheet(boards).encode())
+    for path in sorted(ASSETS.iterdir()):
+        site.file(f"assets/{path.name}", path.read_bytes())
