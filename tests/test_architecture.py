@@ -40,7 +40,7 @@ def test_imports_without_torch(module: str) -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
-ORDINARY_WORDS = {"bias", "batchnorm", "head", "attention", "layernorm", "prompt"}
+ORDINARY_WORDS = {"bias", "batchnorm", "head", "attention", "layernorm", "prompt", "none"}
 """Names of methods that are torch's words too."""
 
 

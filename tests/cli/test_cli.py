@@ -13,9 +13,8 @@ from homes import assert_same, copy, remove_runs, replace
 from safetensors.torch import load_file
 
 from bench.data import layout
-from bench.models import backbones
 from bench.models.checkpoint import content_hash
-from bench.protocol import fingerprint, tracks
+from bench.protocol import tracks
 from bench.records.reader import read
 from bench.records.record import Record
 
@@ -182,11 +181,8 @@ def test_publishing_copies_records_scores_and_maps(
     assert copied.keys() == {record.run_id for record in records(home)}
     for path in copied.values():
         (source,) = home.glob(f"*/{path.parent.name}")
-        assert {p.name for p in path.parent.iterdir()} == {
-            "record.json",
-            "scores.parquet",
-            "maps.npz",
-        }
+        scored = {"scores.parquet", "maps.npz"} if read(path).cells else set()
+        assert {p.name for p in path.parent.iterdir()} == {"record.json"} | scored
         for file in path.parent.iterdir():
             assert file.read_bytes() == (source / file.name).read_bytes()
     none = bench("publish", str(out), "--track", "mini", home=home)
@@ -198,13 +194,10 @@ def test_maps_that_the_gallery_does_not_show_are_not_published(
     tmp_path: Path, inside: Inside
 ) -> None:
     mini = tracks.load("mini")
-    present = {
-        "track": mini,
-        "fingerprint": fingerprint.fingerprint(mini, backbones.spec("inversionnet")),
-    }
+    present = {"track": mini}
     for percent in (10, 25, 50, 75, 100):
         factory.make(tmp_path, factory.FFT, ("Style_A",), percent=percent, **present)
-    code, _, _ = inside("publish", tmp_path / "records", home=tmp_path)
+    code, _, _ = inside("publish", tmp_path / "records", "--track", "mini", home=tmp_path)
     assert code == 0
     found = {read(p).spec.percent: p.parent for p in tmp_path.glob("records/mini/*/record.json")}
     assert {percent: (folder / "maps.npz").exists() for percent, folder in found.items()} == {
@@ -223,7 +216,7 @@ def test_maps_that_the_gallery_does_not_show_are_not_published(
         (("--method", "lora", "--protocol", "odd"), "Unknown protocol 'odd'. Did you mean 'ood'?"),
         (("--method", "lora", "--track", "mimi"), "Unknown track 'mimi'. Did you mean 'mini'?"),
         (("--method", "lora", "--backbone", "inversonnet"), "Did you mean 'inversionnet'?"),
-        (("--method", "lora", "--set", "rnak=8"), "Unknown option of method 'lora' 'rnak'."),
+        (("--method", "lora", "--set", "rnak=8"), "Unknown option 'rnak'. Did you mean 'rank'?"),
         (("--method", "lora", "--set", "rank"), "write it as option=value"),
         (("--method", "lora", "--set", "rank=0"), "Option 'rank' of method 'lora'"),
         (("--method", "lora", "--set", "rank=many"), "Option 'rank' of method 'lora'"),

@@ -23,7 +23,7 @@ from bench.protocol.fingerprint import fingerprint
 from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Data
 from bench.records.reader import read
 from bench.records.record import Record, write
-from leaderboard.load import records
+from leaderboard.load import records, reference
 
 SAMPLES = 100
 TRACK = factory.TRACK.model_copy(
@@ -160,23 +160,28 @@ def test_a_difference_of_rmse_is_that_of_each_fits_root(inside: Inside, three_se
     assert values == pytest.approx(roots["lora"].mean(axis=0), rel=1e-5)
 
 
-def test_the_verdict_says_what_is_resolved_and_what_is_not(inside: Inside, one_seed: Path) -> None:
-    code, out, _ = inside("compare", "lora", "fft", home=one_seed)
+def test_the_verdict_says_what_is_resolved_and_what_is_not(
+    inside: Inside, one_seed: Path, three_seeds: Path
+) -> None:
+    code, out, _ = inside("compare", "lora", "fft", home=three_seeds)
     assert code == 0
     assert "lora is better than fft by " in out
     assert "; resolved." in out
     assert "Gain over fft: " in out
-    assert "One seed: the interval reflects test samples only" in out
+    code, out, _ = inside("compare", "lora", "fft", home=one_seed)
+    assert "resolved." not in out
+    assert "3 seeds or more are needed to resolve it." in out
     code, out, _ = inside("compare", "twin", "fft", home=one_seed)
-    assert "Not resolved: twin − fft is " in out
-    assert "probability that twin is better" in out
+    assert "twin − fft is " in out
     assert " better than fft" not in out
     (found,) = compare(inside, one_seed, "twin", "fft")["comparisons"]
     assert not found["resolved"]
     assert found["difference"]["low"] < 0 < found["difference"]["high"]
 
 
-def test_comparisons_and_cells_are_corrected_together(inside: Inside, one_seed: Path) -> None:
+def test_comparisons_and_cells_are_corrected_together(
+    inside: Inside, one_seed: Path, three_seeds: Path
+) -> None:
     """Holm's method: the i-th smallest of m p-values times m − i + 1, never falling."""
 
     def holm(p: list[float]) -> list[float]:
@@ -196,6 +201,10 @@ def test_comparisons_and_cells_are_corrected_together(inside: Inside, one_seed: 
     assert {d["comparisons"] for d in cells} == {36}
     assert [d["p_holm"] for d in cells] == pytest.approx(holm([d["p_value"] for d in cells]))
     for d in (*found, *cells):
+        assert not d["resolved"]  # of one seed
+    content = compare(inside, three_seeds, "lora", "fft")
+    cells = [d for cell in content["cells"] for d in cell["differences"].values()]
+    for d in (*content["comparisons"], *cells):
         excluded = d["difference"]["low"] > 0 or d["difference"]["high"] < 0
         assert d["resolved"] == (excluded and d["p_holm"] <= 0.05)
 
@@ -211,7 +220,7 @@ def test_several_methods_are_ranked_and_what_is_not_told_apart_is_tied(
     assert content["groups"][1].endswith(" (not told apart)")
     table = np.stack([scores(one_seed, m).mean(axis=(0, -1)) for m in ranks])
     mean_ranks = stats.rankdata(table, axis=0).mean(axis=1)
-    found = [r["mean_rank"]["value"] for r in content["ranking"]]
+    found = [r["mean_rank"] for r in content["ranking"]]
     assert found == pytest.approx(mean_ranks)
 
 
@@ -220,7 +229,7 @@ def test_low_data_has_curves_areas_and_crossovers(inside: Inside, three_seeds: P
     curves = {}
     for name in ("lora", "fft"):
         cells = [
-            (record.spec.percent, cell.mae)
+            (record.spec.percent, cell.scores["mae"])
             for record in done(three_seeds, name)
             for cell in record.cells
         ]
@@ -248,14 +257,14 @@ def test_published_numbers_stand_beside_ours_marked_as_other_data(
     code, out, _ = inside("compare", *words, home=one_seed)
     assert code == 0
     assert "OTHER DATA: published numbers are from the real OpenFWI datasets" in out
-    reference = compare(inside, one_seed, *words)["reference"]
-    assert reference["other_data"].startswith("OTHER DATA")
+    beside = compare(inside, one_seed, *words)["reference"]
+    assert beside["other_data"].startswith("OTHER DATA")
     shown = {
         (row["method"], row["test"]): row["published"]
-        for row in reference["cells"]
+        for row in beside["cells"]
         if "Table V" in row["source"]
     }
-    with Path(records.__file__).with_name("reference").joinpath("paper.csv").open() as file:
+    with Path(reference.__file__).parents[1].joinpath("reference", "paper.csv").open() as file:
         printed = {
             ({"FFT-PFM": "fft", "Baseline": "baseline"}[row["method"]], row["test_dataset"]): row[
                 "value"
@@ -264,10 +273,10 @@ def test_published_numbers_stand_beside_ours_marked_as_other_data(
             if row["table"] == "V" and row["metric"] == "mae"
         }
     assert shown == printed
-    ours = {(row["method"], row["test"]): row["ours"] for row in reference["cells"]}
+    ours = {(row["method"], row["test"]): row["ours"] for row in beside["cells"]}
     for record in done(one_seed, "fft"):
-        own = next(cell for cell in record.cells if cell.dataset in record.spec.datasets)
-        assert ours["fft", own.dataset] == pytest.approx(own.mae, rel=1e-6)
+        own = next(c for c in record.cells if c.test_set.dataset in record.spec.datasets)
+        assert ours["fft", own.test_set.dataset] == pytest.approx(own.scores["mae"], rel=1e-6)
 
 
 def test_misprints_are_flagged_beside_ours(inside: Inside, three_seeds: Path) -> None:
@@ -319,8 +328,8 @@ def test_missing_cells_are_one_sentence_with_the_command_that_makes_them(
     assert command[:6] == ["bench", "run", "--method", "lora,fft", "--protocol", "lowdata"]
     code, out, error = inside(*command[1:], "--dry-run")
     assert code == 0, error
-    assert "train 32 fits" in out
-    assert "Reused: 9 recorded fits" in out
+    assert "train 48 fits" in out  # 16 of each method, and of `none`
+    assert "Reused: 5 recorded fits" in out  # the foundation and the floors
     code, out, _ = inside("compare", "lora", "fft", *track)
     assert code == 0
     assert "track tiny" in out
@@ -349,9 +358,9 @@ def test_bad_input_is_one_sentence(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_an_opponent_may_be_named_apart(inside: Inside, one_seed: Path) -> None:
+def test_the_reference_method_may_be_named_apart(inside: Inside, one_seed: Path) -> None:
     content = compare(inside, one_seed, "lora", "--against", "baseline")
-    assert content["opponent"] == "baseline"
+    assert content["reference_method"] == "baseline"
     assert [c["method"] for c in content["comparisons"]] == ["lora"]
 
 
@@ -372,13 +381,13 @@ def test_configs_of_one_method_are_told_apart(inside: Inside, tmp_path: Path) ->
 def test_records_of_another_fingerprint_are_kept_apart(inside: Inside, tmp_path: Path) -> None:
     """Old records of the same track, and more of them, change nothing."""
     mini = tracks.load("mini")
-    present = fingerprint(mini, "inversionnet")
-    options: dict[str, Any] = {"percents": (100,), "pretraining": False, "track": mini}
-    populate(tmp_path, (FFT, LORA), seeds=(0,), fingerprint=present, **options)
+    present = fingerprint(mini, factory.BACKBONE)
+    options: dict[str, Any] = {"percents": (100,), "pretraining": False}
+    populate(tmp_path, (FFT, LORA), seeds=(0,), track=mini, **options)
     alone = compare(inside, tmp_path, "lora", "fft")
     worse = replace(LORA, reach=3.0)
-    populate(tmp_path, (FFT, worse, BASELINE), seeds=(0, 1), fingerprint="f" * 16, **options)
-    assert compare(inside, tmp_path, "lora", "fft") == alone
+    old = mini.model_copy(update={"version": 99})
+    populate(tmp_path, (FFT, worse, BASELINE), seeds=(0, 1), track=old, **options)
     assert compare(inside, tmp_path, "lora", "fft", "--track", "mini") == alone
     assert alone["fingerprint"] == present
 

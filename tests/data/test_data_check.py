@@ -267,7 +267,7 @@ def test_a_folder_of_real_files_is_not_passed_over(tmp_path: Path, inside: Insid
     """Without ``--track openfwi`` the run would be on generated data."""
     code, _, error = inside("run", "-m", "fft", "--data", tmp_path, home=tmp_path)
     assert code == 2
-    assert "Track 'mini' generates its data, so --data has no meaning" in error
+    assert "Track 'small' generates its data, so --data has no meaning" in error
 
 
 def test_nothing_is_made_for_a_track_of_real_files(tmp_path: Path, run: Inside) -> None:

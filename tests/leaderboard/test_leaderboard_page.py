@@ -130,8 +130,8 @@ def test_text_has_contrast_aa_in_both_themes() -> None:
         for paper in ("paper", "raised", "tint"):
             for ink in ("ink", "soft", "accent", "good", "bad"):
                 assert _contrast(theme[ink], theme[paper]) >= 4.5, (number, ink, paper)
-            for colours in palette.COLOURS:
-                assert _contrast(colours[number], theme[paper]) >= 3, (number, colours)
+            for pair in palette.COLOURS:
+                assert _contrast(pair[number], theme[paper]) >= 3, (number, pair)
         assert _contrast(theme["warn"], theme["warn-bg"]) >= 4.5
 
 

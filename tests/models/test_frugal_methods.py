@@ -25,7 +25,7 @@ def test_every_installed_method_in_float32(name: str) -> None:
         for parameter in group.parameters:
             parameter.requires_grad_(True)
             parameter.grad = None
-    assert_same(adapted.model, case.x, tolerance=1e-5)
+    assert_same(adapted.model, case.x, tolerance=2e-5)
 
     def forward(samples: int) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):

@@ -248,17 +248,19 @@ def test_the_command_line_on_a_run(
     run = runs["lora on Style_A, seed 0"]
     words = ("adapt", "merge", foundation, run / "delta.safetensors", tmp_path / "merged.pth")
     assert inside(*words)[0] == 0
-    plain = backbones.build("inversionnet")
-    plain.load_state_dict(load_backbone_state(tmp_path / "merged.pth", "inversionnet"))
+    plain = backbones.build("inversionnet_quarter")
+    state = load_backbone_state(tmp_path / "merged.pth", "inversionnet_quarter")
+    plain.load_state_dict(state)
     record = read(run / "record.json")
-    (data,) = home.glob("data/*/Style_A")
+    (cell,) = (c for c in record.cells if c.test_set.dataset == "FlatVel_B")
+    (data,) = home.glob("data/*/FlatVel_B")
     pool = SampleLoader(
-        [(Samples(data, layout.files("Style_A", "test", record.track.data)), np.arange(2))],
+        [(Samples(data, layout.files("FlatVel_B", "test", record.track.data)), np.arange(2))],
         device=torch.device("cpu"),
         resident=True,
     )
     scored = evaluate.score(plain, pool, gallery=0, numerics=numerics.choose("cpu"))
-    assert scored.scores["mae"].mean() == pytest.approx(record.cells[0].scores["mae"], abs=1e-5)
+    assert scored.scores["mae"].mean() == pytest.approx(cell.scores["mae"], abs=1e-5)
 
     code, out, _ = inside("adapt", "diff", foundation, run / "delta.safetensors")
     assert (code, out.splitlines()[-1]) == (0, "50 tensors differ from the foundation.")

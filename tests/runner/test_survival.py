@@ -65,7 +65,7 @@ def appears(home: Path, pattern: str) -> Found:
 
 
 def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path) -> None:
-    """While simulating, pretraining and training; then the same command ends it."""
+    """While simulating, pretraining, training and scoring; then the same command ends it."""
     home, _ = ran
     copy(home, tmp_path, "data", "runs")
     remove_runs(tmp_path, "FlatVel_B")
@@ -81,11 +81,17 @@ def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_pa
     (unfinished,) = tmp_path.glob("runs/*/unfinished")
     (unfinished.parent / ".delta.safetensors.killed").touch()  # as a kill while writing leaves it
     (unfinished / ".checkpoint.pt.killed").touch()
+    trained = len(list(home.glob("runs/*/delta.safetensors")))
+
+    def all_trained() -> bool:
+        return len(list(tmp_path.glob("runs/*/delta.safetensors"))) == trained
+
+    said, _ = signal_when(all_trained, signal.SIGKILL, tmp_path, *words(tiny_track))
+    assert "Going on with lora on FlatVel_B" in said
     last = bench(*words(tiny_track), home=tmp_path)
     assert last.returncode == 0, last.stderr
-    assert "Going on with lora on FlatVel_B" in last.stdout
     assert_same(tmp_path, home, "lora", "foundation")
-    assert max(r.resumed for r in records(tmp_path, "lora").values()) >= 2
+    assert max(r.resumed for r in records(tmp_path, "lora").values()) >= 1
 
 
 def test_ctrl_c_then_a_full_disk_then_the_end(
@@ -115,7 +121,7 @@ def test_ctrl_c_then_a_full_disk_then_the_end(
     full = subprocess.run(
         [sys.executable, "-m", "bench", *words(tiny_track)],
         env=os.environ | {"BENCH_HOME": str(tmp_path)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000)),
         capture_output=True,
         text=True,
         check=False,

@@ -123,7 +123,7 @@ def test_a_new_generator_has_a_new_version() -> None:
     digest = hashlib.sha256()
     for dataset, seed in itertools.product(DATASETS, range(3)):
         digest.update(np.round(one_map(dataset, seed)).astype("<i2").tobytes())
-    assert (GENERATOR_VERSION, digest.hexdigest()[:16]) == (1, "7a4284afdc9f8cc0")
+    assert (GENERATOR_VERSION, digest.hexdigest()[:16]) == (2, "ff9bf1ce204d6d22")
 
 
 @given(seed=st.integers(0, 2**32), dataset=st.sampled_from(DATASETS))
@@ -160,18 +160,19 @@ def test_flat_layers_are_evenly_spaced(maps: Callable[[str], Maps], dataset: str
     velocity = maps(dataset)
     assert (velocity == velocity[:, :, :1]).all()
     edges = [np.flatnonzero(np.diff(column)) + 1 for column in velocity[:, :, 0]]
-    assert min(map(len, edges)) >= 2
+    assert min(map(len, edges)) == 1
     assert max(map(len, edges)) == 7
+    edges = [e for e in edges if len(e) > 1]
     # Two neighbours of equal velocity look like one layer: one map in a few hundred
     steps = [np.diff(e) for e in edges]
     assert np.mean([np.ptp(s) <= 3 for s in steps]) > 0.99
     counts = np.array([70.0 / s.mean() for s in steps])
     assert (np.abs(counts - np.round(counts)) < 0.5 + 1e-9).all()
     seen = np.bincount(np.round(counts).astype(int), minlength=9) / COUNT
-    assert seen[3:8].min() > 0.15
-    assert seen[3:8].sum() > 0.99
+    assert seen[3:8].min() > 0.13
+    assert seen[2:8].sum() > 0.9
     first = np.array([e[0] / s.mean() for e, s in zip(edges, steps, strict=True)])
-    assert np.quantile(first, [0.01, 0.5, 0.99]) == pytest.approx([0.5, 1.0, 1.5], abs=0.12)
+    assert np.quantile(first, [0.01, 0.5, 0.99]) == pytest.approx([0.45, 0.92, 1.4], abs=0.08)
 
 
 @pytest.mark.parametrize("dataset", ["FlatVel_A", "CurveVel_A", *FLAT_FAULTS])
@@ -191,19 +192,21 @@ def test_unsorted_velocities_are_independent_and_uniform(
     top, bottom = velocity[:, 0, 35], velocity[:, 69, 35]
     for layer in (top, bottom):
         assert stats.kstest(layer, stats.uniform(1500.0, 3000.0).cdf).pvalue > 1e-3
-    assert abs(np.corrcoef(top, bottom)[0, 1]) < 0.08
+    assert abs(np.corrcoef(top, bottom)[0, 1]) < 0.12
     rising = (np.diff(velocity, axis=1) >= 0.0).all(axis=(1, 2)).mean()
-    assert rising < 0.06
+    assert rising < 0.1
 
 
 def test_curved_layers_share_one_curve(maps: Callable[[str], Maps]) -> None:
     swings, misfits, turns = [], [], []
     for velocity in maps("CurveVel_A"):
         values = np.unique(velocity)
-        assert 3 <= len(values) <= 8
+        assert 2 <= len(values) <= 8
         first, second = (np.count_nonzero(velocity <= v, axis=0) for v in values[:2])
         inside = second < 70
         gap = (second - first)[inside]
+        if not inside.any():  # two layers: the second interface is that to the bottom
+            continue
         swings.append(np.ptp(first[inside]))
         misfits.append(np.ptp(gap))
         smooth = ndimage.gaussian_filter1d(first.astype(float), 1.5)

@@ -31,8 +31,8 @@ GOLDEN = {
     "ssim": (1, 0.925742),
     "edge": (1, 1.0),
 }
-"""Version of each metric, and its value for the pair below in float64. Where a value changes, raise the
-metric's version, so that fits are scored again, and put the new one here."""
+"""Version of each metric, and its value for the pair below in float64. Where a value changes, raise
+the metric's version, so that fits are scored again, and put the new one here."""
 
 
 def golden_pair() -> tuple[torch.Tensor, torch.Tensor]:

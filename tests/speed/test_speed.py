@@ -273,7 +273,7 @@ def test_its_speeds_are_what_run_estimates_with(
     # Whatever this process's settings are called: four fits of four samples and two epochs at one
     # sample an hour, and a foundation on 24 samples at two an hour.
     slow = speeds(fft=1 / 3600, foundation=2 / 3600)
-    machine_speeds.remember(Workspace(home), "inversionnet", choose("cpu"), slow)
+    machine_speeds.remember(Workspace(home), "inversionnet_quarter", choose("cpu"), slow)
     words = ("--method", "fft", "--protocol", "id", "--track", str(tiny_track), "--home", str(home))
     assert call(monkeypatch, "run", *words, "--dry-run", "--quiet") == 0
     printed = capsys.readouterr().out

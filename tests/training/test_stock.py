@@ -77,7 +77,7 @@ def test_run_with_stock_layers(
     stock = records(tmp_path, "lora")[again.run_id]
     assert not stock.execution.determinism.frugal and again.execution.determinism.frugal
     assert stock.counts is not None and again.counts is not None
-    assert again.counts.saved_bytes_per_sample < 0.53 * stock.counts.saved_bytes_per_sample
+    assert again.counts.saved_bytes_per_sample < 0.56 * stock.counts.saved_bytes_per_sample
     scores, theirs = (
         pl.read_parquet(folder / "runs" / again.run_id / "scores.parquet")
         for folder in (tmp_path, ran[0])

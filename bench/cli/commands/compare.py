@@ -173,7 +173,7 @@ def _content(result: "Result") -> dict[str, Any]:
         "protocol": result.protocol.name,
         "metric": result.metric.name,
         "seeds": result.seeds,
-        "reference": labels[result.reference],
+        "reference_method": labels[result.reference],
         "comparisons": [
             {"method": a.label, "verdict": a.verdict}
             | {"gain_percent": asdict(a.gain) if a.gain else None}

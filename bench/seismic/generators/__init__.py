@@ -4,8 +4,8 @@ Every map is (70, 70) in the axis order (z, x), cells of 10 m, velocities in [15
 The descriptions are measured on real maps; see Deng et al. 2022 (arXiv:2111.02926) for the data.
 
 FlatVel
-    Horizontal layers, 70/n ± 1 cells thick with n from 3 to 7; the first layer has half to one
-    and a half times that thickness, and the bottom cuts off the last. Whole velocities, drawn
+    Horizontal layers, 70/n ± 1 cells thick with n from 2 to 7; the first layer has 0.45 to
+    1.4 times that thickness, and the bottom cuts off the last. Whole velocities, drawn
     independently and uniformly from 1500 to 4500 m/s; in A they are sorted to grow with depth.
 CurveVel
     The same layers, all bent by one curve of alternating crests and troughs, whose amplitude and
