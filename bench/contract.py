@@ -110,7 +110,11 @@ class Adapted:
     """An adapted network and how to train it."""
 
     model: nn.Module
-    """(n, 5, 1000, 70) → (n, 1, 70, 70), usually the module that `adapt` was given."""
+    """(n, 5, 1000, 70) → (n, 1, 70, 70), usually the module that `adapt` was given.
+
+    Its forward pass does the same tensor operations at every step: on a GPU a step is recorded and
+    replayed, without running Python again, unless there is a `penalty` or `after_step`.
+    """
     groups: tuple[ParameterGroup, ...]
     """What is trained. May be empty only if the BatchNorm policy is ``statistics``: then the
     statistics are computed anew over the training subset, and nothing else changes."""

@@ -39,7 +39,9 @@ def step(
             y = model(x)
             if y.requires_grad:
                 # positive, so that gradients are sums that do not cancel
-                weights = (1.1 + torch.arange(y.numel()).cos()).to(y.dtype).view_as(y)
+                weights = (
+                    (1.1 + torch.arange(y.numel(), device=y.device).cos()).to(y.dtype).view_as(y)
+                )
                 (y * weights).sum().backward()
     gradients = {name: p.grad for name, p in model.named_parameters()} | {"x": x.grad}
     return y.detach(), gradients, dict(model.named_buffers())

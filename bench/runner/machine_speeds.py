@@ -23,7 +23,7 @@ from bench.training import evaluate, probe, train
 from bench.training.numerics import Numerics
 from bench.training.traffic import Traffic
 
-_BATCH = 8
+_BATCH, _GPU_BATCH = 8, 32
 
 
 class Speeds(Frozen):
@@ -90,41 +90,44 @@ def _read(workspace: Workspace) -> dict[str, Speeds]:
 def _measure(backbone: str, numerics: Numerics) -> Speeds:
     """A quick look: full training, which most methods are about as fast as."""
     device = numerics.device
+    batch = _BATCH if device.type == "cpu" else _GPU_BATCH
     rng = np.random.default_rng(0)
     velocity = torch.from_numpy(
-        np.stack([generators.velocity_map("FlatVel_A", rng) for _ in range(4)])
+        np.stack([generators.velocity_map("FlatVel_A", rng) for _ in range(batch // 2)])
     ).to(device)
     simulate = _seconds(lambda: simulation.simulate(velocity), device)
     model = backbones.build(backbone)
     adapted = adaptation.adapt(PRETRAINING, model, Config())
     numerics.place(model)
     adam = train.optimiser(adapted, 1.0)
-    x = torch.zeros((_BATCH, 1000, 70, 5), dtype=torch.float16, device=device).permute(0, 3, 1, 2)
-    y = torch.zeros((_BATCH, 1, *survey.MAP_SHAPE), device=device)
+    x = torch.zeros((batch, 1000, 70, 5), dtype=torch.float16, device=device).permute(0, 3, 1, 2)
+    y = torch.zeros((batch, 1, *survey.MAP_SHAPE), device=device)
     adaptation.training_mode(model, "both")
     with numerics.lean(model):
+        do_step = train.steps(adapted, adam, numerics)
 
         def step() -> None:
-            train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
+            do_step(x, y)
 
         seconds = _seconds(step, device)
         with Traffic() as traffic:
-            step()
+            train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
     gradients = sum(p.nbytes for p in model.parameters())
     model.eval()
     with numerics.lean(model, fold=True), torch.inference_mode():
         score = _seconds(lambda: evaluate.score_batch(model, x, y), device)
     return Speeds(
         simulate_records_per_second=len(velocity) / simulate,
-        train_samples_per_second={PRETRAINING.name: _BATCH / seconds},
-        score_samples_per_second=_BATCH / score,
-        step_bytes_per_sample=max(0.0, traffic.peak_bytes - gradients) / _BATCH,
+        train_samples_per_second={PRETRAINING.name: batch / seconds},
+        score_samples_per_second=batch / score,
+        step_bytes_per_sample=max(0.0, traffic.peak_bytes - gradients) / batch,
     )
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds for the second call; the first is a warm-up."""
-    for _ in range(2):
+    """Seconds for the last call; those before are a warm-up, longer on a GPU, where a training
+    step is captured after some calls."""
+    for _ in range(2 if device.type == "cpu" else 6):
         start = time.perf_counter()
         work()
         if device.type == "cuda":

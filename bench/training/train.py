@@ -10,6 +10,7 @@ from bench.contract import Adapted, BatchNorm
 from bench.plugins.adaptation import training_mode
 from bench.protocol.spec import RULES
 from bench.records.record import Epoch
+from bench.training.capture import CapturedSteps, Step
 from bench.training.numerics import Numerics
 from bench.training.schedule import factor
 
@@ -34,7 +35,12 @@ def optimiser(adapted: Adapted, learning_rate_scale: float) -> torch.optim.AdamW
     ]
     if not groups:
         return None
-    return torch.optim.AdamW(groups, betas=RULES.betas, fused=True)
+    gpu = any(p.is_cuda for group in adapted.groups for p in group.parameters)
+    adam = torch.optim.AdamW(groups, betas=RULES.betas, fused=True, capturable=gpu)
+    if gpu:  # a captured step reads the rate from memory
+        for group in adam.param_groups:
+            group["lr"] = torch.zeros((), device=group["params"][0].device)
+    return adam
 
 
 def fit(
@@ -53,22 +59,58 @@ def fit(
     Raises `DivergedError` when an epoch's loss is NaN or infinite.
     """
     model, total = adapted.model, total_epochs * steps_per_epoch
-    for epoch in epochs:
-        start = time.perf_counter()
-        activate(adapted, epoch / total_epochs)
-        training_mode(model, batchnorm)
-        rate = 0.0
-        losses, samples = torch.zeros((), device=numerics.device), 0
-        with numerics.lean(model):
-            for step, (x, y) in enumerate(batches(epoch), start=epoch * steps_per_epoch):
-                rate = RULES.peak_learning_rate * factor(step, total)
-                loss = train_step(adapted, adam, x, y, rate=rate, numerics=numerics)
-                losses += loss * len(x)
+    trained: tuple[bool, ...] | None = None
+    with numerics.lean(model):
+        for epoch in epochs:
+            start = time.perf_counter()
+            activate(adapted, epoch / total_epochs)
+            training_mode(model, batchnorm)
+            if trained != (trained := _trained(adapted)):
+                do_step = steps(adapted, adam, numerics)
+            rate = 0.0
+            losses, samples = torch.zeros((), device=numerics.device), 0
+            for number, (x, y) in enumerate(batches(epoch), start=epoch * steps_per_epoch):
+                rate = RULES.peak_learning_rate * factor(number, total)
+                set_rate(adam, rate)
+                losses += do_step(x, y) * len(x)
                 samples += len(x)
-        mean = float(losses) / samples
-        if not torch.isfinite(losses):
-            raise DivergedError(f"The training loss became {mean} in epoch {epoch}.")
-        yield Epoch(epoch=epoch, loss=mean, learning_rate=rate, seconds=time.perf_counter() - start)
+            mean = float(losses) / samples
+            if not torch.isfinite(losses):
+                raise DivergedError(f"The training loss became {mean} in epoch {epoch}.")
+            seconds = time.perf_counter() - start
+            yield Epoch(epoch=epoch, loss=mean, learning_rate=rate, seconds=seconds)
+
+
+def _trained(adapted: Adapted) -> tuple[bool, ...]:
+    """Which groups are trained at the moment."""
+    return tuple(p.requires_grad for group in adapted.groups for p in group.parameters[:1])
+
+
+def steps(adapted: Adapted, adam: torch.optim.AdamW | None, numerics: Numerics) -> Step:
+    """The training step; captured on a GPU, unless the method's own Python code has a part in it.
+
+    Lasts as long as which parameters are trained and the form of the layers (`Numerics.lean`).
+    """
+
+    def do_step(x: Tensor, y: Tensor) -> Tensor:
+        return step(adapted, adam, x, y, numerics=numerics)
+
+    own_code = adapted.penalty is not None or adapted.after_step is not None
+    if numerics.device.type == "cuda" and adam is not None and not own_code:
+        return CapturedSteps(do_step)
+    return do_step
+
+
+def set_rate(adam: torch.optim.AdamW | None, rate: float) -> None:
+    """Set the learning rate of every group: `rate` times the group's scale."""
+    for group in adam.param_groups if adam is not None else ():
+        value = rate * group["scale"]
+        if isinstance(group["lr"], Tensor):
+            if group["lr"].device != group["params"][0].device:  # as a checkpoint gives it back
+                group["lr"] = group["lr"].to(group["params"][0].device)
+            group["lr"].fill_(value)
+        else:
+            group["lr"] = value
 
 
 def train_step(
@@ -80,12 +122,18 @@ def train_step(
     rate: float,
     numerics: Numerics,
 ) -> Tensor:
+    """One step at this learning rate. Returns the detached L1 loss, not synchronised."""
+    set_rate(adam, rate)
+    return step(adapted, adam, x, y, numerics=numerics)
+
+
+def step(
+    adapted: Adapted, adam: torch.optim.AdamW | None, x: Tensor, y: Tensor, *, numerics: Numerics
+) -> Tensor:
     """One step: forward, loss, backward, update. Returns the detached L1 loss, not synchronised."""
     if adam is None:  # only BatchNorm statistics change
         with torch.no_grad():
             return l1(adapted.model, x, y, numerics)
-    for group in adam.param_groups:
-        group["lr"] = rate * group["scale"]
     loss = l1(adapted.model, x, y, numerics)
     objective = loss if adapted.penalty is None else loss + adapted.penalty()
     adam.zero_grad(set_to_none=True)

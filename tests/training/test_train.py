@@ -1,5 +1,7 @@
 """The loop learns: real network, real optimiser; and the run is repeatable."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from bench.plugins import adaptation, registry
 from bench.plugins.pretraining import PRETRAINING
 from bench.records.record import Epoch
 from bench.seeds import seed_everything
-from bench.training import train
+from bench.training import capture, train
 from bench.training.numerics import Numerics, choose
 
 
@@ -161,6 +163,54 @@ def test_batches_are_never_of_one_sample() -> None:
         assert min(map(len, order)) >= 2
         assert max(map(len, order)) <= 8
         assert sorted(i for part in order for i in part) == list(range(samples))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
+@pytest.mark.parametrize("name", ["fft", "lora", "dora", "bitfit", "batchnorm", "prompt", "lp_ft"])
+def test_captured_steps_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same losses and weights after six epochs whose last batch is smaller."""
+    numerics = choose("cuda")
+    method = registry.load().get(name).method
+    batches = [batch(n) for n in (4, 4, 3)]
+    data = [(x.to(numerics.device), y.to(numerics.device)) for x, y in batches]
+    ends, losses, recorded = [], [], []
+    for eager_steps in (1, 1000):
+        monkeypatch.setattr(capture, "_EAGER_STEPS", eager_steps)
+        capturing = capture.CapturedSteps._capture
+        count = [0]
+
+        def counted(
+            self: capture.CapturedSteps,
+            x: Tensor,
+            y: Tensor,
+            capturing: Any = capturing,
+            count: list[int] = count,
+        ) -> Any:
+            count[0] += 1
+            return capturing(self, x, y)
+
+        monkeypatch.setattr(capture.CapturedSteps, "_capture", counted)
+        seed_everything(0)
+        model = backbones.build("inversionnet_quarter")
+        adapted = adaptation.adapt(method, model, method.config())
+        numerics.place(adapted.model)
+        epochs = train.fit(
+            adapted,
+            train.optimiser(adapted, 1.0),
+            lambda epoch: data,
+            batchnorm=method.traits.batchnorm,
+            epochs=range(6),
+            total_epochs=6,
+            steps_per_epoch=3,
+            numerics=numerics,
+        )
+        losses.append([epoch.loss for epoch in epochs])
+        ends.append(adapted.model.state_dict())
+        recorded.append(count[0])
+    assert recorded[0] >= 2 and recorded[1] == 0
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    for key, value in ends[0].items():
+        torch.testing.assert_close(value, ends[1][key], rtol=1e-2, atol=5e-3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
