@@ -66,7 +66,9 @@ class Normalisation:
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Gradients of z, weight and bias, as far as wanted."""
         weight, _ = _affine(z, weight, None)
-        statistics = (None, None, first, second) if self.of_batch else (first, second, None, None)
+        nothing = first.new_empty(0)  # CUDA wants a tensor, if an empty one
+        of_running = (first, second, nothing, nothing)
+        statistics = (None, None, first, second) if self.of_batch else of_running
         gradients: tuple[Tensor | None, Tensor | None, Tensor | None]
         gradients = _aten.native_batch_norm_backward(
             g, z, weight, *statistics, self.of_batch, self.eps, list(wanted)
