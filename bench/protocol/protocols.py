@@ -4,10 +4,10 @@ This is the one definition of which cells belong to a protocol; the planner, the
 and the leaderboard all read it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.errors import UnknownNameError
+from bench.errors import ConfigError, UnknownNameError
 from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Kind, TestSet
 
 
@@ -183,6 +183,28 @@ _PROTOCOLS = {
 
 def names() -> tuple[str, ...]:
     return tuple(_PROTOCOLS)
+
+
+def together(words: Sequence[str]) -> Protocol:
+    """One protocol of all that are named, each training once: ``["id,ood", "retention"]``.
+
+    Raises `UnknownNameError` for a name that is not a protocol, and `ConfigError` for two that
+    search different grids.
+    """
+    chosen = [get(name) for name in dict.fromkeys(n for w in words for n in w.split(","))]
+    if len(chosen) == 1:
+        return chosen[0]
+    searches = [protocol for protocol in chosen if protocol.sweeps]
+    if len(searches) > 1:
+        names = " and ".join(protocol.name for protocol in searches)
+        raise ConfigError(f"Protocols {names} search different grids; run one after the other.")
+    return Protocol(
+        name=",".join(protocol.name for protocol in chosen),
+        label=", ".join(protocol.label for protocol in chosen),
+        summary=" ".join(protocol.summary for protocol in chosen),
+        slots=_union(*(slot for protocol in chosen for slot in protocol.slots)),
+        grid=searches[0].grid if searches else None,
+    )
 
 
 def get(name: str) -> Protocol:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import UnknownNameError
+from bench.errors import ConfigError, UnknownNameError
 from bench.protocol import protocols
 from bench.protocol.protocols import Protocol, Slot, others
 from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, TestSet
@@ -185,3 +185,14 @@ def test_names_of_test_sets_tell_them_apart() -> None:
 def test_unknown_protocol_offers_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'sweep'"):
         protocols.get("sweeep")
+
+
+def test_protocols_together_train_each_fit_once() -> None:
+    both = protocols.together(["id,ood", "retention"])
+    assert [slot.datasets for slot in both.fits] == [(target,) for target in TARGETS]
+    for slot in both.fits:
+        assert len(slot.tests) == len(set(slot.tests)) == len(TARGETS) + len(PRETRAINING)
+    assert protocols.together(["ood"]) is protocols.get("ood")
+    assert protocols.together(["id,tuning"]).grid == protocols.get("tuning").grid
+    with pytest.raises(ConfigError, match="tuning and sweep search different grids"):
+        protocols.together(["tuning", "sweep"])

@@ -21,7 +21,8 @@ def run(
         typer.Option("--method", "-m", help="One, several (fft,lora or repeated) or all."),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option("--protocol", "-p", help="See `bench protocols`.")
+        list[str] | None,
+        typer.Option("--protocol", "-p", help="One or several, id,ood: see `bench protocols`."),
     ] = None,
     track: Annotated[
         str | None,
@@ -99,8 +100,9 @@ def run(
     from bench.runner.workspace import Workspace, default
     from bench.training import numerics
 
-    chosen_track = tracks.load(track or ("smoke" if protocol == "smoke" else tracks.DEFAULT))
-    chosen_protocol = protocols.get(protocol or chosen_track.default_protocol)
+    smoke = protocol == ["smoke"]
+    chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
+    chosen_protocol = protocols.together(protocol or [chosen_track.default_protocol])
     network = backbone or chosen_track.default_backbone
     seed_list = _seeds(seeds) if seeds else chosen_track.seeds
     words = _grid_words(grid, more_grid, chosen_protocol)
