@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from bench.protocol.columns import COSTS
-from bench.protocol.spec import PRETRAINING, TARGETS
+from bench.protocol.spec import CLEAN, PRETRAINING, TARGETS
 from bench.seismic import metrics
 from leaderboard.load.results import FLOOR, FOUNDATION, TEST, Results
 from leaderboard.stats.comparisons import gain_percent
@@ -13,7 +13,13 @@ from leaderboard.tables import sweeps, text
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Title, headings (``#``: a number), rows."""
-_SHOWN = ("mae", "ssim")
+_SCORES = (
+    ("ID", "mae"),
+    ("ID", "ssim"),
+    ("OOD", "mae"),
+    ("OOD", "ssim"),
+    ("Retention", "mae"),
+)
 _COSTS = ("trainable_parameters", "adapter_bytes", "samples_per_second", "train_seconds")
 
 
@@ -23,7 +29,7 @@ def tables(found: Results) -> Iterator[Table]:
     tested = scored.filter(~pl.col("holdout"))
     if rows := _results(tested):
         columns = ["data", "method", "#%"]
-        columns += [f"#{where} {text.label(m)}" for where in ("ID", "OOD") for m in _SHOWN]
+        columns += [f"#{where} {text.label(metric)}" for where, metric in _SCORES]
         columns += [f"#{c.label}" for c in COSTS if c.name in _COSTS]
         yield "Results (means over datasets and seeds)", [*columns, "#fits"], rows
     yield from _pretraining(tested)
@@ -33,18 +39,31 @@ def tables(found: Results) -> Iterator[Table]:
 
 
 def _results(tested: pl.DataFrame) -> list[list[str]]:
-    """A row for each method and size of training set, in and out of distribution."""
-    own = pl.col("datasets").list.contains(pl.col("dataset"))
-    family = pl.when(pl.col("datasets").list.first().is_in(TARGETS)).then(pl.lit("targets"))
-    groups = tested.with_columns(
-        own.alias("own"), family.otherwise(pl.lit("pretraining")).alias("family")
-    ).group_by("family", "variant", "percent", maintain_order=True)
+    """A row for each method and size of training set, on unchanged test data.
+
+    In distribution, on the other targets, and on the pretraining datasets where a fit on a target
+    was scored there.
+    """
+    on_target = pl.col("datasets").list.first().is_in(TARGETS)
+    family = pl.when(on_target).then(pl.lit("targets")).otherwise(pl.lit("pretraining"))
+    place = (
+        pl.when(pl.col("datasets").list.contains(pl.col("dataset")))
+        .then(pl.lit("ID"))
+        .when(on_target & pl.col("dataset").is_in(TARGETS))
+        .then(pl.lit("OOD"))
+        .when(on_target)
+        .then(pl.lit("Retention"))
+    )
+    groups = (
+        tested.filter(pl.col("condition") == CLEAN)
+        .with_columns(place.alias("place"), family.alias("family"))
+        .group_by("family", "variant", "percent", maintain_order=True)
+    )
     rows = []
     for (name, _, percent), part in groups:
         cells = [
-            text.score(_mean(part.filter(pl.col("own") == inside), metric), metric)
-            for inside in (True, False)
-            for metric in _SHOWN
+            text.score(_mean(part.filter(pl.col("place") == where), metric), metric)
+            for where, metric in _SCORES
         ]
         fits = part.unique("run_id")
         costs = [

@@ -47,3 +47,32 @@ def test_without_a_foundation_there_is_nothing_to_tell(
 ) -> None:
     results.show([make(tmp_path, BASELINE, ("FlatVel_A",), maps=False)])
     assert "Gain of the foundation" not in capsys.readouterr().out
+
+
+def test_other_targets_and_pretraining_datasets_are_not_averaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (record,) = populate(
+        tmp_path,
+        (FFT,),
+        seeds=(0,),
+        percents=(100,),
+        targets=("Style_A",),
+        pretraining=False,
+        maps=False,
+    )
+    known = record.cells[0]
+    kept = tuple(
+        known.model_copy(
+            update={
+                "test_set": known.test_set.model_copy(update={"dataset": dataset}),
+                "scores": known.scores | {"mae": mae},
+            }
+        )
+        for dataset, mae in (("Style_A", 0.1), ("Style_B", 0.25), ("FlatVel_A", 0.5))
+    )
+    evaluation = record.evaluations[0].model_copy(update={"cells": kept})
+    results.show([record.model_copy(update={"evaluations": (evaluation,)})])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "fft" in line)
+    numbers = [word for word in row.split() if word.startswith("0.")]
+    assert numbers[0] == "0.1000" and numbers[2] == "0.2500" and numbers[4] == "0.5000"
