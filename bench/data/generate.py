@@ -45,14 +45,14 @@ def make(
     """
     target = folder / dataset
     made = manifest.read(target) or Manifest(dataset=dataset, data=data)
-    _check_space(folder, missing(folder, dataset, data) * BYTES_PER_SAMPLE)
+    check_space(folder, missing(folder, dataset, data) * BYTES_PER_SAMPLE)
     number = 0
     for pair in all_files(dataset, data):
         if not _whole(target, pair, made):
             with _new_pair(target, pair) as (append_records, append_maps, finish):
                 velocity = velocity_maps(dataset, pair, seed=data.seed, first=number)
                 append_maps(velocity)
-                for part in np.array_split(velocity, -(-len(velocity) // _batch(device))):
+                for part in np.array_split(velocity, -(-len(velocity) // simulation_batch(device))):
                     records = simulation.simulate(torch.from_numpy(part[:, 0]).to(device))
                     append_records(records.cpu().numpy())
                     advance(len(part))
@@ -89,12 +89,13 @@ def _whole(folder: Path, pair: FilePair, made: Manifest | None) -> bool:
     )
 
 
-def _batch(device: torch.device) -> int:
+def simulation_batch(device: torch.device) -> int:
     """Maps at a time: on a CPU some for each thread, so that progress shows; a GPU wants more."""
     return 4 * torch.get_num_threads() if device.type == "cpu" else 64
 
 
-def _check_space(folder: Path, needed: int) -> None:
+def check_space(folder: Path, needed: int) -> None:
+    """Raise `HomeError` if the disk has less room than the bytes needed."""
     present = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(present).free
     if needed > free:
@@ -116,8 +117,8 @@ def _new_pair(folder: Path, pair: FilePair) -> Iterator[tuple[Append, Append, Fi
     an error nothing of them is left.
     """
     with (
-        _NewFile(folder / pair.records, "records", pair.samples) as records,
-        _NewFile(folder / pair.maps, "maps", pair.samples) as velocity,
+        NewFile(folder / pair.records, "records", pair.samples) as records,
+        NewFile(folder / pair.maps, "maps", pair.samples) as velocity,
     ):
 
         def finish() -> dict[str, str]:
@@ -128,7 +129,7 @@ def _new_pair(folder: Path, pair: FilePair) -> Iterator[tuple[Append, Append, Fi
         velocity.rename()
 
 
-class _NewFile:
+class NewFile:
     """A float32 .npy file that grows under a temporary name, and its hash.
 
     Plain writes, not a memory map: on a full disk they raise, where a map would kill the process.
@@ -140,7 +141,7 @@ class _NewFile:
         self._shape = (samples, *SAMPLE_SHAPES[content])
         self._hash = hashlib.sha256()
 
-    def __enter__(self) -> "_NewFile":
+    def __enter__(self) -> "NewFile":
         with _explained(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("wb", buffering=0)

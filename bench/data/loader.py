@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from bench.data import layout
+from bench.data.disturbed import DisturbedSamples
 from bench.data.reader import Samples
+from bench.data.resimulation import pairs_in
 from bench.data.subsets import Indices
-from bench.protocol.spec import Track
+from bench.protocol.conditions import Condition
+from bench.protocol.spec import CLEAN, Track
 from bench.seismic.scaling import scale_maps, scale_records
 
 _CHUNK = 64
@@ -36,7 +39,11 @@ class SampleLoader:
     """
 
     def __init__(
-        self, sources: list[tuple[Samples, Indices]], *, device: torch.device, resident: bool
+        self,
+        sources: Sequence[tuple[Samples | DisturbedSamples, Indices]],
+        *,
+        device: torch.device,
+        resident: bool,
     ) -> None:
         self._sources = sources
         self._device = device
@@ -103,7 +110,7 @@ class Datasets:
     def __init__(self, folder: Path, track: Track, device: torch.device) -> None:
         self._folder, self._track, self._device = folder, track, device
         self._open: dict[tuple[str, layout.Split], Samples] = {}
-        self._tests: dict[str, SampleLoader] = {}
+        self._tests: dict[tuple[str, str], SampleLoader] = {}
         self._test_bytes = 0
         self._training: dict[tuple[tuple[str, bytes], ...], SampleLoader] = {}
 
@@ -155,15 +162,37 @@ class Datasets:
 
     def test(self, dataset: str) -> SampleLoader:
         """The whole test split of a dataset; kept from call to call."""
-        if dataset not in self._tests:
-            samples = self.samples(dataset, "test")
+        return self._test(dataset, CLEAN, lambda: self.samples(dataset, "test"))
+
+    def disturbed(self, dataset: str, condition: Condition, folder: Path) -> SampleLoader:
+        """The test split of a dataset under a condition; kept from call to call.
+
+        `folder` has the records of conditions that are simulated anew, see
+        `bench.data.resimulation`.
+        """
+
+        def opened() -> Samples | DisturbedSamples:
+            clean = self.samples(dataset, "test")
+            if not condition.resimulated:
+                return DisturbedSamples(clean, dataset, condition)
+            pairs = layout.files(dataset, "test", self._track.data)
+            return Samples(layout.folder(self._folder, dataset), pairs_in(folder, pairs))
+
+        return self._test(dataset, condition.name, opened)
+
+    def _test(
+        self, dataset: str, condition: str, opened: Callable[[], Samples | DisturbedSamples]
+    ) -> SampleLoader:
+        key = (dataset, condition)
+        if key not in self._tests:
+            samples = opened()
             size = len(samples) * BYTES_PER_LOADED_SAMPLE
             resident = self._test_bytes + size < self._test_limit
             self._test_bytes += size if resident else 0
-            self._tests[dataset] = SampleLoader(
+            self._tests[key] = SampleLoader(
                 [(samples, np.arange(len(samples)))], device=self._device, resident=resident
             )
-        return self._tests[dataset]
+        return self._tests[key]
 
     def loaded_bytes(self, sizes: Iterable[int], split: layout.Split) -> int:
         """Device memory for loaders of these numbers of samples: test splits are kept together,

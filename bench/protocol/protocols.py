@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import ConfigError, UnknownNameError
+from bench.protocol.conditions import CONDITIONS
 from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Kind, TestSet
 
 
@@ -111,11 +112,24 @@ _RETENTION = (
     *_floors(PRETRAINING),
     *(Slot(datasets=(t,), tests=_clean(PRETRAINING)) for t in TARGETS),
 )
+_SHIFT = (
+    *_floors(TARGETS),
+    *(
+        Slot(
+            datasets=(t,),
+            tests=(
+                TestSet(dataset=t),
+                *(TestSet(dataset=t, condition=condition.name) for condition in CONDITIONS),
+            ),
+        )
+        for t in TARGETS
+    ),
+)
 _SWEEP = tuple(
     Slot(datasets=(t,), holdout=True, tests=(TestSet(dataset=t, split="validation"),))
     for t in TARGETS
 )
-_SMOKE = _union(*_PRETRAIN, *_ID, *_OOD, *_LOWDATA, *_RETENTION)
+_SMOKE = _union(*_PRETRAIN, *_ID, *_OOD, *_LOWDATA, *_RETENTION, *_SHIFT)
 LEARNING_RATE_FACTORS = (0.1, 0.3, 1.0, 3.0)
 """What every method is tuned over, and nothing else."""
 
@@ -153,6 +167,13 @@ _PROTOCOLS = {
             slots=_RETENTION,
         ),
         Protocol(
+            name="shift",
+            label="Shifted acquisition",
+            summary="Fits on all of each target, tested on the same with noise, dead receivers, "
+            "another source and more.",
+            slots=_SHIFT,
+        ),
+        Protocol(
             name="tuning",
             label="Equal tuning",
             summary="Every method over the same learning-rate factors, on validation data.",
@@ -168,7 +189,7 @@ _PROTOCOLS = {
         Protocol(
             name="all",
             label="Everything",
-            summary="pretrain, id, ood, lowdata, retention and sweep at once.",
+            summary="pretrain, id, ood, lowdata, retention, shift and sweep at once.",
             slots=_union(*_SWEEP, *_SMOKE),
         ),
         Protocol(

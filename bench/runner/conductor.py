@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from bench.records.record import Record
 from bench.runner import evaluation
 from bench.runner.context import RunContext
-from bench.runner.data import check, make
+from bench.runner.data import check, make, resimulate
 from bench.runner.jobs import Job, execute
 from bench.runner.plan import Plan, datasets, epoch_samples
 from bench.runner.training import budget_of
@@ -23,6 +23,8 @@ def conduct(plan: Plan, context: RunContext) -> list[Record]:
     for dataset in plan.datasets_to_make:
         make(dataset, context)
     check(datasets(plan.jobs, plan.untrained), context)
+    for test in plan.records_to_resimulate:
+        resimulate(test, context)
     work = {job.key: _samples(job, plan, context) for job in plan.jobs}
     records: list[Record] = []
     orphaned: set[int] = set()

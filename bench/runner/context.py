@@ -17,7 +17,8 @@ from bench.models.checkpoint import content_hash
 from bench.plugins import options, registry
 from bench.plugins.registry import Installed
 from bench.progress import Progress
-from bench.protocol import fingerprint, spec
+from bench.protocol import conditions, fingerprint, spec
+from bench.protocol.conditions import Condition
 from bench.protocol.spec import CLEAN, BackboneSpec, FitSpec, MethodSpec, TestSet, Track
 from bench.records.record import Record
 from bench.runner.workspace import Workspace
@@ -175,14 +176,21 @@ class RunContext:
     def test_loader(self, fit: FitSpec, test_set: TestSet) -> SampleLoader:
         """The samples of a test set; the validation split is that of the fit's own subset.
 
-        Raises `ConfigError` for a condition that is not known.
+        Raises `UnknownNameError` for a condition that is not known.
         """
         if test_set.condition != CLEAN:
-            raise ConfigError(f"Unknown condition '{test_set.condition}'; known: {CLEAN}.")
+            condition = conditions.get(test_set.condition)
+            folder = self.condition_folder(test_set.dataset, condition)
+            return self.datasets.disturbed(test_set.dataset, condition, folder)
         if test_set.split == "test":
             return self.datasets.test(test_set.dataset)
         parts = self.parts(fit, self.installed(fit).method)[test_set.dataset]
         return self.datasets.held_out([(test_set.dataset, parts.validation)])
+
+    def condition_folder(self, dataset: str, condition: Condition) -> Path:
+        """Where records of a test split lie that are simulated anew: by their maps' content."""
+        (content,) = self.data_sha256((dataset,)).values()
+        return self.workspace.conditions / content[:16] / f"{dataset}@{condition.name}"
 
     def network(self) -> nn.Module:
         """A freshly initialised backbone on the CPU; seed torch first for a repeatable one."""

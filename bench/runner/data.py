@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from bench.atomic import write_atomically
-from bench.data import catalogue, generate
+from bench.data import catalogue, generate, layout, resimulation
 from bench.data.inspection import changed_files, inspect
 from bench.data.layout import SPLITS
 from bench.errors import ConfigError, DataError
 from bench.progress import Progress
-from bench.protocol import fingerprint
-from bench.protocol.spec import Track
+from bench.protocol import conditions, fingerprint
+from bench.protocol.spec import TestSet, Track
 from bench.runner.context import RunContext
 from bench.runner.workspace import Workspace
 
@@ -54,6 +54,28 @@ def make_dataset(
         with progress.stage(f"simulate {dataset}", todo, "records") as advance:
             generate.make(root, dataset, data, device=device, advance=advance)
     return root / dataset
+
+
+def resimulate(test: TestSet, context: RunContext) -> None:
+    """Simulate the records of a test set under another source, as far as they are not there."""
+    condition = conditions.get(test.condition)
+    folder = context.condition_folder(test.dataset, condition)
+    pairs = layout.files(test.dataset, "test", context.track.data)
+
+    def waiting() -> None:
+        context.progress.say(f"Waiting for another process that makes {test.name} …")
+
+    with context.workspace.lock(f"data-{folder.parent.name}-{test.name}", waiting):
+        todo = resimulation.missing(folder, pairs)
+        with context.progress.stage(f"simulate {test.name}", todo, "records") as advance:
+            resimulation.make(
+                folder,
+                context.datasets.samples(test.dataset, "test"),
+                pairs,
+                condition,
+                device=context.numerics.device,
+                advance=advance,
+            )
 
 
 def folder(workspace: Workspace, track: Track) -> Path:

@@ -18,7 +18,7 @@ from torch import nn
 from bench.atomic import remove_leftovers
 from bench.errors import BenchError, ConfigError, MethodError
 from bench.progress import Silent
-from bench.protocol.spec import RULES, FitSpec, Frozen, TestSet, Track
+from bench.protocol.spec import CLEAN, RULES, FitSpec, Frozen, TestSet, Track
 from bench.records.record import Record, Status, write
 from bench.runner import evaluation, provenance, resume
 from bench.runner.context import RunContext
@@ -196,7 +196,8 @@ def _record(training: Training, status: Status, error: str | None, started: date
 
 def _tell(record: Record, context: RunContext) -> Record:
     if record.status == "done":
-        scores = [f"{c.test_set.name} {_shown(c.scores.get('mae'))}" for c in record.cells]
+        clean = [c for c in record.cells if c.test_set.condition == CLEAN]
+        scores = [f"{c.test_set.name} {_shown(c.scores.get('mae'))}" for c in clean]
         told = f"MAE {', '.join(scores)}"
     else:
         told = f"{record.status}: {record.error}"

@@ -1,14 +1,15 @@
 """Protocol → jobs: the cells that are wanted, less those that are recorded."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench.data import generate, layout, subsets
+from bench.data import generate, layout, resimulation, subsets
 from bench.errors import DataError
 from bench.plugins import parameter_counts
 from bench.plugins.options import Choice
+from bench.protocol import conditions
 from bench.protocol.protocols import Protocol, Slot
-from bench.protocol.spec import FitSpec, TestSet, Track
+from bench.protocol.spec import CLEAN, FitSpec, TestSet, Track
 from bench.records.record import Record
 from bench.runner import evaluation, provenance
 from bench.runner.context import RunContext
@@ -26,7 +27,10 @@ class Plan:
     done: tuple[Record, ...] = ()
     """Records of the fits that have every cell that is wanted."""
     datasets_to_make: tuple[str, ...] = ()
+    records_to_resimulate: dict[TestSet, int] = field(default_factory=dict)
+    """Test sets whose records are simulated anew, with the number of records that are missing."""
     records_to_simulate: int = 0
+    """Those of `records_to_resimulate` included."""
     strays: tuple[Record, ...] = ()
     """Recorded fits that started from another foundation than the one that is there now."""
     other_code: tuple[Record, ...] = ()
@@ -181,16 +185,35 @@ class _Planner:
             for dataset in datasets(self._jobs, self._untrained):
                 if lacking := generate.missing(self._context.data_root, dataset, track.data):
                     to_make[dataset] = lacking
+        anew = self._anew(to_make)
         return Plan(
             jobs=tuple(self._jobs),
             untrained=frozenset(self._untrained),
             done=tuple(self._done),
             datasets_to_make=tuple(to_make),
-            records_to_simulate=sum(to_make.values()),
+            records_to_resimulate=anew,
+            records_to_simulate=sum(to_make.values()) + sum(anew.values()),
             strays=tuple(self._strays),
             other_code=tuple(self._other_code),
             trainable_parameters=self._trainable,
         )
+
+    def _anew(self, to_make: Container[str]) -> dict[TestSet, int]:
+        """Test sets to simulate anew: how many of their records are missing."""
+        found = {}
+        for test in dict.fromkeys(test for job in self._jobs for test in job.tests):
+            if test.condition == CLEAN or not conditions.get(test.condition).resimulated:
+                continue
+            pairs = layout.files(test.dataset, "test", self._context.track.data)
+            if test.dataset in to_make:  # their content, which names the folder, is not known yet
+                lacking = sum(pair.samples for pair in pairs)
+            else:
+                condition = conditions.get(test.condition)
+                folder = self._context.condition_folder(test.dataset, condition)
+                lacking = resimulation.missing(folder, pairs)
+            if lacking:
+                found[test] = lacking
+        return found
 
 
 def _from_scratch(choice: Choice) -> bool:

@@ -43,6 +43,11 @@ class Workspace:
         return self.folder / "data" / key
 
     @property
+    def conditions(self) -> Path:
+        """Records that are simulated anew under a condition, by the content of their dataset."""
+        return self.folder / "conditions"
+
+    @property
     def machine_file(self) -> Path:
         """Speeds measured on this machine, for estimates."""
         return self.folder / "machine.json"

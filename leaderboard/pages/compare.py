@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.protocol.protocols import Protocol, others
-from bench.protocol.spec import TARGETS
+from bench.protocol.spec import TARGETS, TestSet
 from bench.seismic import metrics
 from leaderboard.figures import palette
 from leaderboard.pages.site import Site
@@ -57,7 +57,7 @@ def write(site: Site, board: Board, urls: Urls) -> None:
 
 
 def _cells(board: Board, train: str) -> list[Matrix]:
-    tests = (train, *others(train))
+    tests = (TestSet(dataset=name) for name in (train, *others(train)))
     return [m for test in tests if (m := _matrix(board, one_cell(train, 100, test)))]
 
 

@@ -212,11 +212,11 @@ def cells_of(protocol: Protocol) -> pl.DataFrame:
     return frame.with_columns(pl.lit(1 / max(len(rows), 1)).alias("weight"))
 
 
-def one_cell(train: str, percent: int, test: str) -> Protocol:
+def one_cell(train: str, percent: int, test: TestSet) -> Protocol:
     """One cell as a protocol of its own."""
-    slot = Slot(datasets=(train,), percent=percent, tests=(TestSet(dataset=test),))
-    label = f"{train} → {test}"
-    return Protocol(name=f"{train}-{percent}-{test}", label=label, summary="", slots=(slot,))
+    slot = Slot(datasets=(train,), percent=percent, tests=(test,))
+    label = f"{train} → {test.name}"
+    return Protocol(name=f"{train}-{percent}-{test.name}", label=label, summary="", slots=(slot,))
 
 
 def gather(results: Results) -> list[Board]:

@@ -41,6 +41,7 @@ class CellRow:
     train: str
     percent: int
     test: str
+    """The dataset, with ``@`` and the condition where it is not clean."""
     scores: tuple[Estimate, ...]
     differences: tuple[Comparison, ...]
     """Corrected by Holm's method over all cells and methods of the comparison."""
@@ -234,9 +235,7 @@ class _Cells:
         metric: Metric,
     ) -> None:
         self._cells = [
-            (slot.datasets[0], slot.percent, test.dataset)
-            for slot in protocol.fits
-            for test in slot.tests
+            (slot.datasets[0], slot.percent, test) for slot in protocol.fits for test in slot.tests
         ]
         found = [
             values.scores(board, variants, one_cell(*cell), seeds, metric) for cell in self._cells
@@ -263,7 +262,7 @@ class _Cells:
             CellRow(
                 train=train,
                 percent=percent,
-                test=test,
+                test=test.name,
                 scores=moments.estimates(),
                 differences=tuple(family[i * size : (i + 1) * size]),
             )

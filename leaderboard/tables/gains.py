@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.protocol.protocols import others
-from bench.protocol.spec import PERCENTS
+from bench.protocol.spec import PERCENTS, TestSet
 from bench.seismic import metrics
 from leaderboard.stats.comparisons import gain_percent
 from leaderboard.stats.estimates import Estimate
@@ -51,7 +51,7 @@ def _of_cell(
     seeds = sorted(set.intersection(*map(set, runs)))
     if not seeds:
         return None
-    protocol = one_cell(dataset, 100, dataset)
+    protocol = one_cell(dataset, 100, TestSet(dataset=dataset))
     gained = values.gains(board, [variant], protocol, seeds, metric, reference)
     if gained is not None:
         return gained.moments().estimates()[0]

@@ -31,10 +31,11 @@ COUNTS = {
     "ood": (4, 12),
     "lowdata": (20, 80),
     "retention": (4, 24),
+    "shift": (4, 52),
     "tuning": (4, 4),
     "sweep": (4, 4),
-    "smoke": (26, 110),
-    "all": (30, 114),
+    "smoke": (26, 158),
+    "all": (30, 162),
 }
 """Fits of a method from scratch, and their cells."""
 
@@ -118,7 +119,7 @@ def test_equal_tuning_is_over_the_same_learning_rates_for_every_method() -> None
 
 
 def test_smoke_is_all_without_the_sweep_and_each_the_union_of_its_protocols() -> None:
-    parts = ("pretrain", "id", "ood", "lowdata", "retention")
+    parts = ("pretrain", "id", "ood", "lowdata", "retention", "shift")
     smoke, everything = protocols.get("smoke"), protocols.get("all")
     union = set().union(*(cells(protocols.get(name).slots) for name in parts))
     assert cells(smoke.slots) == union

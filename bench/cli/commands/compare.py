@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from leaderboard.tables.comparison import Result
 
 
-_COMPARABLE = ("id", "ood", "lowdata", "retention", "pretrain")
+_COMPARABLE = ("id", "ood", "lowdata", "retention", "shift", "pretrain")
 
 
 def compare(
     methods: Annotated[list[str], typer.Argument(help="Two or more: lora fft.")],
     protocol: Annotated[
-        str, typer.Option("--protocol", "-p", help="id, ood, lowdata, retention or pretrain.")
+        str, typer.Option("--protocol", "-p", help=f"{', '.join(_COMPARABLE)}.")
     ] = "ood",
     track: Annotated[
         str | None,
