@@ -99,7 +99,15 @@ def restore(name: str, state: Mapping[str, Tensor]) -> nn.Module:
 
     Raises what `get` raises, and `RuntimeError` for a state that does not fit.
     """
+    return restore_from(get(name).backbone, state)
+
+
+def restore_from(backbone: Backbone, state: Mapping[str, Tensor]) -> nn.Module:
+    """A backbone that need not be installed, with copies of the tensors of a whole state.
+
+    Raises `RuntimeError` for a state that does not fit.
+    """
     with torch.device("meta"):
-        network = build(name)
+        network = backbone.build()
     network.load_state_dict({key: value.clone() for key, value in state.items()}, assign=True)
     return network
