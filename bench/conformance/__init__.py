@@ -33,6 +33,7 @@ __all__ = [
     "Result",
     "check_backbone",
     "check_method",
+    "network_of",
     "run",
     "run_backbone",
 ]
@@ -94,6 +95,11 @@ def run_backbone(backbone: Backbone) -> list[Result]:
     """Run every check of a backbone, whatever the others say."""
     case = BackboneCase(backbone)
     return [_result(check, case) for check in BACKBONE_CHECKS]
+
+
+def network_of(backbone: Backbone) -> nn.Module:
+    """A backbone to check a method on, from a fixed seed, with BatchNorm statistics of its own."""
+    return BackboneCase(backbone).network
 
 
 def check_backbone(backbone: Backbone) -> None:
