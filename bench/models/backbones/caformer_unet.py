@@ -70,9 +70,15 @@ def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
+def own_name(name: str) -> str:
+    """A tensor of timm's whole `caformer_s18` in the encoder, whose stages are flat modules."""
+    return "encoder." + name.replace("stages.", "stages_", 1)
+
+
 backbone = Backbone(
     name="caformer_unet",
     summary="CAFormer-S18 of timm with a U-Net decoder, no BatchNorm; 26 M parameters.",
     source="After Yu et al. 2022, MetaFormer Baselines, arXiv:2210.13452; encoder of timm",
     build=CAFormerUNet,
+    own_name=own_name,
 )
