@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import conformance
 from bench.data import generate, layout
 from bench.models import backbones
 from bench.plugins import adaptation, registry
@@ -26,10 +27,10 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def samples() -> tuple[Tensor, Tensor]:
-    """Eight scaled samples of FlatVel_A, simulated."""
-    pair = layout.files("FlatVel_A", "train", Data(source="generated", train=8, test=1))[0]
+    """Four scaled samples of FlatVel_A, simulated."""
+    pair = layout.files("FlatVel_A", "train", Data(source="generated", train=4, test=1))[0]
     maps = torch.from_numpy(generate.velocity_maps("FlatVel_A", pair, seed=0, first=0))
-    maps = maps.reshape(-1, 70, 70)[:8]
+    maps = maps.reshape(-1, 70, 70)
     return scale_records(simulate(maps)), scale_maps(maps[:, None])
 
 
@@ -149,37 +150,38 @@ def test_it_builds_without_weights(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_learns_more_than_the_mean_map(name: str, samples: tuple[Tensor, Tensor]) -> None:
-    """On a batch of generated data, in a few steps: the map must follow from the record."""
+    """On a batch of generated data, in a few steps: the maps must follow from the records."""
     x, y = samples
     torch.manual_seed(0)
     network = backbones.build(name)
-    adam = torch.optim.AdamW(network.parameters(), lr=8e-4)
+    adam = torch.optim.AdamW(network.parameters(), lr=3e-4)
     losses = []
-    for _ in range(40):
+    for _ in range(32):
         loss = (network(x) - y).abs().mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
         losses.append(float(loss.detach()))
-    floor = float((y.median(dim=0).values - y).abs().mean())
-    assert losses[-1] < 0.5 * losses[0]
-    assert losses[-1] < floor
+    best_constant_map = y.median(dim=0).values
+    assert losses[-1] < 0.9 * float((best_constant_map - y).abs().mean())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_methods_for_transformers_conform_on_it(name: str) -> None:
+    """All promises that a method makes on the suite's tiny transformer hold on the real network."""
+    network = conformance.network_of(backbones.get(name).backbone)
+    for method in ("attention", "layernorm", "prompt_tokens"):
+        conformance.check_method(registry.load().get(method).method, network=network)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", ["attention", "layernorm", "prompt_tokens"])
-def test_methods_for_transformers_run(method: str, name: str) -> None:
-    """They adapt, and the prediction follows what they train."""
-    torch.manual_seed(0)
+def test_methods_for_transformers_train_what_their_name_says(method: str, name: str) -> None:
     chosen = registry.load().get(method).method
     adapted = adaptation.adapt(chosen, backbones.build(name), chosen.config())
     trained = {n for n, p in adapted.model.named_parameters() if p.requires_grad}
     part = {"attention": ("attn", "token_mixer"), "layernorm": ("norm",)}.get(method, ("prompt",))
     assert trained and all(any(word in n for word in part) for n in trained)
-    x = torch.randn(2, 5, 1000, 70)
-    adapted.model(x).square().mean().backward()
-    idle = [n for n, p in adapted.model.named_parameters() if n in trained and p.grad is None]
-    assert not idle
 
 
 def test_methods_for_transformers_count_by_hand_on_hybrid_vit() -> None:
