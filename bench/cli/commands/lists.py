@@ -205,12 +205,13 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
         _print({"runs": rows, "damaged": damaged})
         return
     table(
-        ("run", "status", "track", "method", "fit on", "#%", "#seed", "MAE by test dataset"),
+        ("run", "status", "track", "network", "method", "fit on", "#%", "#seed", "MAE by test set"),
         [
             (
                 record.run_id,
                 record.status,
                 record.spec.track,
+                record.spec.backbone.name,
                 record.spec.method.name,
                 ", ".join(record.spec.datasets),
                 str(record.spec.percent),
