@@ -152,6 +152,10 @@ class Method:
     """Raise it when the method's results change."""
 
 
+def _same(name: str) -> str:
+    return name
+
+
 @validated(frozen=True, kw_only=True)
 class Backbone:
     """One network: what `bench.backbones` entry points name.
@@ -167,5 +171,8 @@ class Backbone:
     build: Callable[[], nn.Module]
     """A freshly initialised network, (n, 5, 1000, 70) → (n, 1, 70, 70) on [-1, 1], on torch's
     default device; random numbers come from torch alone. No downloads."""
+    own_name: Callable[[str], str] = field(default=_same)
+    """The network's name for a tensor of a published checkpoint that `bench run --weights` takes;
+    the same by default. What has no counterpart may get any name: it is left out, and told."""
     version: int = 1
     """Raise it when the network's results change."""

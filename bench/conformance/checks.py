@@ -15,39 +15,23 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.conformance.case import Case, predict
+from bench.conformance.requirements import (
+    BFLOAT16_TOLERANCE,
+    TOLERANCE,
+    NonconformanceError,
+    require_texts,
+)
+from bench.conformance.requirements import apart as _apart
+from bench.conformance.requirements import require as _require
 from bench.contract import OUTPUT_SHAPE
 from bench.models import delta
 from bench.plugins import adaptation
-
-TOLERANCE = 1e-5
-"""Largest difference of predictions on [-1, 1] that counts as the same in float32."""
-BFLOAT16_TOLERANCE = 0.02
-"""Mean difference of predictions on [-1, 1] between bfloat16 and float32."""
-
-
-class NonconformanceError(AssertionError):
-    """A promise that a method does not keep."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise NonconformanceError(message)
-
-
-def _apart(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max())
 
 
 def describes_itself(case: Case) -> str:
     """Name, one-line summary and source are there, and the name can be typed."""
     method = case.method
-    for field in ("name", "summary", "source"):
-        text = getattr(method, field)
-        _require(bool(text) and "\n" not in text, f"its {field} is not one line of text: {text!r}")
-    _require(
-        method.name.isidentifier() and method.name == method.name.lower(),
-        f"the name '{method.name}' is not made of lower-case letters, digits and underscores",
-    )
+    require_texts(method)
     return f"{method.summary} ({method.source})"
 
 

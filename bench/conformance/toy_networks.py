@@ -13,7 +13,7 @@ _NARROWER = 8
 
 def convolutional() -> nn.Module:
     """InversionNet with an eighth of its channels; names, kernels and strides as they are."""
-    return _settle(InversionNet(narrower=_NARROWER))
+    return settle(InversionNet(narrower=_NARROWER))
 
 
 class Transformer(nn.Module):
@@ -41,7 +41,7 @@ class Transformer(nn.Module):
 
 def transformer() -> nn.Module:
     """A transformer with torch's own attention and LayerNorm layers."""
-    return _settle(Transformer())
+    return settle(Transformer())
 
 
 def copy_of(network: nn.Module) -> nn.Module:
@@ -55,7 +55,7 @@ def records(samples: int) -> Tensor:
     return torch.tanh(nn.functional.interpolate(coarse, INPUT_SHAPE[1:], mode="bilinear"))
 
 
-def _settle(network: nn.Module) -> nn.Module:
+def settle(network: nn.Module) -> nn.Module:
     """Give normalisation layers true statistics, and scales and shifts of their own.
 
     A deep random network with BatchNorm multiplies every rounding error; shifts of 1 keep most of
@@ -63,15 +63,16 @@ def _settle(network: nn.Module) -> nn.Module:
     """
     batchnorms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
+        if isinstance(module, nn.BatchNorm2d | nn.LayerNorm) and module.weight is not None:
             nn.init.uniform_(module.weight, 0.7, 1.3)
-            nn.init.normal_(module.bias, 1.0 if module in batchnorms[:-1] else 0.0, 0.1)
+            if module.bias is not None:
+                nn.init.normal_(module.bias, 1.0 if module in batchnorms[:-1] else 0.0, 0.1)
     momenta = [module.momentum for module in batchnorms]
     for module in batchnorms:
         module.momentum = None  # the plain mean over all batches
     network.train()
     with torch.no_grad():
-        for _ in range(4):
+        for _ in range(4 if batchnorms else 0):
             network(records(8))
     for module, momentum in zip(batchnorms, momenta, strict=True):
         module.momentum = momentum

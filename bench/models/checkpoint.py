@@ -16,8 +16,8 @@ from bench.atomic import write_atomically
 from bench.errors import FoundationError
 from bench.models import backbones
 
-_KEYS = ("model", "model_state")
-"""Where a checkpoint file keeps the weights: OpenFWI's training script, and older ones."""
+_KEYS = ("model", "model_state", "state_dict")
+"""Where a checkpoint file keeps the weights: OpenFWI's training script, older ones, timm's."""
 _PREFIX = "module."
 """What DistributedDataParallel puts before every name."""
 
@@ -25,24 +25,31 @@ _PREFIX = "module."
 def load_backbone_state(path: Path, backbone: str) -> dict[str, Tensor]:
     """The state of a whole backbone from a file, on the CPU.
 
-    Takes safetensors files, and torch files that hold the state under the key ``model`` (as
-    OpenFWI publishes them) or ``model_state``, or plainly; a ``module.`` prefix is dropped.
-    Counters of batches may be missing and are zero then.
+    Takes what `read_state` takes. Counters of batches may be missing and are zero then.
 
     Raises `FoundationError` for a file that cannot be read, and for the first tensor that does not
     fit; `UnknownNameError` for an unknown backbone.
     """
     expected = reference(backbone)
-    if path.suffix == ".safetensors":
-        state, _ = load_safetensors(path)
-    else:
-        state = _load_torch(path)
-    state = {name.removeprefix(_PREFIX): value for name, value in state.items()}
+    state = read_state(path)
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, torch.zeros_like(value, device="cpu"))
     check_state(state, expected, f"{path}", f"backbone '{backbone}'")
     return {name: state[name].clone().contiguous() for name in expected}
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file by name, on the CPU, whatever network they belong to.
+
+    Takes safetensors files, and torch files that hold the state under the key ``model`` (as
+    OpenFWI publishes them), ``model_state`` or ``state_dict`` (as timm's training script writes
+    them), or plainly; a ``module.`` prefix is dropped.
+
+    Raises `FoundationError` for a file that cannot be read.
+    """
+    state = load_safetensors(path)[0] if path.suffix == ".safetensors" else _load_torch(path)
+    return {name.removeprefix(_PREFIX): value for name, value in state.items()}
 
 
 def reference(backbone: str) -> dict[str, Tensor]:

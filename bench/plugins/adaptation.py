@@ -61,12 +61,16 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Adapted:
     return adapted
 
 
-def check_needs(method: Method, model: nn.Module) -> None:
-    """Raise `MethodError` when the network lacks a kind of layer that the method needs."""
+def missing_layers(method: Method, model: nn.Module) -> str:
+    """What a network lacks of the layers that the method needs, in words; empty if nothing."""
     present = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
     missing = [need for need in sorted(method.traits.needs) if not present & set(need.split("|"))]
-    if missing:
-        layers = " and ".join(need.replace("|", " or ") for need in missing)
+    return " and ".join(need.replace("|", " or ") for need in missing)
+
+
+def check_needs(method: Method, model: nn.Module) -> None:
+    """Raise `MethodError` when the network lacks a kind of layer that the method needs."""
+    if layers := missing_layers(method, model):
         raise MethodError(
             f"Method '{method.name}' needs {layers} layers, which this network does not have; "
             "choose a backbone that has them."

@@ -32,6 +32,11 @@ def check_needs(method: Method, backbone: str) -> None:
     adaptation.check_needs(method, _skeleton(backbone))
 
 
+def missing_layers(method: Method, backbone: str) -> str:
+    """The layers that the method needs and the network lacks, in words; empty if none."""
+    return adaptation.missing_layers(method, _skeleton(backbone))
+
+
 def backbone_parameters(backbone: str) -> int:
     """Parameters of the plain network."""
     return sum(p.numel() for p in _skeleton(backbone).parameters())

@@ -4,7 +4,15 @@ import hashlib
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from bench.entry_points import HARNESS
 
@@ -26,6 +34,7 @@ Kind = Literal["pretraining", "adaptation", "floor"]
 the mean training map of a dataset, which predicts the same for every record."""
 Split = Literal["test", "validation"]
 """``validation`` is a part of the training split that a fit with a holdout does not train on."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CLEAN = "clean"
 """The condition of unchanged test records."""
 
@@ -116,6 +125,14 @@ class BackboneSpec(Frozen):
     name: str
     distribution: str = HARNESS
     version: PositiveInt = 1
+    weights: Sha256 | None = None
+    """Content hash of the tensors that replace random initial ones (`bench run --weights`)."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Random weights are left out: ids of older records hold."""
+        plain: dict[str, Any] = handler(self)
+        return {name: value for name, value in plain.items() if value is not None}
 
 
 class MethodSpec(Frozen):

@@ -21,6 +21,7 @@ from bench.protocol import conditions, fingerprint, spec
 from bench.protocol.conditions import Condition
 from bench.protocol.spec import CLEAN, BackboneSpec, FitSpec, MethodSpec, TestSet, Track
 from bench.records.record import Record
+from bench.runner import initial_weights
 from bench.runner.workspace import Workspace
 from bench.training.numerics import Numerics
 from bench.training.probe import StepCost
@@ -193,8 +194,14 @@ class RunContext:
         return self.workspace.conditions / content[:16] / f"{dataset}@{condition.name}"
 
     def network(self) -> nn.Module:
-        """A freshly initialised backbone on the CPU; seed torch first for a repeatable one."""
-        return backbones.build(self.backbone.name)
+        """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
+
+        Raises `FoundationError` where initial weights are named and the workspace has not got them.
+        """
+        network = backbones.build(self.backbone.name)
+        if self.backbone.weights is not None:
+            initial_weights.put(network, self.workspace, self.backbone.weights)
+        return network
 
     def foundation(self, seed: int) -> Foundation:
         """The pretrained weights of one seed, their hash checked; read once.

@@ -12,7 +12,7 @@ from bench.errors import ConfigError, DataError, MethodError, RecordError, Unkno
 from bench.progress import Progress
 from bench.records.reader import read
 from bench.records.record import FILE, Record, write
-from bench.runner import provenance
+from bench.runner import initial_weights, provenance
 from bench.runner.conductor import conduct
 from bench.runner.context import RunContext
 from bench.runner.jobs import Job
@@ -82,6 +82,7 @@ def replay(
             data_folder=data_folder,
         )
         _check_method(record, context)
+        initial_weights.borrow(record.spec.backbone, workspace, context.workspace)
         if other := context.other_data(record):
             raise DataError(
                 f"Run {record.run_id} was made from other files of {', '.join(other)} than those "

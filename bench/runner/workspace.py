@@ -42,6 +42,10 @@ class Workspace:
         """Generated data of one data key, in OpenFWI's layout."""
         return self.folder / "data" / key
 
+    def initial_weights(self, sha256: str) -> Path:
+        """Tensors that replace a backbone's random initial ones, by their content hash."""
+        return self.folder / "weights" / f"{sha256}.safetensors"
+
     @property
     def conditions(self) -> Path:
         """Records that are simulated anew under a condition, by the content of their dataset."""

@@ -27,7 +27,7 @@ from bench.training import train
 TABLE = Path(__file__).with_name("behaviour.json")
 STEPS = 3
 METHODS = sorted(n for n, i in registry.load().methods.items() if i.distribution == HARNESS)
-BACKBONES = ("inversionnet", "inversionnet_quarter")
+BACKBONES = tuple(n for n in backbones.names() if backbones.spec(n).distribution == HARNESS)
 
 
 @contextmanager

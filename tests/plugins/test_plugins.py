@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -221,3 +222,111 @@ def test_taken_names_and_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BenchError, match="Cannot write"):
         scaffold.write("fresh", tmp_path / "file")
+
+
+# --- backbones ------------------------------------------------------------------------------------
+
+
+def test_a_new_backbone_installs_conforms_and_counts(tmp_path: Path) -> None:
+    """The scaffold's package, installed by pip without a network, passes its own test."""
+    reason = "pip builds the package with setuptools; older ones need the package wheel besides"
+    pytest.importorskip("setuptools", minversion="70.1", reason=reason)
+    package, site = scaffold.write("my_net", tmp_path, "backbone"), tmp_path / "site"
+    built = python(
+        *("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"),
+        *("--disable-pip-version-check", "--target", str(site), str(package)),
+        path=tmp_path,
+        cwd=tmp_path,
+    )
+    assert built.returncode == 0, built.stderr
+    tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", path=site, cwd=package)
+    assert tested.returncode == 0, tested.stdout
+    assert "1 passed" in tested.stdout
+    listed = python("-m", "bench", "backbones", "--json", path=site, cwd=tmp_path)
+    (row,) = [r for r in json.loads(listed.stdout)["backbones"] if r["name"] == "my_net"]
+    assert (row["distribution"], row["distribution_version"]) == ("bench-backbone-my-net", "0.1.0")
+    by_hand = 5 * 32 * 15 + 32 + 32 * 64 * 9 + 64 + 64 * 32 * 9 + 32 + 32 * 9 + 1 + 2 * 128
+    assert row["parameters"] == by_hand
+
+
+def test_backbones_are_listed_with_their_parameters(inside: Inside) -> None:
+    code, out, _ = inside("backbones", "--json")
+    rows = {row["name"]: row for row in json.loads(out)["backbones"]}
+    assert code == 0
+    for name, parameters in (
+        ("inversionnet", 24_409_123),
+        ("inversionnet_quarter", 1_528_267),
+        ("hybrid_vit", 3_489_057),
+        ("caformer_unet", 26_390_865),
+    ):
+        assert rows[name]["parameters"] == parameters
+    assert all(row["source"] for row in rows.values())
+    assert "small" in rows["inversionnet_quarter"]["default_of"]
+    code, out, _ = inside("backbones")
+    assert code == 0
+    assert all(name in out for name in rows)
+
+
+def test_methods_that_do_not_apply_to_a_backbone_say_why(inside: Inside) -> None:
+    lacking = {
+        "inversionnet_quarter": {"attention", "layernorm", "prompt_tokens"},
+        "hybrid_vit": {"batchnorm", "batchnorm_stats"},
+    }
+    for backbone, names in lacking.items():
+        code, out, _ = inside("methods", "--backbone", backbone, "--json")
+        rows = {row["name"]: row for row in json.loads(out)["methods"]}
+        assert code == 0
+        assert {name for name, row in rows.items() if row["unsuited"]} == names
+        for name in names:
+            assert re.match(rf"not on {backbone}: needs \w+", rows[name]["unsuited"])
+            assert rows[name]["trainable_parameters"] is None
+    code, _, error = inside("methods", "--backbone", "hybrid_vti")
+    assert (code, "Unknown backbone 'hybrid_vti'" in error, "hybrid_vit" in error) == (
+        2,
+        True,
+        True,
+    )
+
+
+def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -> None:
+    code, out, _ = inside("new-backbone", "fresh", "--folder", tmp_path)
+    assert code == 0
+    assert (tmp_path / "bench-backbone-fresh/pyproject.toml").is_file()
+    assert f"pip install -e {tmp_path}" in out
+    code, _, error = inside("new-backbone", "inversionnet", "--folder", tmp_path)
+    assert (code, "'inversionnet' is installed already" in error) == (2, True)
+
+    code, out, _ = inside("check", "--backbone", "inversionnet_quarter", "--json")
+    assert code == 0
+    assert {row["name"] for row in json.loads(out)} >= {"frugal pass is exact", "builds"}
+    code, out, _ = inside("check", "head", "--backbone", "inversionnet_quarter")
+    assert code == 0
+    assert "Method 'head' on inversionnet_quarter passes all" in out
+    code, out, _ = inside("check", "attention", "--backbone", "inversionnet_quarter")
+    assert (code, "needs Attention or MultiheadAttention layers" in out) == (1, True)
+    for words, expected in (
+        (("check",), "Name what to check"),
+        (("check", "--backbone", "nothing"), "Unknown backbone 'nothing'"),
+        (("check", "-b", "inversionnet", "--set", "rank=2"), "--set is for a method"),
+    ):
+        code, _, error = inside(*words)
+        assert (code, expected in error) == (2, True)
+
+
+def test_a_backbone_that_cannot_be_built_is_told_in_a_sentence(tmp_path: Path) -> None:
+    source = """
+from bench.contract import Backbone
+
+def build():
+    import a_module_that_is_not_there
+
+backbone = Backbone(name="bare", summary="s", source="s", build=build)
+"""
+    install(tmp_path, "no-build", {"bare": "backbone"}, source)
+    points = tmp_path / "no_build-2.5.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace(registry.GROUP, "bench.backbones"))
+    shown = python("-m", "bench", "backbones", path=tmp_path, cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "inversionnet" in shown.stdout
+    assert "Backbone 'bare' cannot be built: ModuleNotFoundError" in shown.stderr
+    assert "Traceback" not in shown.stderr

@@ -124,12 +124,13 @@ def test_every_part_of_a_track_is_tried_above() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("name", "another"), ("distribution", "another"), ("version", 2)]
+    ("field", "value"),
+    [("name", "another"), ("distribution", "another"), ("version", 2), ("weights", "0" * 64)],
 )
 def test_backbone_counts(field: str, value: object) -> None:
     other = NETWORK.model_copy(update={field: value})
     assert fingerprint(MINI, other) != fingerprint(MINI, NETWORK)
-    assert BackboneSpec.model_fields.keys() == {"name", "distribution", "version"}
+    assert BackboneSpec.model_fields.keys() == {"name", "distribution", "version", "weights"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`bench methods`, `protocols`, `tracks`, `runs`: what there is."""
+"""`bench methods`, `backbones`, `protocols`, `tracks`, `runs`: what there is."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 def methods(
     as_json: JsonOption = False,
-    backbone: Annotated[str, typer.Option(help="The network to count on.")] = "inversionnet",
+    backbone: Annotated[
+        str, typer.Option("--backbone", "-b", help="The network to count on.")
+    ] = "inversionnet",
 ) -> None:
-    """Installed methods: origin, traits, parameters."""
+    """Installed methods: origin, traits, parameters on a backbone."""
     from dataclasses import asdict
 
     from bench.cli.terminal import table
+    from bench.models import backbones
     from bench.plugins import registry
 
+    backbones.get(backbone)
     found = registry.load()
     rows = [_method(installed, backbone) for installed in found.methods.values()]
     if as_json:
@@ -58,10 +62,13 @@ def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
     method = installed.method
     trainable = total = unsuited = None
     try:
-        counts = parameter_counts.count(method, method.config(), backbone)
-        trainable, total = counts.trainable, counts.total
+        if layers := parameter_counts.missing_layers(method, backbone):
+            unsuited = f"not on {backbone}: needs {layers}"
+        else:
+            counts = parameter_counts.count(method, method.config(), backbone)
+            trainable, total = counts.trainable, counts.total
     except BenchError as error:  # of one method, and the others are listed all the same
-        unsuited = str(error)
+        unsuited = f"not on {backbone}: {error}"
     return {
         "name": method.name,
         "summary": method.summary,
@@ -75,6 +82,58 @@ def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
         "trainable_parameters": trainable,
         "total_parameters": total,
         "unsuited": unsuited,
+    }
+
+
+def backbones(as_json: JsonOption = False) -> None:
+    """Installed backbones: origin, parameters."""
+    from bench.cli.terminal import table
+    from bench.errors import BackboneError
+    from bench.models import backbones as known
+
+    rows, problems = [], []
+    for name in known.names():
+        try:
+            rows.append(_backbone(name))
+        except BackboneError as error:  # of one backbone, and the others are listed all the same
+            problems.append({"name": name, "reason": str(error)})
+    if as_json:
+        _print({"backbones": rows, "problems": problems})
+        return
+    table(
+        ("backbone", "#parameters", "default of", "from", "what it is", "source"),
+        [
+            (
+                row["name"],
+                _count(row["parameters"]),
+                ", ".join(row["default_of"]) or "–",
+                f"{row['distribution']} {row['distribution_version']}",
+                row["summary"],
+                row["source"],
+            )
+            for row in rows
+        ],
+    )
+    for problem in problems:
+        typer.echo(problem["reason"], err=True)
+
+
+def _backbone(name: str) -> dict[str, Any]:
+    from bench.models import backbones as known
+    from bench.plugins import parameter_counts
+    from bench.protocol import tracks as known_tracks
+
+    installed = known.get(name)
+    loaded = map(known_tracks.load, known_tracks.names())
+    return {
+        "name": name,
+        "summary": installed.backbone.summary,
+        "source": installed.backbone.source,
+        "distribution": installed.distribution,
+        "distribution_version": installed.distribution_version,
+        "backbone_version": installed.backbone.version,
+        "parameters": parameter_counts.backbone_parameters(name),
+        "default_of": [track.name for track in loaded if track.default_backbone == name],
     }
 
 
@@ -146,12 +205,13 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
         _print({"runs": rows, "damaged": damaged})
         return
     table(
-        ("run", "status", "track", "method", "fit on", "#%", "#seed", "MAE by test dataset"),
+        ("run", "status", "track", "network", "method", "fit on", "#%", "#seed", "MAE by test set"),
         [
             (
                 record.run_id,
                 record.status,
                 record.spec.track,
+                record.spec.backbone.name,
                 record.spec.method.name,
                 ", ".join(record.spec.datasets),
                 str(record.spec.percent),

@@ -1,36 +1,94 @@
-"""`bench check` and `bench new-method`: for authors of methods."""
+"""`bench check`, `bench new-method`, `bench new-backbone`: for authors of plugins."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.options import JsonOption
 
+if TYPE_CHECKING:
+    from bench.conformance import Result
+
+FolderOption = Annotated[Path, typer.Option(help="Where the package's folder is made.")]
+
 
 def check(
-    method: Annotated[str, typer.Argument(help="An installed method.")],
+    method: Annotated[
+        str | None, typer.Argument(help="An installed method.", show_default=False)
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="An option, such as rank=8; may be repeated."),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone",
+            "-b",
+            help="Without a method: the backbone to check. With one: the network to check it on.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the conformance suite on a method; exit code 1 if a check fails.
+    """Run the conformance suite on a method or a backbone; exit code 1 if a check fails.
 
-    It tries the method on a narrow network: defaults that suit only the full one need another
-    value here, with --set.
+    A method is tried on a narrow network unless a backbone is named: defaults that suit only the
+    full one need another value here, with --set.
     """
-    from dataclasses import asdict
-
     from bench import conformance
-    from bench.cli.terminal import table
+    from bench.errors import ConfigError
+    from bench.models import backbones
     from bench.plugins import options, registry
 
-    installed = registry.load().get(method)
-    (config,) = options.configure([installed], setting or []).values()
-    results = conformance.run(installed.method, config)
+    if method is not None:
+        installed = registry.load().get(method)
+        (config,) = options.configure([installed], setting or []).values()
+        network = (
+            None if backbone is None else conformance.network_of(backbones.get(backbone).backbone)
+        )
+        where = "" if backbone is None else f" on {backbone}"
+        results = conformance.run(installed.method, config, network=network)
+        _tell(f"Method '{method}'{where}", results, as_json)
+    elif setting:
+        raise ConfigError("--set is for a method; name one: bench check METHOD --set …")
+    elif backbone is not None:
+        results = conformance.run_backbone(backbones.get(backbone).backbone)
+        _tell(f"Backbone '{backbone}'", results, as_json)
+    else:
+        raise ConfigError("Name what to check: bench check METHOD, or bench check --backbone NAME.")
+
+
+def new_method(
+    name: Annotated[str, typer.Argument(help="Lower-case name, such as my_method.")],
+    folder: FolderOption = Path(),
+) -> None:
+    """Write a small installable package with one method in it."""
+    from bench.plugins import scaffold
+
+    package = scaffold.write(name, folder)
+    typer.echo(f"Wrote {package}. Next: pip install -e {package} && bench check {name}")
+
+
+def new_backbone(
+    name: Annotated[str, typer.Argument(help="Lower-case name, such as my_backbone.")],
+    folder: FolderOption = Path(),
+) -> None:
+    """Write a small installable package with one backbone in it."""
+    from bench.plugins import scaffold
+
+    package = scaffold.write(name, folder, "backbone")
+    typer.echo(f"Wrote {package}. Next: pip install -e {package} && bench check --backbone {name}")
+
+
+def _tell(what: str, results: "list[Result]", as_json: bool) -> None:
+    """Print the outcome; exit code 1 if a check failed."""
+    from dataclasses import asdict
+
+    from bench.cli.terminal import table
+
     failed = sum(not result.passed for result in results)
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in results], indent=1))
@@ -38,20 +96,9 @@ def check(
         rows = [("✓" if r.passed else "✗", r.name, r.detail or r.meaning) for r in results]
         table(("", "check", "what was found"), rows)
         typer.echo(
-            f"Method '{method}' passes all {len(results)} checks."
+            f"{what} passes all {len(results)} checks."
             if not failed
-            else f"Method '{method}' fails {failed} of {len(results)} checks."
+            else f"{what} fails {failed} of {len(results)} checks."
         )
     if failed:
         raise typer.Exit(1)
-
-
-def new_method(
-    name: Annotated[str, typer.Argument(help="Lower-case name, such as my_method.")],
-    folder: Annotated[Path, typer.Option(help="Where the package's folder is made.")] = Path(),
-) -> None:
-    """Write a small installable package with one method in it."""
-    from bench.plugins import scaffold
-
-    package = scaffold.write(name, folder)
-    typer.echo(f"Wrote {package}. Next: pip install -e {package} && bench check {name}")

@@ -40,6 +40,14 @@ def run(
         ),
     ] = None,
     backbone: BackboneOption = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="A local checkpoint (torch file or safetensors) to start pretraining from: what "
+            "fits replaces random weights. For caformer_unet, timm's caformer_s18.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     home: HomeOption = None,
     data: Annotated[
@@ -95,7 +103,7 @@ def run(
     from bench.models import backbones
     from bench.plugins import options, registry
     from bench.protocol import protocols, tracks
-    from bench.runner import plan, tuning
+    from bench.runner import initial_weights, plan, tuning
     from bench.runner.context import RunContext
     from bench.runner.workspace import Workspace, default
     from bench.training import numerics
@@ -114,10 +122,15 @@ def run(
     with interruptible(), terminal.progress(quiet=quiet) as progress, settings.active():
         for problem in installed.problems:
             progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
+        workspace, network_spec = Workspace(home or default()), backbones.spec(network)
+        if weights is not None:
+            found = initial_weights.match(weights, network)
+            progress.say(initial_weights.summary(found, weights, network))
+            network_spec = initial_weights.keep(found, workspace, network_spec)
         context = RunContext(
-            workspace=Workspace(home or default()),
+            workspace=workspace,
             track=chosen_track,
-            backbone=backbones.spec(network),
+            backbone=network_spec,
             numerics=settings,
             progress=progress,
             command=("bench", *sys.argv[1:]),

@@ -28,7 +28,9 @@ def speed(
     stock: Annotated[
         bool, typer.Option("--stock", help="Torch's layers instead of the memory-frugal ones.")
     ] = False,
-    backbone: Annotated[str, typer.Option(help="The network.")] = "inversionnet",
+    backbone: Annotated[
+        str, typer.Option("--backbone", "-b", help="See `bench backbones`.")
+    ] = "inversionnet",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,

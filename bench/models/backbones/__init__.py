@@ -89,9 +89,18 @@ def spec(name: str) -> BackboneSpec:
 def build(name: str) -> nn.Module:
     """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
 
-    Raises what `get` raises.
+    Raises what `get` raises, and `BackboneError` for one that cannot be built.
     """
-    return get(name).backbone.build()
+    return _build(get(name).backbone)
+
+
+def _build(backbone: Backbone) -> nn.Module:
+    try:
+        return backbone.build()
+    except Exception as error:  # a plugin may fail in any way
+        raise BackboneError(
+            f"Backbone '{backbone.name}' cannot be built: {entry_points.reason(error)}"
+        ) from error
 
 
 def restore(name: str, state: Mapping[str, Tensor]) -> nn.Module:
@@ -99,7 +108,16 @@ def restore(name: str, state: Mapping[str, Tensor]) -> nn.Module:
 
     Raises what `get` raises, and `RuntimeError` for a state that does not fit.
     """
+    return restore_from(get(name).backbone, state)
+
+
+def restore_from(backbone: Backbone, state: Mapping[str, Tensor]) -> nn.Module:
+    """A backbone that need not be installed, with copies of the tensors of a whole state.
+
+    Raises `BackboneError` for one that cannot be built, `RuntimeError` for a state that does not
+    fit.
+    """
     with torch.device("meta"):
-        network = build(name)
+        network = _build(backbone)
     network.load_state_dict({key: value.clone() for key, value in state.items()}, assign=True)
     return network

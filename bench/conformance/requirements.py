@@ -1,0 +1,36 @@
+"""What the checks of methods and of backbones share: tolerances, and how a check fails."""
+
+from torch import Tensor
+
+from bench.contract import Backbone, Method
+
+TOLERANCE = 1e-5
+"""Largest difference of predictions on [-1, 1] that counts as the same in float32."""
+BFLOAT16_TOLERANCE = 0.02
+"""Mean difference of predictions on [-1, 1] between bfloat16 and float32."""
+
+
+class NonconformanceError(AssertionError):
+    """A promise that a method or a backbone does not keep."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `NonconformanceError` with the message unless the condition holds."""
+    if not condition:
+        raise NonconformanceError(message)
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    """Largest absolute difference of two tensors of one shape."""
+    return float((a - b).abs().max())
+
+
+def require_texts(plugin: Method | Backbone) -> None:
+    """Name, summary and source must be one line each, and the name must be easy to type."""
+    for field in ("name", "summary", "source"):
+        text = getattr(plugin, field)
+        require(bool(text) and "\n" not in text, f"its {field} is not one line of text: {text!r}")
+    require(
+        plugin.name.isidentifier() and plugin.name == plugin.name.lower(),
+        f"the name '{plugin.name}' is not made of lower-case letters, digits and underscores",
+    )

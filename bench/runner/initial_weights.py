@@ -1,0 +1,122 @@
+"""Initial weights from a published checkpoint, in place of random ones: `bench run --weights`.
+
+What fits is kept in the workspace under its content hash, which is part of the backbone's
+specification, so any process finds it there, and records tell networks that start differently.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from bench.errors import FoundationError, HomeError
+from bench.models import backbones
+from bench.models.checkpoint import (
+    content_hash,
+    load_safetensors,
+    read_state,
+    reference,
+    save_safetensors,
+)
+from bench.protocol.spec import BackboneSpec
+from bench.runner.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """What of a checkpoint goes into a backbone."""
+
+    tensors: dict[str, Tensor]
+    """By the network's own names, in its types."""
+    left_out: dict[str, str]
+    """Tensors of the checkpoint that do not fit, by their names there, and why."""
+    random: tuple[str, ...]
+    """Names of what stays as it is initialised."""
+
+
+def match(path: Path, backbone: str) -> Match:
+    """Find the tensors of a checkpoint file that a backbone has, of the same shape.
+
+    Raises `FoundationError` for a file that cannot be read or of which nothing fits, and
+    `UnknownNameError` for an unknown backbone.
+    """
+    own_name = backbones.get(backbone).backbone.own_name
+    expected = reference(backbone)
+    tensors: dict[str, Tensor] = {}
+    left_out: dict[str, str] = {}
+    for name, value in read_state(path).items():
+        own = own_name(name)
+        if own not in expected:
+            left_out[name] = "no such tensor"
+        elif value.shape != expected[own].shape:
+            needed = tuple(expected[own].shape)
+            left_out[name] = f"its shape is {tuple(value.shape)}, not {needed}"
+        else:
+            tensors[own] = value.to(expected[own].dtype)
+    if not tensors:
+        raise FoundationError(
+            f"{path}: none of its {len(left_out)} tensors fits backbone '{backbone}'."
+        )
+    random = tuple(name for name in expected if name not in tensors)
+    return Match(tensors=tensors, left_out=left_out, random=random)
+
+
+def keep(found: Match, workspace: Workspace, backbone: BackboneSpec) -> BackboneSpec:
+    """Put the tensors into the workspace; returns the backbone that starts from them.
+
+    Raises `HomeError` if they cannot be written.
+    """
+    sha256 = content_hash(found.tensors)
+    path = workspace.initial_weights(sha256)
+    if not path.exists():
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise HomeError(f"Cannot write {path}: {error.strerror or error}.") from error
+        save_safetensors(found.tensors, path)
+    return backbone.model_copy(update={"weights": sha256})
+
+
+def put(network: nn.Module, workspace: Workspace, sha256: str) -> None:
+    """Copy kept tensors into a network, in place.
+
+    Raises `FoundationError` if the workspace has not got them or the file has changed.
+    """
+    path = workspace.initial_weights(sha256)
+    if not path.exists():
+        raise FoundationError(
+            f"{path} is missing: give the checkpoint once more with bench run --weights."
+        )
+    tensors, _ = load_safetensors(path)
+    if content_hash(tensors) != sha256:
+        raise FoundationError(f"{path}: the content does not have the hash in its name; remove it.")
+    try:
+        unknown = network.load_state_dict(tensors, strict=False).unexpected_keys
+    except RuntimeError as error:
+        raise FoundationError(f"{path} does not fit the network: {error}") from error
+    if unknown:
+        raise FoundationError(f"{path} does not fit the network: '{unknown[0]}' is not known.")
+
+
+def borrow(backbone: BackboneSpec, source: Workspace, target: Workspace) -> None:
+    """Copy the initial weights of a backbone, if it has any, from another workspace."""
+    if backbone.weights is None:
+        return
+    there, here = (w.initial_weights(backbone.weights) for w in (source, target))
+    if there.exists() and not here.exists():
+        here.parent.mkdir(exist_ok=True)
+        shutil.copyfile(there, here)
+
+
+def summary(found: Match, path: Path, backbone: str) -> str:
+    """What was taken and what was not, in a few lines."""
+    lines = [
+        f"Initial weights: {len(found.tensors)} tensors of {path.name} go into {backbone}, "
+        f"{len(found.random)} of the network's stay random."
+    ]
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in found.left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines += [f"Left out, {why}: {', '.join(names)}." for why, names in by_reason.items()]
+    return "\n".join(lines)

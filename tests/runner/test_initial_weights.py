@@ -1,0 +1,133 @@
+"""`bench run --weights`: what of a checkpoint goes into a network, and that runs know of it."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from conftest import Inside
+from torch import nn
+
+from bench.errors import FoundationError
+from bench.models import backbones
+from bench.protocol import fingerprint, tracks
+from bench.records.reader import read
+from bench.runner import initial_weights
+from bench.runner.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def published() -> nn.Module:
+    """timm's whole network for three-channel images, with weights of its own."""
+    torch.manual_seed(5)
+    return timm.create_model("caformer_s18", pretrained=False).eval()
+
+
+@pytest.mark.parametrize("form", ["plain.pth", "state_dict.pth", "file.safetensors"])
+def test_a_timm_checkpoint_fills_the_encoder(
+    form: str, published: nn.Module, tmp_path: Path
+) -> None:
+    state = {name: value.contiguous() for name, value in published.state_dict().items()}
+    path = tmp_path / form
+    if form == "file.safetensors":
+        safetensors.torch.save_file(state, path)
+    else:
+        torch.save(state if form == "plain.pth" else {"state_dict": state, "epoch": 3}, path)
+    found = initial_weights.match(path, "caformer_unet")
+    head = {name for name in state if name.startswith("head.")}
+    assert set(found.left_out) == {*head, "stem.conv.weight"}
+    assert "(64, 3, 7, 7), not (64, 32, 7, 7)" in found.left_out["stem.conv.weight"]
+    encoder = [name for name in backbones.build("caformer_unet").state_dict() if "encoder." in name]
+    assert set(found.tensors) == {*encoder} - {"encoder.stem.conv.weight"}
+    told = initial_weights.summary(found, path, "caformer_unet")
+    assert "197 tensors" in told and "15 of the network's stay random" in told
+    assert "stem.conv.weight" in told and "head.fc.fc2.bias" in told
+
+
+def test_the_encoder_then_computes_what_timm_does(published: nn.Module, tmp_path: Path) -> None:
+    """Stage by stage, from the output of the one convolution that does not fit."""
+    torch.save(published.state_dict(), tmp_path / "file.pth")
+    found = initial_weights.match(tmp_path / "file.pth", "caformer_unet")
+    workspace = Workspace(tmp_path / "home")
+    kept = initial_weights.keep(found, workspace, backbones.spec("caformer_unet"))
+    network = backbones.build("caformer_unet").eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert kept.weights is not None
+    initial_weights.put(network, workspace, kept.weights)
+    ours = x = torch.randn(1, 64, 18, 18)
+    with torch.no_grad():
+        for number in range(4):
+            ours = network.get_submodule(f"encoder.stages_{number}")(ours)
+            x = published.get_submodule(f"stages.{number}")(x)
+            assert torch.equal(ours, x)
+    for name in found.random:
+        assert torch.equal(network.state_dict()[name], before[name])
+
+
+def test_random_weights_leave_specification_and_fingerprint_as_they_were() -> None:
+    plain = backbones.spec("inversionnet")
+    started = plain.model_copy(update={"weights": "0" * 64})
+    assert plain.model_dump() == {
+        "name": "inversionnet",
+        "distribution": "fwi-peft-bench",
+        "version": 1,
+    }
+    assert started.model_dump()["weights"] == "0" * 64
+    assert type(plain).model_validate_json(started.model_dump_json()) == started
+    track = tracks.load("mini")
+    assert fingerprint.fingerprint(track, plain) != fingerprint.fingerprint(track, started)
+
+
+def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(FoundationError, match="none of its 2 tensors fits backbone 'hybrid_vit'"):
+        initial_weights.match(path, "hybrid_vit")
+
+
+def test_weights_that_are_gone_or_changed_are_told(tmp_path: Path) -> None:
+    source, workspace = tmp_path / "file.pth", Workspace(tmp_path / "home")
+    torch.save(backbones.build("inversionnet_quarter").state_dict(), source)
+    found = initial_weights.match(source, "inversionnet_quarter")
+    spec = initial_weights.keep(found, workspace, backbones.spec("inversionnet_quarter"))
+    assert spec.weights is not None
+    path = workspace.initial_weights(spec.weights)
+    network = backbones.build("inversionnet_quarter")
+    other = Workspace(tmp_path / "other")
+    with pytest.raises(FoundationError, match="is missing: give the checkpoint once more"):
+        initial_weights.put(network, other, spec.weights)
+    initial_weights.borrow(spec, workspace, other)
+    initial_weights.put(network, other, spec.weights)
+    changed = safetensors.torch.load_file(path)
+    changed["convblock1.layers.0.bias"] += 1
+    safetensors.torch.save_file(changed, path)
+    with pytest.raises(FoundationError, match="does not have the hash"):
+        initial_weights.put(network, workspace, spec.weights)
+
+
+def test_a_run_starts_from_them_and_says_so(
+    tmp_path: Path, tiny_track: Path, inside: Inside
+) -> None:
+    """The record names them; the same command without them is another experiment."""
+    home, source = tmp_path / "home", tmp_path / "file.pth"
+    torch.manual_seed(7)
+    state = backbones.build("inversionnet_quarter").state_dict()
+    torch.save({"model": {n: v for n, v in state.items() if "deconv6" not in n}}, source)
+    words = ("run", "--method", "none", "--protocol", "id", "--track", tiny_track, "--quiet")
+    code, out, error = inside(*words, "--weights", source, home=home)
+    assert code == 0, error
+    assert f"of {source.name} go into inversionnet_quarter" in out + error
+    records = [read(path) for path in Workspace(home).records()]
+    (weights,) = {record.spec.backbone.weights for record in records if record.spec.kind != "floor"}
+    assert weights is not None
+    kept = safetensors.torch.load_file(home / "weights" / f"{weights}.safetensors")
+    assert set(kept) == {name for name in state if "deconv6" not in name}
+    assert all(torch.equal(value, state[name]) for name, value in kept.items())
+    code, out, _ = inside(*words, "--weights", source, "--dry-run", home=home)
+    assert (code, "pretrain 0 foundations" in out) == (0, True)
+    code, out, _ = inside(*words, "--dry-run", home=home)
+    assert (code, "pretrain 1 foundation," in out) == (0, True)
+    run = next(r.run_id for r in records if r.spec.method.name == "none")
+    code, out, error = inside("replay", run, home=home)
+    assert code == 0, out + error
