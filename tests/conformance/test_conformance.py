@@ -239,7 +239,7 @@ def crash(model: nn.Module, config: Config) -> Adapted:
             lambda model, config: replace(head_tuning(model, config), finish=lambda v: {}),
             "must declare Traits.holdout if it sets",
         ),
-        (crash, "'broken' failed to adapt the network: ZeroDivisionError: no luck"),
+        (crash, "'broken' failed in adapt: ZeroDivisionError: no luck"),
     ],
 )
 def test_garbage_is_refused_with_the_reason(

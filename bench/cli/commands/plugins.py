@@ -28,7 +28,7 @@ def check(
     from bench.cli.terminal import table
     from bench.plugins import options, registry
 
-    installed = registry.load().get(method)
+    installed = registry.get(method)
     (config,) = options.configure([installed], setting or []).values()
     results = conformance.run(installed.method, config)
     failed = sum(not result.passed for result in results)

@@ -1,7 +1,6 @@
 """`bench new-method`: a small installable package with one method in it."""
 
 import keyword
-import re
 import shutil
 import tempfile
 from importlib.resources import files
@@ -28,13 +27,17 @@ def write(name: str, folder: Path) -> Path:
     Raises `ConfigError` for a name that is not valid or that an installed method has, and
     `HomeError` for a target that exists or cannot be written; nothing is left behind then.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if name in registry.RESERVED:
+        raise ConfigError(
+            f"No method can be called '{name}', which {registry.RESERVED[name]}; choose another "
+            "name."
+        )
+    if not registry.valid_name(name) or keyword.iskeyword(name):
         raise ConfigError(
             f"'{name}' is no valid method name; use lower-case letters, digits and underscores, "
             "starting with a letter, such as 'my_method'."
         )
-    installed = registry.load()
-    if name in {*installed.methods, *(problem.name for problem in installed.problems)}:
+    if name in registry.names():
         raise ConfigError(f"A method '{name}' is installed already; choose another name.")
     values = {
         "name": name,
