@@ -66,7 +66,7 @@ def describe(error: BaseException) -> str:
         text = "its text cannot be made"
     if isinstance(error, BenchError) and text:
         return text
-    kind = one_line(type(error).__name__)
+    kind = one_line(vars(type)["__name__"].__get__(type(error)))  # no metaclass is asked
     return f"{kind}: {text}" if text else kind
 
 

@@ -24,6 +24,7 @@ from bench.isolation.streams import Streams
 
 __all__ = ["contained", "is_interruption", "isolated", "listed"]
 
+_PUT_BACK = "what can be put back has been"  # threads cannot be ended
 _HARNESS = str(Path(__file__).parents[1]) + os.sep
 
 
@@ -46,13 +47,13 @@ def isolated(who: str, place: str, *, error: type[PluginError] = MethodError) ->
             yield
         except BaseException as raised:  # a plugin may fail in any way
             problem = raised
-    also = f" It also changed {listed(changed)}; that has been put back." if changed else ""
+    also = f" It also changed {listed(changed)}; {_PUT_BACK}." if changed else ""
     if problem is not None:
         _raise(problem, who, place, also, error)
     if changed:
         raise error(
             f"{who} changed {listed(changed)} of the whole process in {place}, which it must "
-            "leave alone; that has been put back."
+            f"leave alone; {_PUT_BACK}."
         )
 
 

@@ -117,7 +117,7 @@ def _replaced(space: Namespace, before: dict[str, Any]) -> list[str]:
 def _matters(space: Namespace, name: str, before: Any, now: dict[str, Any]) -> bool:
     if name.startswith("__pydantic") or _by_torch(name, now.get(name)):
         return False
-    return _is_own(space) or callable(before) or isinstance(before, ModuleType | _DESCRIPTORS)
+    return _is_own(space) or callable(before) or isinstance(before, _DESCRIPTORS)
 
 
 def _shadows(space: Namespace, name: str, added: Any) -> bool:
@@ -139,7 +139,7 @@ def _by_torch(name: str, value: Any) -> bool:
     )
 
 
-_DESCRIPTORS = (property, staticmethod, classmethod)
+_DESCRIPTORS = (ModuleType, property, staticmethod, classmethod)
 
 
 def _is_own(space: Namespace) -> bool:
