@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_whatever_a_plugin_raises_ends_there(error: BaseException) -> None:
 def test_errors_of_the_harness_and_of_configs_pass() -> None:
     with pytest.raises(UnknownNameError, match="track 'nowhere'"), isolated("x", "adapt"):
         tracks.load("nowhere")
-    with pytest.raises(ConfigError, match="^rank \N{REPLACEMENT CHARACTER} is too large$"):
+    with pytest.raises(ConfigError, match=r"^rank . is too large$"):
         raises(ConfigError("rank \udc80 is too large"))
 
 
@@ -148,11 +149,9 @@ def test_ctrl_c_is_the_users_whatever_the_plugin_does(number: signal.Signals) ->
             pytest.raises(KeyboardInterrupt),
             isolated("Method 'bad'", "training"),
             isolated("Method 'bad'", "finish"),
-        ):
-            try:
-                signal.raise_signal(number)
-            except KeyboardInterrupt:
-                pass  # and goes on
+            suppress(KeyboardInterrupt),
+        ):  # and goes on
+            signal.raise_signal(number)
         assert signal.getsignal(number) is stop
     finally:
         signal.signal(number, before)
@@ -199,13 +198,13 @@ class Odd(Exception, metaclass=Nameless):  # noqa: N818
             ValueError("a\udcffb\x07"),
             "ValueError: a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}",
         ),
-        (Odd(), "Odd: its text cannot be made"),
     ],
 )
 def test_every_error_can_be_described(error: BaseException, text: str) -> None:
     assert describe(error) == text
 
 
-def test_descriptions_are_short() -> None:
+def test_descriptions_are_short_and_ask_nobody() -> None:
+    assert describe(Odd()) == "Odd: its text cannot be made"
     text = describe(ValueError("x" * 50_000_000))
     assert text == f"ValueError: {'x' * 2000} …"
