@@ -16,6 +16,9 @@ from bench.isolation import isolated
 from bench.plugins import batchnorm, groups
 from bench.plugins.storages import Storages
 
+LARGEST_FACTS = 1_000_000
+"""Bytes of JSON that a method may report of a fit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checked(Adapted):
@@ -123,18 +126,24 @@ def check_output(method: Method, model: nn.Module, x: Tensor) -> Tensor:
 def plain_facts(method: Method, facts: object) -> dict[str, Any]:
     """What `Adapted.finish` returned, as a record holds it: plain values, None for NaN.
 
-    Raises `MethodError` for what cannot be written as JSON with names.
+    Raises `MethodError` for what cannot be written as JSON with names, or is too large.
     """
     if not isinstance(facts, dict):
         raise MethodError(
             f"Method '{method.name}' returns a {type(facts).__name__} from finish, not a dict."
         )
     try:
-        plain: dict[str, Any] = json.loads(TypeAdapter(dict[str, Any]).dump_json(facts))
+        text = TypeAdapter(dict[str, Any]).dump_json(facts)
+        plain: dict[str, Any] = json.loads(text)
     except ValueError as error:
         raise MethodError(
             f"Method '{method.name}' returns facts from finish that are no JSON: {error}."
         ) from error
+    if len(text) > LARGEST_FACTS:
+        raise MethodError(
+            f"Method '{method.name}' returns {len(text):,} bytes of facts from finish; at most "
+            f"{LARGEST_FACTS:,} fit into a record."
+        )
     return plain
 
 

@@ -431,7 +431,8 @@ def test_facts_of_a_method_are_made_plain_or_refused() -> None:
     """A record holds them; what cannot be written would end the whole run."""
     plain = adaptation.plain_facts(GOOD, {"sweep": [{"mae": float("nan")}, {"mae": 0.5}]})
     assert plain == {"sweep": [{"mae": None}, {"mae": 0.5}]}
-    for garbage in ([1], None, {"x": object()}, {"x": torch.zeros(2)}):
+    endless = "y" * 2_000_000
+    for garbage in ([1], None, *({"x": x} for x in (object(), torch.zeros(2), "\udc80", endless))):
         with pytest.raises(MethodError, match=r"'good' returns .* from finish"):
             adaptation.plain_facts(GOOD, garbage)
 
