@@ -21,19 +21,6 @@ def _write_handlers(before: dict[int, Any]) -> None:
             signal.signal(number, handler)
 
 
-_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-
-
-def _read_timers() -> list[bool]:
-    return [signal.getitimer(timer)[0] > 0 for timer in _TIMERS]
-
-
-def _write_timers(before: list[bool]) -> None:
-    for timer, running in zip(_TIMERS, before, strict=True):
-        if not running:
-            signal.setitimer(timer, 0)
-
-
 def _read_folder() -> str | None:
     try:
         return os.getcwd()  # noqa: PTH109  # without symbolic links resolved, and quick
@@ -66,16 +53,32 @@ def _write_environment(before: dict[str, str]) -> None:
     os.environ.update(before)
 
 
+_UNIX: tuple[Setting, ...] = ()
+if sys.platform != "win32":  # which has neither timers nor masks of signals
+    _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+    def _read_timers() -> list[bool]:
+        return [signal.getitimer(timer)[0] > 0 for timer in _TIMERS]
+
+    def _write_timers(before: list[bool]) -> None:
+        for timer, running in zip(_TIMERS, before, strict=True):
+            if not running:
+                signal.setitimer(timer, 0)
+
+    _UNIX = (
+        Setting("timers", _read_timers, _write_timers),
+        Setting(
+            "the signal mask",
+            lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+            lambda before: signal.pthread_sigmask(signal.SIG_SETMASK, before),
+        ),
+    )
+
 PROCESS = (
     Setting("the working directory", _read_folder, _write_folder),
     Setting("environment variables", _read_environment, _write_environment),
     Setting("signal handlers", _read_handlers, _write_handlers),
-    Setting("timers", _read_timers, _write_timers),
-    Setting(
-        "the signal mask",
-        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-        lambda before: signal.pthread_sigmask(signal.SIG_SETMASK, before),
-    ),
+    *_UNIX,
     Setting("numpy's error handling", np.geterr, lambda before: np.seterr(**before)),
     Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Setting(
