@@ -213,3 +213,26 @@ def test_a_crash_is_found_at_the_next_start_and_the_others_go_on(
     assert all(f"The process crashed: {kind}" in (record.error or "") for record in found)
     assert f"Method '{name}' is not tried" in second.stderr
     assert_same(tmp_path, ran[0], "lora", "foundation")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("check", "exits"), 1, "failed in adapt: SystemExit: 0 (exits.py:9)"),
+        (("check", "interrupts"), 1, "KeyboardInterrupt"),
+        (("check", "all"), 2, "the name 'all' stands for all methods"),
+        (
+            ("run", "-m", "lora,interrupts_at_import", "-p", "id", "--dry-run"),
+            2,
+            "Method 'interrupts_at_import' of package hostile cannot be used: KeyboardInterrupt",
+        ),
+    ],
+)
+def test_commands_about_a_bad_plugin_end_with_a_sentence(
+    words: tuple[str, ...], code: int, text: str, site: str, bench: Bench, tmp_path: Path
+) -> None:
+    done = bench(*words, home=tmp_path, PYTHONPATH=site, OMP_NUM_THREADS="1")
+    assert done.returncode == code, done.stderr
+    assert text in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stderr
+    assert "Interrupted" not in done.stderr
