@@ -9,6 +9,12 @@ A plugin is one file with one `Method` object and one line in the entry-point gr
 The harness owns optimiser, schedule, data order, precision, BatchNorm enforcement, saving and
 scoring. Before `adapt` every parameter of the foundation has `requires_grad=False`; after it,
 exactly the parameters in the returned groups are trained.
+
+A plugin leaves the process as it is: settings of torch and numpy (gradient mode, default dtype and
+device, threads, determinism, hooks of all modules), functions of other packages, the environment,
+working directory, standard streams, signal handlers and warning filters. The harness puts back what
+is changed, and a fit that changes it fails. Random numbers may be drawn from the generators of
+torch, numpy and Python, which are seeded before `adapt` and before each epoch.
 """
 
 from collections.abc import Callable, Mapping

@@ -7,6 +7,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from bench.errors import PluginError
+from bench.errors import PluginError, describe, one_line
 
 HARNESS = "fwi-peft-bench"
 """This distribution, whose own plugins keep their names when another package claims them, too."""
@@ -59,14 +60,14 @@ def check_unique(entry: EntryPoint, entries: Sequence[EntryPoint], kind: str) ->
 
 
 def reason(error: BaseException) -> str:
-    """One line on why a plugin cannot be loaded."""
-    if isinstance(error, PluginError):
-        return str(error)
+    """One line on why a plugin cannot be loaded; never raises."""
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        return f"its {error.title} has a wrong {field}: {first['msg']} (given: {first['input']!r})."
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        with suppress(Exception):  # its text is made of what the plugin gave
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            given = one_line(repr(first["input"]))
+            return f"its {error.title} has a wrong {field}: {first['msg']} (given: {given})."
+    return describe(error)
 
 
 def code_hash(module: ModuleType) -> str:

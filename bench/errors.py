@@ -49,3 +49,30 @@ class BackboneError(PluginError):
 
 class RecordError(BenchError):
     """A record that cannot be read."""
+
+
+_LONGEST_LINE = 2000
+
+
+def describe(error: BaseException) -> str:
+    """One line on an error: a `BenchError`'s own sentence, else its type and its text.
+
+    Never raises, whatever the error's class does, and can be written anywhere: characters that
+    cannot be printed are replaced, and what is longer than 2,000 characters is cut.
+    """
+    try:
+        text = one_line(str(error))
+    except BaseException:  # the text is made by code of a plugin
+        text = "its text cannot be made"
+    if isinstance(error, BenchError) and text:
+        return text
+    kind = one_line(vars(type)["__name__"].__get__(type(error)))  # no metaclass is asked
+    return f"{kind}: {text}" if text else kind
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks, control characters and lone surrogates; cut where too long."""
+    start = str.__getitem__(text, slice(_LONGEST_LINE + 1))  # of a subclass, too
+    words = " ".join(start.split())
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return plain if len(start) <= _LONGEST_LINE else f"{plain[:_LONGEST_LINE]} …"

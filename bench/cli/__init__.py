@@ -18,7 +18,7 @@ from bench.cli.commands import (
     run,
     speed,
 )
-from bench.errors import BenchError
+from bench.errors import BenchError, describe
 
 app = typer.Typer(
     name="bench",
@@ -64,7 +64,7 @@ def main() -> NoReturn:
     except BenchError as error:
         if debug:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {describe(error)}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         if debug:

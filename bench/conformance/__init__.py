@@ -23,16 +23,19 @@ from torch import nn
 from bench.conformance.backbone_case import BackboneCase
 from bench.conformance.backbone_checks import BACKBONE_CHECKS
 from bench.conformance.case import Case
-from bench.conformance.checks import CHECKS
+from bench.conformance.checks import CHEAP, CHECKS
 from bench.conformance.requirements import NonconformanceError
 from bench.contract import Backbone, Config, Method
-from bench.errors import PluginError
+from bench.errors import describe, one_line
+from bench.isolation import contained, is_interruption, listed
+from bench.training import allocator
 
 __all__ = [
     "NonconformanceError",
     "Result",
     "check_backbone",
     "check_method",
+    "first_failure",
     "network_of",
     "run",
     "run_backbone",
@@ -115,16 +118,49 @@ def _raise_failures(what: str, results: list[Result]) -> None:
         )
 
 
+def first_failure(method: Method, config: Config, network: nn.Module) -> str | None:
+    """What the cheap checks find against a method on a network that a run adapts; else None.
+
+    `network` as in `run`. Takes two forward passes of one sample on the CPU. Lets errors about
+    memory through.
+    """
+    case = Case(method, config, network=network, samples=1)
+    for check in CHEAP:
+        passed, detail = _outcome(check, case)
+        if not passed:
+            return f"Method '{method.name}' does not conform ({_name(check)}): {detail}"
+    return None
+
+
 def _result(check: Callable[[Trial], str], case: Trial) -> Result:
     try:
-        passed, detail = True, check(case)
-    except (NonconformanceError, PluginError) as error:
-        passed, detail = False, str(error)
-    except Exception as error:  # a plugin may fail in any way
-        passed, detail = False, f"{type(error).__name__}: {error}"
+        passed, detail = _outcome(check, case)
+    except (MemoryError, RuntimeError) as error:
+        passed, detail = False, describe(error)
     return Result(
-        name=check.__name__.replace("_", " "),
+        name=_name(check),
         meaning=(check.__doc__ or "").partition("\n")[0],
         passed=passed,
         detail=detail,
     )
+
+
+def _name(check: Callable[[Trial], str]) -> str:
+    return check.__name__.replace("_", " ")
+
+
+def _outcome(check: Callable[[Trial], str], case: Trial) -> tuple[bool, str]:
+    """Whether a check passes, and what it found. Lets errors about memory through."""
+    changed: list[str] = []
+    try:
+        with contained(changed):
+            passed, detail = True, check(case)
+    except NonconformanceError as error:
+        passed, detail = False, one_line(str(error))
+    except BaseException as error:  # a plugin may fail in any way
+        if is_interruption(error) or allocator.is_exhausted(error):
+            raise
+        passed, detail = False, describe(error)
+    if changed:
+        passed, detail = False, f"{detail}; it changed {listed(changed)} of the whole process"
+    return passed, detail

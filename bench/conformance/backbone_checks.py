@@ -17,7 +17,7 @@ from bench.conformance.backbone_case import SAMPLES, BackboneCase
 from bench.conformance.requirements import (
     BFLOAT16_TOLERANCE,
     TOLERANCE,
-    apart,
+    difference,
     require,
     require_texts,
 )
@@ -88,27 +88,27 @@ def sees_the_records(case: BackboneCase) -> str:
     for shot in range(case.x.shape[1]):
         x = case.x.clone()
         x[:, shot] = x[:, shot].flip(1)
-        moved = apart(case.predict(case.network, x), before)
+        moved = difference(case.predict(case.network, x), before)
         require(moved > 0, f"the prediction does not depend on shot {shot + 1}")
     return f"{case.x.shape[1]} shots matter"
 
 
 def predicts_the_same_again(case: BackboneCase) -> str:
     """In evaluation mode the same records give the same prediction bit for bit."""
-    difference = apart(case.predict(case.network), case.predict(case.network))
-    require(difference == 0, f"two predictions differ by {difference:.2g}")
+    distance = difference(case.predict(case.network), case.predict(case.network))
+    require(distance == 0, f"two predictions differ by {distance:.2g}")
     return "bit-equal"
 
 
 def scores_each_sample_alone(case: BackboneCase) -> str:
     """In evaluation mode a prediction does not depend on the rest of the batch."""
     together = case.predict(case.network)
-    difference = max(
-        apart(together[i : i + 1], case.predict(case.network, case.x[i : i + 1]))
+    distance = max(
+        difference(together[i : i + 1], case.predict(case.network, case.x[i : i + 1]))
         for i in range(SAMPLES)
     )
-    require(difference <= TOLERANCE, f"alone and in a batch differ by {difference:.2g}")
-    return f"alone and in a batch differ by {difference:.2g}"
+    require(distance <= TOLERANCE, f"alone and in a batch differ by {distance:.2g}")
+    return f"alone and in a batch differ by {distance:.2g}"
 
 
 def gradients_reach_everything(case: BackboneCase) -> str:
@@ -124,9 +124,9 @@ def gradients_reach_everything(case: BackboneCase) -> str:
 
 def training_repeats(case: BackboneCase) -> str:
     """Training again from the same torch seed gives bit-equal predictions, and other ones."""
-    difference = apart(case.train().prediction, case.trained.prediction)
-    require(difference == 0, f"two runs differ by {difference:.2g}")
-    moved = apart(case.trained.prediction, case.predict(case.network))
+    distance = difference(case.train().prediction, case.trained.prediction)
+    require(distance == 0, f"two runs differ by {distance:.2g}")
+    moved = difference(case.trained.prediction, case.predict(case.network))
     require(moved > 0, "training does not change the prediction")
     return f"bit-equal; the prediction moves by {moved:.2g}"
 
@@ -167,8 +167,8 @@ def state_survives_a_file(case: BackboneCase) -> str:
     restored = backbones.restore_from(case.backbone, state)
     left = [name for name, value in _tensors(restored) if value.is_meta]
     require(not left, f"the state does not hold {', '.join(left[:5])}, which has values of its own")
-    difference = apart(case.predict(restored), case.trained.prediction)
-    require(difference == 0, f"restored and trained network differ by {difference:.2g}")
+    distance = difference(case.predict(restored), case.trained.prediction)
+    require(distance == 0, f"restored and trained network differ by {distance:.2g}")
     return f"{len(state)} tensors, {size:,} bytes"
 
 
@@ -177,8 +177,8 @@ def bfloat16_is_close(case: BackboneCase) -> str:
     network = copy.deepcopy(case.network)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = case.predict(network).float()
-    difference = float((rounded - case.predict(network)).abs().mean())
-    require(difference <= BFLOAT16_TOLERANCE, f"differs by {difference:.2g} on average")
+    distance = float((rounded - case.predict(network)).abs().mean())
+    require(distance <= BFLOAT16_TOLERANCE, f"differs by {distance:.2g} on average")
     adaptation.training_mode(network, "both")
     with torch.autocast("cpu", torch.bfloat16):
         prediction = network(case.x.bfloat16())
@@ -187,21 +187,21 @@ def bfloat16_is_close(case: BackboneCase) -> str:
         gradient = parameter.grad
         finite = gradient is None or bool(torch.isfinite(gradient).all())
         require(finite, f"the gradient of '{name}' is not finite in bfloat16")
-    return f"differs by {difference:.2g} on average"
+    return f"differs by {distance:.2g} on average"
 
 
 def frugal_pass_is_exact(case: BackboneCase) -> str:
     """Output and gradients of the memory-frugal pass are those of stock torch, in float64."""
     stock, stock_gradients = _step(case, frugally=False)
     ours, gradients = _step(case, frugally=True)
-    difference = apart(ours, stock)
-    require(difference <= TOLERANCE, f"the output differs by {difference:.2g}")
+    distance = difference(ours, stock)
+    require(distance <= TOLERANCE, f"the output differs by {distance:.2g}")
     scale = max(float(g.abs().max()) for g in stock_gradients.values())
     for name, expected in stock_gradients.items():
         require(name in gradients, f"'{name}' gets no gradient")
-        off = apart(gradients[name], expected) / scale
+        off = difference(gradients[name], expected) / scale
         require(off <= TOLERANCE, f"the gradient of '{name}' differs by {off:.2g} of the largest")
-    return f"output differs by {difference:.2g}, {len(gradients)} gradients agree"
+    return f"output differs by {distance:.2g}, {len(gradients)} gradients agree"
 
 
 def _step(case: BackboneCase, *, frugally: bool) -> tuple[Tensor, dict[str, Tensor]]:

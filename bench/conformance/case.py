@@ -14,11 +14,13 @@ from bench.conformance import toy_networks
 from bench.contract import OUTPUT_SHAPE, Adapted, Config, Method
 from bench.errors import MethodError
 from bench.models import delta
-from bench.plugins import adaptation
+from bench.plugins import adaptation, batchnorm
+from bench.plugins.adaptation import Checked
+from bench.plugins.storages import Storages
+from bench.seeds import seeded
 from bench.training import train
 from bench.training.numerics import Numerics
 
-_SAMPLES = 3
 _RATE = 1e-3
 _NUMERICS = Numerics(device=torch.device("cpu"), bfloat16=False, channels_last=False)
 
@@ -27,15 +29,15 @@ _NUMERICS = Numerics(device=torch.device("cpu"), bfloat16=False, channels_last=F
 class Trained:
     """A method after a few training steps on one batch."""
 
-    adapted: Adapted
+    adapted: Checked
     foundation: dict[str, Tensor]
     """The very tensors of the network that was adapted, by their names there."""
     before: dict[str, Tensor]
     """State of the adapted network before the first step, copies."""
     trainable: set[int]
     """Ids of the parameters in the groups."""
-    statistics: set[int]
-    """Ids of the buffers that the BatchNorm policy lets move."""
+    free: Storages
+    """Memory of those parameters, and of the buffers that the BatchNorm policy lets move."""
     reached: set[int]
     """Ids of the parameters that had a gradient other than zero in some step."""
     not_finite: list[str]
@@ -43,6 +45,8 @@ class Trained:
     steps: int
     at_start: Tensor
     """Prediction before the first step."""
+    before_finish_state: dict[str, Tensor]
+    """State after the last step, copies."""
     before_finish: Tensor
     """Prediction after the last step."""
     prediction: Tensor
@@ -61,23 +65,29 @@ class Case:
         *,
         network: nn.Module | None = None,
         trainable: int | None = None,
+        samples: int = 3,
     ) -> None:
-        self.method = method
+        self._method = method
         self.trainable = trainable
         self._config, self._network = config, network
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            self.x = toy_networks.records(_SAMPLES)
-            self.y = torch.rand(_SAMPLES, *OUTPUT_SHAPE) * 2 - 1
+            self.x = toy_networks.records(samples)
+            self.y = torch.rand(samples, *OUTPUT_SHAPE) * 2 - 1
 
     @cached_property
     def config(self) -> Config:
-        return self.method.config() if self._config is None else self._config
+        return self._method.config() if self._config is None else self._config
+
+    @cached_property
+    def method(self) -> Method:
+        """The method, under the BatchNorm policy of the config."""
+        return batchnorm.effective(self._method, self.config)
 
     @cached_property
     def network(self) -> nn.Module:
         """The network to adapt; never changed, only copied."""
-        return self._network if self._network is not None else choose_network(self.method)
+        return self._network if self._network is not None else choose_network(self._method)
 
     @property
     def network_name(self) -> str:
@@ -101,31 +111,32 @@ class Case:
         """A copy of the network to adapt."""
         return copy.deepcopy(self.network)
 
-    def fresh(self) -> Adapted:
+    def fresh(self) -> Checked:
         """A copy, newly adapted; the same each time."""
-        return self._adapt(self.plain())
+        return self.adapted(self.plain())
 
-    def _adapt(self, model: nn.Module) -> Adapted:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return adaptation.adapt(self.method, model, self.config)
+    def adapted(self, model: nn.Module) -> Checked:
+        """The network, adapted in place; the same each time."""
+        with seeded(0):  # as a run seeds it
+            return adaptation.adapt(self._method, model, self.config)
 
     def train(self) -> Trained:
         """Adapt a copy and train it, with every group in its turn."""
         model = self.plain()
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
         policy = self.method.traits.batchnorm
-        statistics = {
-            id(buffer)
+        statistics = [
+            buffer
             for module in model.modules()
             if isinstance(module, _BatchNorm) and policy in ("statistics", "both")
             for buffer in module.buffers(recurse=False)
-        }
-        adapted = self._adapt(model)
+        ]
+        adapted = self.adapted(model)
         before = {name: value.clone() for name, value in adapted.model.state_dict().items()}
         at_start = predict(adapted.model, self.x)
         reached, not_finite, steps = self._steps(adapted)
         after = predict(adapted.model, self.x)
+        state = {name: value.clone() for name, value in adapted.model.state_dict().items()}
         facts = None
         if adapted.finish is not None:
             facts = adapted.finish(
@@ -139,11 +150,12 @@ class Case:
             foundation=tensors,
             before=before,
             trainable={id(p) for group in adapted.groups for p in group.parameters},
-            statistics=statistics,
+            free=Storages([*statistics, *(p for g in adapted.groups for p in g.parameters)]),
             reached=reached,
             not_finite=not_finite,
             steps=steps,
             at_start=at_start,
+            before_finish_state=state,
             before_finish=after,
             prediction=predict(adapted.model, self.x),
             facts=facts,
@@ -155,8 +167,7 @@ class Case:
         reached: set[int] = set()
         not_finite: list[str] = []
         turns = {0.0, 0.5, 0.99} | {sum(group.active) / 2 for group in adapted.groups}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(2)
+        with seeded(2):
             for progress in sorted(turns):
                 train.activate(adapted, progress)
                 adaptation.training_mode(adapted.model, self.method.traits.batchnorm)

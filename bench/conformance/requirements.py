@@ -20,7 +20,7 @@ def require(condition: bool, message: str) -> None:
         raise NonconformanceError(message)
 
 
-def apart(a: Tensor, b: Tensor) -> float:
+def difference(a: Tensor, b: Tensor) -> float:
     """Largest absolute difference of two tensors of one shape."""
     return float((a - b).abs().max())
 

@@ -62,7 +62,7 @@ class SampleLoader:
             for where in places.split([len(indices) for indices in order]):
                 yield records[where].permute(0, 3, 1, 2), maps[where]
             return
-        with ThreadPoolExecutor(_READERS) as readers:
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="bench-reader") as readers:
             ahead = deque(readers.submit(self._read, indices) for indices in order[:_READERS])
             try:
                 for number in range(len(order)):

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,10 @@ def save_safetensors(
 ) -> None:
     """Write tensors and a header of texts, atomically. Raises `HomeError` if it cannot."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    storages = Counter(value.untyped_storage().data_ptr() for value in plain.values())
+    for name, value in plain.items():
+        if storages[value.untyped_storage().data_ptr()] > 1:  # the format has no shared memory
+            plain[name] = value.clone()
     write_atomically(path, safetensors.torch.save(plain, dict(metadata or {})))
 
 

@@ -1,8 +1,8 @@
 """The harness's side of the method contract: freeze, adapt, check, and keep BatchNorm in bounds."""
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -10,55 +10,57 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.contract import (
-    OUTPUT_SHAPE,
-    Adapted,
-    BatchNorm,
-    Config,
-    ConfigError,
-    Method,
-    ParameterGroup,
-)
+from bench.contract import OUTPUT_SHAPE, Adapted, BatchNorm, Config, Method
 from bench.errors import MethodError
-from bench.plugins import batchnorm
+from bench.isolation import isolated
+from bench.plugins import batchnorm, groups
+from bench.plugins.storages import Storages
+
+LARGEST_FACTS = 1_000_000
+"""Bytes of JSON that a method may report of a fit."""
 
 
-def adapt(method: Method, model: nn.Module, config: Config) -> Adapted:
+@dataclass(frozen=True, kw_only=True)
+class Checked(Adapted):
+    """An adapted network that keeps its contract."""
+
+    own: frozenset[str]
+    """Names of the tensors in its state that the foundation did not have."""
+
+
+def adapt(method: Method, model: nn.Module, config: Config) -> Checked:
     """Let a method adapt a network in place; afterwards only its groups' parameters are trainable.
 
     Raises `ConfigError` when the config does not suit the network, and `MethodError` when the
-    network lacks what the method needs or the method does not keep its contract.
+    network lacks what the method needs, or the method fails, changes the process's state or does
+    not keep its contract in another way.
     """
     method = batchnorm.effective(method, config)
     check_needs(method, model)
-    model.requires_grad_(False)
-    affine = batchnorm_affine(model)
-    try:
-        adapted = method.adapt(model, config)
-    except (ConfigError, MethodError):
-        raise
-    except Exception as error:  # a plugin may fail in any way
-        raise MethodError(
-            f"Method '{method.name}' failed to adapt the network: {type(error).__name__}: {error}"
-        ) from error
-    if isinstance(adapted, Adapted):  # anything else is refused below
+    with isolated(f"Method '{method.name}'", "adapt"):
+        model.requires_grad_(False)
+        affine = Storages(_affine(model))
+        foundation = Storages([*model.parameters(), *model.buffers()])
+        adapted = groups.check_types(method, method.adapt(model, config))
         adapted = batchnorm.with_policy(method, adapted, config)
-    trainable = _check_groups(method, adapted)
-    if (adapted.finish is not None) != method.traits.holdout:
-        raise MethodError(
-            f"Method '{method.name}' must declare Traits.holdout if it sets Adapted.finish, and "
-            "only then."
-        )
-    if method.traits.batchnorm in ("frozen", "statistics"):
-        for name, parameter in adapted.model.named_parameters():
-            if id(parameter) in trainable and id(parameter) in affine:
-                raise MethodError(
-                    f"Method '{method.name}' trains '{name}' of a BatchNorm layer, which its "
-                    f"policy '{method.traits.batchnorm}' forbids."
-                )
-    for parameter in adapted.model.parameters():
-        parameter.requires_grad_(id(parameter) in trainable)
-    return adapted
+        trainable = groups.trainable(method, adapted)
+        if (adapted.finish is not None) != method.traits.holdout:
+            raise MethodError(
+                f"Method '{method.name}' must declare Traits.holdout if it sets Adapted.finish, "
+                "and only then."
+            )
+        if method.traits.batchnorm in ("frozen", "statistics"):
+            for name, parameter in adapted.model.named_parameters():
+                if id(parameter) in trainable and parameter in affine:
+                    raise MethodError(
+                        f"Method '{method.name}' trains '{name}' of a BatchNorm layer, which its "
+                        f"policy '{method.traits.batchnorm}' forbids."
+                    )
+        for parameter in adapted.model.parameters():
+            parameter.requires_grad_(id(parameter) in trainable)
+        state = adapted.model.state_dict()
+        own = frozenset(name for name, value in state.items() if value not in foundation)
+    return Checked(**{f.name: getattr(adapted, f.name) for f in fields(Adapted)}, own=own)
 
 
 def missing_layers(method: Method, model: nn.Module) -> str:
@@ -77,74 +79,14 @@ def check_needs(method: Method, model: nn.Module) -> None:
         )
 
 
-def _check_groups(method: Method, adapted: Adapted) -> set[int]:
-    """Ids of the trainable parameters. Raises `MethodError` for what is not a valid `Adapted`."""
-    name = method.name
-    if not isinstance(adapted, Adapted):
-        raise MethodError(
-            f"Method '{name}' returns a {type(adapted).__name__}, not a bench.contract.Adapted."
-        )
-    if not isinstance(adapted.model, nn.Module):
-        raise MethodError(f"Method '{name}' returns no torch module as its model.")
-    own = {id(parameter) for parameter in adapted.model.parameters()}
-    seen: set[int] = set()
-    for group in adapted.groups:
-        if not isinstance(group, ParameterGroup):
-            raise MethodError(
-                f"Method '{name}' returns a {type(group).__name__} among its groups, not a "
-                "bench.contract.ParameterGroup."
-            )
-        _check_numbers(name, group)
-        for parameter in group.parameters:
-            if id(parameter) not in own:
-                raise MethodError(
-                    f"Method '{name}' lists a parameter in group '{group.name}' that is not part "
-                    "of the adapted network."
-                )
-            if id(parameter) in seen:
-                raise MethodError(
-                    f"Method '{name}' lists a parameter twice, the second time in group "
-                    f"'{group.name}'."
-                )
-            seen.add(id(parameter))
-    if not method.traits.trains:
-        if seen or method.traits.batchnorm != "frozen":
-            raise MethodError(
-                f"Method '{name}' declares that it trains nothing, but it returns trainable "
-                "parameters or lets BatchNorm layers move."
-            )
-    elif not seen and method.traits.batchnorm != "statistics":
-        raise MethodError(
-            f"Method '{name}' returns no trainable parameter, and its BatchNorm policy "
-            f"'{method.traits.batchnorm}' is not 'statistics': nothing would change."
-        )
-    if not seen and adapted.groups:
-        raise MethodError(f"Method '{name}' returns groups without any parameter.")
-    return seen
-
-
-def _check_numbers(method: str, group: ParameterGroup) -> None:
-    begin, end = group.active
-    for what, valid in (
-        ("learning_rate_scale", 0 < group.learning_rate_scale < math.inf),
-        ("weight_decay", 0 <= group.weight_decay < math.inf),
-        ("active", 0 <= begin < end <= 1),
-    ):
-        if not valid:
-            raise MethodError(
-                f"Method '{method}' gives group '{group.name}' the {what} "
-                f"{getattr(group, what)}, which is out of range."
-            )
-
-
-def batchnorm_affine(model: nn.Module) -> set[int]:
-    """Ids of the scales and shifts of a network's BatchNorm layers."""
-    return {
-        id(parameter)
+def _affine(model: nn.Module) -> list[nn.Parameter]:
+    """Scales and shifts of a network's BatchNorm layers."""
+    return [
+        parameter
         for module in model.modules()
         if isinstance(module, _BatchNorm)
         for parameter in module.parameters(recurse=False)
-    }
+    ]
 
 
 def training_mode(model: nn.Module, policy: BatchNorm) -> None:
@@ -188,28 +130,37 @@ def check_output(method: Method, model: nn.Module, x: Tensor) -> Tensor:
 def plain_facts(method: Method, facts: object) -> dict[str, Any]:
     """What `Adapted.finish` returned, as a record holds it: plain values, None for NaN.
 
-    Raises `MethodError` for what cannot be written as JSON with names.
+    Raises `MethodError` for what cannot be written as JSON with names, or is too large.
     """
     if not isinstance(facts, dict):
         raise MethodError(
             f"Method '{method.name}' returns a {type(facts).__name__} from finish, not a dict."
         )
     try:
-        plain: dict[str, Any] = json.loads(TypeAdapter(dict[str, Any]).dump_json(facts))
+        text = TypeAdapter(dict[str, Any]).dump_json(facts)
+        plain: dict[str, Any] = json.loads(text)
     except ValueError as error:
         raise MethodError(
             f"Method '{method.name}' returns facts from finish that are no JSON: {error}."
         ) from error
+    if len(text) > LARGEST_FACTS:
+        raise MethodError(
+            f"Method '{method.name}' returns {len(text):,} bytes of facts from finish; at most "
+            f"{LARGEST_FACTS:,} fit into a record."
+        )
     return plain
 
 
-def changeable(method: Method, adapted: Adapted) -> set[str]:
-    """Names of what training may change in the network's state: the groups' parameters, and under
-    the policies ``statistics`` and ``both`` the running statistics of BatchNorm layers.
+def changeable(method: Method, adapted: Checked) -> set[str]:
+    """Names of what training may change in the network's state.
+
+    The groups' parameters and whatever shares their memory; what the foundation did not have, such
+    as running averages of an adapter; and under the policies ``statistics`` and ``both`` the
+    running statistics of BatchNorm layers.
     """
     model = adapted.model
-    ids = {id(p) for group in adapted.groups for p in group.parameters}
-    names = {name for name, p in model.named_parameters(remove_duplicate=False) if id(p) in ids}
+    trained = Storages(p for group in adapted.groups for p in group.parameters)
+    names = {name for name, value in model.state_dict().items() if value in trained}
     if method.traits.batchnorm in ("statistics", "both"):
         names |= {
             f"{prefix}.{name}" if prefix else name
@@ -217,10 +168,10 @@ def changeable(method: Method, adapted: Adapted) -> set[str]:
             if isinstance(module, _BatchNorm)
             for name, _ in module.named_buffers(recurse=False)
         }
-    return names
+    return names | adapted.own
 
 
-def check_frozen(method: Method, adapted: Adapted, before: Mapping[str, Tensor]) -> None:
+def check_frozen(method: Method, adapted: Checked, before: Mapping[str, Tensor]) -> None:
     """Raise `MethodError` naming the first tensor that was to stay frozen and did not, bit for bit.
 
     `before` is the state of the adapted network before the first training step. What may change
@@ -237,3 +188,33 @@ def check_frozen(method: Method, adapted: Adapted, before: Mapping[str, Tensor])
                 f"Method '{method.name}' changed '{name}' in training, which is not among its "
                 f"parameters (BatchNorm policy '{method.traits.batchnorm}')."
             )
+
+
+def check_trained(method: Method, adapted: Checked, before: Mapping[str, Tensor]) -> None:
+    """Raise `MethodError` where training has left every parameter of the groups as it was.
+
+    `before` is the state of the adapted network before the first training step.
+    """
+    trained = Storages(p for group in adapted.groups for p in group.parameters)
+    values = {n: v for n, v in adapted.model.state_dict().items() if v in trained}
+    if values and all(torch.equal(v.detach().cpu(), before[n].cpu()) for n, v in values.items()):
+        raise MethodError(
+            f"Method '{method.name}' has trained nothing: all its parameters are as before."
+        )
+
+
+def contents(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers of a network, those that are not saved included."""
+    return {name: value.detach().clone() for name, value in _tensors(model)}
+
+
+def check_unchanged(method: str, model: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """Raise `MethodError` naming the first tensor that is not as in `before`, bit for bit."""
+    for name, value in _tensors(model):
+        if name not in before or not torch.equal(value, before[name]):
+            raise MethodError(f"Method '{method}' changed '{name}' while it was scored.")
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()

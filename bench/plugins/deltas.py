@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.contract import Adapted, Method
 from bench.errors import FoundationError, MethodError
+from bench.isolation import isolated
 from bench.models import backbones, delta
 from bench.models.checkpoint import (
     check_state,
@@ -66,7 +67,7 @@ def load(foundation: Path | None, delta_file: Path) -> Loaded:
             f"{delta_file} is a foundation, not a delta; name the foundation first, then the "
             "delta.safetensors of a run."
         )
-    installed = registry.load().get(header.method)
+    installed = registry.get(header.method)
     method = installed.method
     try:
         config = method.config(**header.config)
@@ -130,7 +131,8 @@ def merged_state(loaded: Loaded) -> dict[str, Tensor]:
             f"Method '{loaded.method.name}' cannot be merged into a plain "
             f"{loaded.header.backbone}: it adds layers; use apply instead."
         )
-    state = dict(loaded.adapted.merge().state_dict())
+    with isolated(f"Method '{loaded.method.name}'", "merge"):
+        state = dict(loaded.adapted.merge().state_dict())
     backbone = loaded.header.backbone
     check_state(state, reference(backbone), "The merged network", f"backbone '{backbone}'")
     return state

@@ -10,13 +10,12 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from bench.contract import Config
-from bench.errors import ConfigError, MethodError, UnknownNameError
-from bench.plugins import parameter_counts
-from bench.plugins.registry import Installed, Registry
+from bench.errors import ConfigError, MethodError, UnknownNameError, one_line
+from bench.isolation import isolated
+from bench.plugins import parameter_counts, registry
+from bench.plugins.registry import ALL, Installed, Registry
 from bench.protocol.protocols import Protocol
 from bench.protocol.spec import MethodSpec, canonical
-
-ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,27 +59,40 @@ def _sorted(value: Any) -> Any:
     return value
 
 
+def names(words: Sequence[str]) -> tuple[str, ...]:
+    """The names in ``fft,lora`` or in repeated words, each once, in order."""
+    parts = (name.strip() for word in words for name in word.split(","))
+    return tuple(dict.fromkeys(name for name in parts if name))
+
+
+def load(words: Sequence[str]) -> Registry:
+    """The methods that these words name, and this distribution's own; all of them for ``all``."""
+    named = names(words)
+    return registry.load(None if ALL in named else named)
+
+
 def methods(
-    words: Sequence[str], registry: Registry, protocol: Protocol | None = None
+    words: Sequence[str], found: Registry, protocol: Protocol | None = None
 ) -> tuple[Installed, ...]:
     """The methods named by ``fft,lora``, by repeated words, or by ``all``; each once, in order.
 
     None need be named for a protocol that is for methods from scratch only: it gets all of them.
     Raises `ConfigError` where none is named, and what `Registry.get` raises.
     """
-    names = [name.strip() for word in words for name in word.split(",") if name.strip()]
-    if not names and protocol and protocol.scratch_only:
-        scratch = (i for i in registry.methods.values() if i.method.traits.start == "scratch")
+    named = names(words)
+    if not named and protocol and protocol.scratch_only:
+        scratch = (i for i in found.methods.values() if i.method.traits.start == "scratch")
         return tuple(scratch)
-    if not names:
-        raise ConfigError(f"Name a method with --method: {', '.join(registry.methods)} or all.")
-    if ALL in names:
-        names = list(registry.methods)
-    return tuple(registry.get(name) for name in dict.fromkeys(names))
+    if not named:
+        known = ", ".join(sorted(registry.names()))
+        raise ConfigError(f"Name a method with --method: {known} or all.")
+    if ALL in named:
+        named = tuple(found.methods)
+    return tuple(found.get(name) for name in named)
 
 
 def with_levels(
-    chosen: Sequence[Installed], registry: Registry, protocol: Protocol
+    chosen: Sequence[Installed], found: Registry, protocol: Protocol
 ) -> tuple[Installed, ...]:
     """The chosen methods, and before them what they have to beat: methods that train nothing.
 
@@ -89,7 +101,7 @@ def with_levels(
     from_foundation = any(i.method.traits.start == "foundation" for i in chosen)
     if not from_foundation or protocol.only_sweeps:
         return tuple(chosen)
-    levels = [i for i in registry.methods.values() if not i.method.traits.trains]
+    levels = [i for i in found.methods.values() if not i.method.traits.trains]
     return tuple({i.method.name: i for i in (*levels, *chosen)}.values())
 
 
@@ -177,17 +189,22 @@ def grids(
 
 
 def validate(installed: Installed, values: dict[str, object]) -> Config:
-    """A method's config from plain values; raises `ConfigError` naming method and option."""
-    try:
-        return installed.method.config(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(map(str, first["loc"]))
-        what = f"Option '{option}'" if option else "Options"
-        raise ConfigError(
-            f"{what} of method '{installed.method.name}': {first['msg']} "
-            f"(given: {first['input']!r})."
-        ) from error
+    """A method's config from plain values.
+
+    Raises `ConfigError` naming method and option, and `MethodError` where the plugin's own checks
+    fail in another way.
+    """
+    with isolated(f"Method '{installed.method.name}'", "its config"):
+        try:
+            return installed.method.config(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = ".".join(map(str, first["loc"]))
+            what = f"Option '{option}'" if option else "Options"
+            raise ConfigError(
+                f"{what} of method '{installed.method.name}': {first['msg']} "
+                f"(given: {one_line(repr(first['input']))})."
+            ) from error
 
 
 def _choice(installed: Installed, config: Config, backbone: str) -> Choice:

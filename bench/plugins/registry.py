@@ -1,6 +1,11 @@
-"""Entry points → methods. A plugin that cannot be loaded is a reported problem, not a crash."""
+"""Entry points → methods. A plugin that cannot be loaded is a reported problem, not a crash.
 
+A plugin is imported only if it is named or all are asked for; this distribution's own always.
+"""
+
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, version
@@ -9,9 +14,19 @@ from bench import entry_points
 from bench.contract import Method
 from bench.entry_points import HARNESS, Problem, code_hash
 from bench.errors import MethodError, UnknownNameError
+from bench.isolation import contained, is_interruption, listed
 from bench.plugins.pretraining import PRETRAINING
 
 GROUP = "bench.methods"
+ALL = "all"
+"""Stands for every installed method where methods are named."""
+RESERVED = {
+    ALL: "stands for all methods",
+    PRETRAINING.name: "is the pretraining of the foundation",
+    "floor": "is the mean training map",
+}
+"""Names that no method may have, and why."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +42,12 @@ class Installed:
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """All installed methods by name, and the plugins that cannot be used."""
+    """Imported methods by name, and the plugins that cannot be used."""
 
     methods: dict[str, Installed]
     problems: tuple[Problem, ...]
+    meddlers: tuple[Problem, ...] = ()
+    """Plugins that changed the process's state when they were imported, which has been put back."""
 
     def get(self, name: str) -> Installed:
         """Raises `MethodError` for a broken plugin, `UnknownNameError` for an unknown name."""
@@ -42,7 +59,7 @@ class Registry:
                     f"Method '{name}' of package {problem.distribution} cannot be used: "
                     f"{problem.reason}"
                 )
-        raise UnknownNameError("method", name, self.methods)
+        raise UnknownNameError("method", name, names() | self.methods.keys())
 
 
 @cache
@@ -58,32 +75,76 @@ def pretraining() -> Installed:
 
 def names() -> set[str]:
     """What installed packages call their methods; loads none of them."""
-    return {entry.name for entry in entry_points.find(GROUP)}
+    return {entry.name for entry in _entries()}
+
+
+def valid_name(name: str) -> bool:
+    """Whether a method may be called so: short, in lower-case letters, digits and underscores."""
+    return bool(_NAME.fullmatch(name))
+
+
+def get(name: str) -> Installed:
+    """One method; no other package's plugin is imported. Raises what `Registry.get` raises."""
+    return load((name,)).get(name)
+
+
+def load(only: Iterable[str] | None = None) -> Registry:
+    """Import this distribution's own plugins and those of these names; all where None is given.
+
+    One that fails becomes a `Problem` and spoils nothing else.
+    """
+    wanted = None if only is None else set(only)
+    found = [
+        _load(entry)
+        for entry in _entries()
+        if wanted is None or entry.name in wanted or entry_points.distribution(entry)[0] == HARNESS
+    ]
+    loaded = {one.method.name: one for one, _ in found if isinstance(one, Installed)}
+    return Registry(
+        methods=loaded,
+        problems=tuple(one for one, _ in found if isinstance(one, Problem)),
+        meddlers=tuple(meddler for _, meddler in found if meddler),
+    )
 
 
 @cache
-def load() -> Registry:
-    """Import every plugin once. One that fails becomes a `Problem` and spoils nothing else."""
-    methods: dict[str, Installed] = {}
-    problems: list[Problem] = []
-    entries = entry_points.find(GROUP)
-    for entry in entries:
-        distribution, release = entry_points.distribution(entry)
-        try:
-            entry_points.check_unique(entry, entries, "method")
-            methods[entry.name] = Installed(
+def _entries() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points.find(GROUP))
+
+
+@cache
+def _load(entry: EntryPoint) -> tuple[Installed | Problem, Problem | None]:
+    """A method, or why it cannot be used; and what its import changed, if anything."""
+    distribution, release = entry_points.distribution(entry)
+    changed: list[str] = []
+    result: Installed | Problem
+    try:
+        with contained(changed):
+            entry_points.check_unique(entry, _entries(), "method")
+            result = Installed(
                 method=_import(entry),
                 distribution=distribution,
                 distribution_version=release,
                 code=code_hash(sys.modules[entry.module]),
             )
-        except (Exception, SystemExit) as error:  # a plugin may fail in any way
-            reason = entry_points.reason(error)
-            problems.append(Problem(name=entry.name, distribution=distribution, reason=reason))
-    return Registry(methods=methods, problems=tuple(problems))
+    except BaseException as error:  # a plugin may fail in any way
+        if is_interruption(error):
+            raise
+        reason = entry_points.reason(error)
+        result = Problem(name=entry.name, distribution=distribution, reason=reason)
+    if not changed:
+        return result, None
+    reason = f"its import changed {listed(changed)}; that has been put back."
+    return result, Problem(name=entry.name, distribution=distribution, reason=reason)
 
 
 def _import(entry: EntryPoint) -> Method:
+    if entry.name in RESERVED:
+        raise MethodError(f"the name '{entry.name}' {RESERVED[entry.name]}; choose another.")
+    if not valid_name(entry.name):
+        raise MethodError(
+            "its name is not made of at most 64 lower-case letters, digits and underscores."
+        )
     method = entry.load()
     if not isinstance(method, Method):
         raise MethodError(

@@ -1,5 +1,6 @@
 """The run context: what jobs need where they run, and cannot be sent there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class RunContext:
     """Part of the training time that may go into writing checkpoints."""
     step_costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
+    nonconformance: dict[str, str | None] = field(default_factory=dict)
+    """What is known against methods, such as the finding of the conformance suite; see `_owner`."""
     _foundations: dict[int, Foundation] = field(default_factory=dict)
     _sketches: dict[str, str] = field(default_factory=dict)
 
@@ -152,7 +155,7 @@ class RunContext:
         """
         if fit.kind == "pretraining":
             return registry.pretraining()
-        installed = registry.load().get(fit.method.name)
+        installed = registry.get(fit.method.name)
         here = (installed.distribution, installed.method.version)
         if here != (fit.method.distribution, fit.method.version):
             raise MethodError(
@@ -160,6 +163,16 @@ class RunContext:
                 f"{fit.method.version}, is needed; installed is version {here[1]} of {here[0]}."
             )
         return installed
+
+    def distrust(self, fit: FitSpec, reason: str) -> None:
+        """Let no other fit of the same method be trained in this process, for this reason."""
+        self.nonconformance[_owner(fit)] = f"Method '{fit.method.name}' is not tried: {reason}"
+
+    def found_against(self, fit: FitSpec, check: Callable[[], str | None]) -> str | None:
+        """Why no fit of this method is trained; `check` is asked once for each method."""
+        if _owner(fit) not in self.nonconformance:
+            self.nonconformance[_owner(fit)] = check()
+        return self.nonconformance[_owner(fit)]
 
     def parts(self, fit: FitSpec, method: Method) -> dict[str, subsets.Parts]:
         """What a fit trains on and what it holds out, by dataset."""
@@ -225,3 +238,8 @@ class RunContext:
                 )
             self._foundations = {seed: Foundation(state=state, sha256=sha256)}
         return self._foundations[seed]
+
+
+def _owner(fit: FitSpec) -> str:
+    """Package and name of a fit's method."""
+    return f"{fit.method.distribution}/{fit.method.name}"

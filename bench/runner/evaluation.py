@@ -8,8 +8,10 @@ from torch import nn
 
 from bench.data import layout, subsets
 from bench.errors import FoundationError, MethodError
+from bench.isolation import isolated
 from bench.models import delta
 from bench.models.checkpoint import content_hash, load_safetensors
+from bench.plugins import adaptation
 from bench.protocol.spec import CLEAN, FitSpec, TestSet
 from bench.records import maps, scores
 from bench.records.record import Cell, Evaluation, Phase, Record, write
@@ -71,12 +73,16 @@ def scores_of(
 ) -> Iterator[tuple[TestSet, Scored]]:
     """Scores of a network on each test set in turn; the network may be any, of any weights file.
 
-    Raises `MethodError` for predictions that are not finite.
+    Raises `MethodError` for predictions that are not finite, and for a network that fails or
+    changes while it is scored.
     """
+    before = adaptation.contents(model)
     for test in tests:
         gallery = context.track.gallery if _pictured(test) else 0
         loader = context.test_loader(fit, test)
-        scored = evaluate.score(model, loader, gallery=gallery, numerics=context.numerics)
+        with isolated(f"Method '{fit.method.name}'", f"scoring on {test.name}"):
+            scored = evaluate.score(model, loader, gallery=gallery, numerics=context.numerics)
+            adaptation.check_unchanged(fit.method.name, model, before)
         if not np.isfinite(scored.scores[metrics.METRICS[0].column]).all():
             raise MethodError(
                 f"Method '{fit.method.name}' predicts values that are not finite (NaN) on "

@@ -12,20 +12,19 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from bench.atomic import remove_leftovers
-from bench.errors import BenchError, ConfigError, MethodError
+from bench.errors import BenchError, ConfigError, MethodError, describe
 from bench.progress import Silent
 from bench.protocol.spec import CLEAN, RULES, FitSpec, Frozen, TestSet, Track
 from bench.records.record import Record, Status, write
-from bench.runner import evaluation, provenance, resume
+from bench.runner import crashes, evaluation, provenance, resume
 from bench.runner.context import RunContext
 from bench.runner.floor import FloorTraining
 from bench.runner.training import FitTraining
 from bench.runner.workspace import Workspace
-from bench.training import numerics
+from bench.training import allocator, numerics
 
 Training = FitTraining | FloorTraining
 
@@ -60,24 +59,35 @@ def execute(job: Job, context: RunContext, *, wait: bool = True) -> Record | Non
     with workspace.lock(job.key, waiting if wait else None) as held:
         if not held:
             return None
-        remove_leftovers(workspace.run(job.spec))
-        try:
-            record = None if job.again else workspace.trained(job.spec)
-            model: nn.Module | None = None
-            if record is None:
-                training, started = _training(job, context), datetime.now(UTC)
-                try:
-                    model = training.run()
-                except BaseException as problem:
-                    return _tell(_unfinished(training, started, problem), context)
-                record = _recorded(training, started, "done")
-            missing = evaluation.missing(record, job.tests)
-            if not missing:
-                progress.say(f"{job.spec.title}: done")
-                return record
-            return _score(record, missing, context, model)
-        finally:
-            gc.collect()  # networks refer to themselves; the next fit needs the memory
+        folder = workspace.run(job.spec)
+        remove_leftovers(folder)
+        if crash := crashes.take(folder):
+            context.distrust(job.spec, f"{crash[:-1]}, in its fit on {job.spec.title}.")
+            return _tell(_crashed(job, context, crash), context)
+        with crashes.noted(folder):
+            return _execute(job, context)
+
+
+def _execute(job: Job, context: RunContext) -> Record:
+    """The work of `execute`, for the process that holds the run's lock."""
+    workspace, progress = context.workspace, context.progress
+    try:
+        record = None if job.again else workspace.trained(job.spec)
+        model: nn.Module | None = None
+        if record is None:
+            training, started = _training(job, context), datetime.now(UTC)
+            try:
+                model = training.run()
+            except BaseException as problem:
+                return _tell(_unfinished(training, started, problem), context)
+            record = _recorded(training, started, "done")
+        missing = evaluation.missing(record, job.tests)
+        if not missing:
+            progress.say(f"{job.spec.title}: done")
+            return record
+        return _score(record, missing, context, model)
+    finally:
+        gc.collect()  # networks refer to themselves; the next fit needs the memory
 
 
 def run_job(job: Job, folder: Path, *, device: str = "auto", data: Path | None = None) -> Record:
@@ -109,12 +119,22 @@ def _training(job: Job, context: RunContext) -> Training:
 
 def _unfinished(training: Training, started: datetime, problem: BaseException) -> Record:
     """The record of a training that has failed; an interruption is recorded and raised again."""
-    if isinstance(problem, Exception):
+    if not isinstance(problem, KeyboardInterrupt):
         return _recorded(training, started, *_failure(problem))
     record = _recorded(training, started, "interrupted")
     kept = training.progress_kept
     training.context.progress.say(f"{record.spec.title}: interrupted; {kept}")
     raise problem
+
+
+def _crashed(job: Job, context: RunContext, crash: str) -> Record:
+    """The record of a fit in which another process has crashed, in training or in scoring."""
+    trained = context.workspace.trained(job.spec)
+    if trained is None or job.again:
+        return _recorded(_training(job, context), datetime.now(UTC), "failed", crash)
+    failed = trained.model_copy(update={"status": "failed", "error": crash})
+    write(failed, context.workspace.run(job.spec))
+    return failed
 
 
 def _recorded(
@@ -147,27 +167,20 @@ def _score(
     return _tell(scored, context)
 
 
-def _failure(problem: Exception) -> tuple[Status, str]:
+def _failure(problem: BaseException) -> tuple[Status, str]:
     """How a failure is recorded: the run boundary, where whatever a plugin does wrong ends.
 
     Raises the problem again if it is the user's to mend.
     """
+    if allocator.is_exhausted(problem):
+        return "out_of_memory", describe(problem)
     if isinstance(problem, MethodError | ConfigError):
-        return "failed", str(problem)
+        return "failed", describe(problem)
     if isinstance(problem, BenchError):
         raise problem
-    if _out_of_memory(problem):
-        return "out_of_memory", str(problem) or type(problem).__name__
     last = traceback.extract_tb(problem.__traceback__)[-1]
     where = f"{Path(last.filename).name}:{last.lineno}"
-    return "failed", f"{type(problem).__name__}: {problem} ({where})"
-
-
-def _out_of_memory(problem: Exception) -> bool:
-    """On a CPU torch has no type of its own for it."""
-    if isinstance(problem, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
+    return "failed", f"{describe(problem)} ({where})"
 
 
 def _record(training: Training, status: Status, error: str | None, started: datetime) -> Record:

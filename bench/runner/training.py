@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Adapted
+from bench import conformance
 from bench.data import subsets
 from bench.data.loader import SampleLoader
+from bench.errors import MethodError
+from bench.isolation import isolated
 from bench.models import backbones, delta
 from bench.models.checkpoint import content_hash
-from bench.plugins import adaptation, batchnorm
+from bench.plugins import adaptation, batchnorm, options
+from bench.plugins.adaptation import Checked
 from bench.progress import Advance
 from bench.protocol import survey
 from bench.protocol.spec import Budget, FitSpec, Track, digest
@@ -29,21 +32,23 @@ def budget_of(spec: FitSpec, track: Track) -> Budget:
     return track.pretrain if spec.kind == "pretraining" else track.fit
 
 
-def adapt(spec: FitSpec, context: RunContext) -> tuple[Adapted, str | None]:
+def start(spec: FitSpec, context: RunContext) -> tuple[nn.Module, str | None]:
+    """The network that a fit adapts, on the CPU, and its foundation's hash; None from scratch."""
+    if context.installed(spec).method.traits.start == "foundation":
+        foundation = context.foundation(spec.seed)
+        return backbones.restore(spec.backbone.name, foundation.state), foundation.sha256
+    seed_everything(derive(spec.seed, "network"))
+    return context.network(), None
+
+
+def adapt(spec: FitSpec, context: RunContext) -> tuple[Checked, str | None]:
     """The adapted network of a fit before training, on the device, and its foundation's hash.
 
     Adapting runs on the CPU, so that a seed gives the same start on every device. The hash is None
     for a start from scratch.
     """
     method = context.installed(spec).method
-    sha256 = None
-    if method.traits.start == "foundation":
-        foundation = context.foundation(spec.seed)
-        model = backbones.restore(spec.backbone.name, foundation.state)
-        sha256 = foundation.sha256
-    else:
-        seed_everything(derive(spec.seed, "network"))
-        model = context.network()
+    model, sha256 = start(spec, context)
     seed_everything(derive(spec.seed, "adapt"))
     adapted = adaptation.adapt(method, model, method.config(**spec.method.config))
     context.numerics.place(adapted.model)
@@ -68,11 +73,33 @@ class FitTraining:
         self._unfinished: resume.Unfinished | None = None
 
     def run(self) -> nn.Module:
-        """Train from the last checkpoint and save the weights; returns the trained network."""
-        spec, context, budget = self.spec, self.context, self.budget
-        adapted, self.foundation_sha256 = adapt(spec, context)
-        self._unfinished = resume.Unfinished(context.workspace.run(spec), self._key())
+        """Train from the last checkpoint and save the weights; returns the trained network.
+
+        Raises `MethodError` for whatever the method does wrong.
+        """
+        self._check_conformance()
+        adapted, self.foundation_sha256 = adapt(self.spec, self.context)
+        self._unfinished = resume.Unfinished(self.context.workspace.run(self.spec), self._key())
         initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
+        with isolated(f"Method '{self.method.name}'", "training"):
+            self._train(adapted, initial)
+        return adapted.model
+
+    def _check_conformance(self) -> None:
+        """Before the first fit of a method: raise `MethodError` if a cheap check of it fails."""
+        if self.spec.kind != "adaptation":
+            return
+
+        def check() -> str | None:
+            network, _ = start(self.spec, self.context)
+            return conformance.first_failure(self.installed.method, self.config, network.eval())
+
+        if failure := self.context.found_against(self.spec, check):
+            raise MethodError(failure)
+
+    def _train(self, adapted: Checked, initial: dict[str, Tensor]) -> None:
+        """Train an adapted network, whose state is `initial`, and save it."""
+        spec, context, budget = self.spec, self.context, self.budget
         step_cost = self._step_cost(adapted)
         delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
         parts = context.parts(spec, self.method)
@@ -100,6 +127,7 @@ class FitTraining:
                 if pace.due:
                     with pace.writing():
                         self._checkpoint(adapted, adam, before)
+            adaptation.check_trained(self.method, adapted, initial)
             self._recompute_statistics(adapted, loader)
             if adapted.finish is not None:
                 self._finish(adapted, loader, parts)
@@ -107,7 +135,6 @@ class FitTraining:
         self.cost = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
         adaptation.check_frozen(self.method, adapted, initial)
         self._save(adapted, adam, initial, step_cost)
-        return adapted.model
 
     def _batches(
         self, loader: SampleLoader, epoch: int, advance: Advance
@@ -128,7 +155,7 @@ class FitTraining:
             advance(len(x))
 
     def _checkpoint(
-        self, adapted: Adapted, adam: torch.optim.Optimizer | None, before: float
+        self, adapted: Checked, adam: torch.optim.Optimizer | None, before: float
     ) -> None:
         assert self._unfinished is not None
         state = adapted.model.state_dict()
@@ -143,7 +170,7 @@ class FitTraining:
             )
         )
 
-    def _recompute_statistics(self, adapted: Adapted, loader: SampleLoader) -> int:
+    def _recompute_statistics(self, adapted: Checked, loader: SampleLoader) -> int:
         """BatchNorm statistics for the present weights; returns how many samples were passed."""
         layers = batchnorm.moving_layers(self.method, adapted)
         if not layers:
@@ -159,7 +186,7 @@ class FitTraining:
         return recompute(adapted.model, layers, loader.batches(order), self.context.numerics)
 
     def _finish(
-        self, adapted: Adapted, training: SampleLoader, parts: Mapping[str, subsets.Parts]
+        self, adapted: Checked, training: SampleLoader, parts: Mapping[str, subsets.Parts]
     ) -> None:
         """Let the method choose its final weights on the validation part.
 
@@ -176,7 +203,8 @@ class FitTraining:
             )
             return float(np.mean(scored.scores["mae"]))
 
-        self.facts = adaptation.plain_facts(self.method, adapted.finish(validate))
+        with isolated(f"Method '{self.method.name}'", "finish"):
+            self.facts = adaptation.plain_facts(self.method, adapted.finish(validate))
         self._recompute_statistics(adapted, training)
 
     @property
@@ -213,7 +241,7 @@ class FitTraining:
             ]
         )
 
-    def _step_cost(self, adapted: Adapted) -> probe.StepCost:
+    def _step_cost(self, adapted: Checked) -> probe.StepCost:
         """Of a training step; the same for all fits of a method's config, so measured once.
 
         Raises `MethodError` for a network that predicts a wrong shape or NaN.
@@ -227,7 +255,7 @@ class FitTraining:
             costs[key] = probe.step_cost(adapted.model, numerics)
         return costs[key]
 
-    def _resume(self, adapted: Adapted, adam: torch.optim.Optimizer | None) -> float:
+    def _resume(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> float:
         """Load the checkpoint, if there is one; returns the seconds spent before it."""
         assert self._unfinished is not None
         checkpoint = self._unfinished.checkpoint()
@@ -242,7 +270,7 @@ class FitTraining:
 
     def _save(
         self,
-        adapted: Adapted,
+        adapted: Checked,
         adam: torch.optim.Optimizer | None,
         initial: dict[str, Tensor],
         cost: probe.StepCost,
@@ -251,7 +279,7 @@ class FitTraining:
         changed = delta.extract(model, initial)
         header = delta.Header(
             method=self.spec.method.name,
-            config=self.config.model_dump(mode="json"),
+            config=options.canonical_config(self.config),
             backbone=self.spec.backbone.name,
             foundation_sha256=self.foundation_sha256,
             adapt_seed=derive(self.spec.seed, "adapt"),

@@ -10,6 +10,8 @@ import ctypes
 import platform
 from functools import cache
 
+import torch
+
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt(3)
 
 
@@ -29,3 +31,15 @@ def trim() -> None:
     """Give back what is free now, so that one fit's memory does not count as the next one's."""
     if libc := _libc():
         libc.malloc_trim(0)
+
+
+def is_exhausted(problem: BaseException | None) -> bool:
+    """Whether an error, or its cause, says that memory was not enough.
+
+    On a CPU torch has no type of its own for it.
+    """
+    if problem is None:
+        return False
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError) or is_exhausted(problem.__cause__):
+        return True
+    return type(problem) is RuntimeError and "can't allocate memory" in str(problem)

@@ -1,17 +1,22 @@
 """Every installed method passes the suite, and the suite catches what breaks the contract."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from bench import conformance
+from bench.conformance import toy_networks
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
 from bench.errors import MethodError
+from bench.models import delta
 from bench.plugins import adaptation, registry
 
 
@@ -42,7 +47,7 @@ GOOD = Method(
 
 
 def broken(adapt: Callable[[nn.Module, Any], Any], **changes: Any) -> Method:
-    return replace(GOOD, name="broken", adapt=adapt, **changes)
+    return replace(GOOD, **{"name": "broken", "adapt": adapt} | changes)
 
 
 def test_a_good_method_passes_with_its_count() -> None:
@@ -50,6 +55,89 @@ def test_a_good_method_passes_with_its_count() -> None:
     assert all(r.passed for r in results), results
     assert len({r.name for r in results}) == len(results)
     assert all(r.meaning.endswith(".") and r.detail for r in results)
+
+
+def normalised(model: nn.Module, config: Config) -> Adapted:
+    """Weight normalisation of torch: the trained direction lies in the memory of the weight."""
+    layer = model.get_submodule("deconv6.layers.0")
+    parametrizations.weight_norm(layer)
+    return Adapted(model=model, groups=group(*layer.parameters()))
+
+
+class Averaging(nn.Module):
+    """Scales the prediction, and keeps a running mean of it in training."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.gain = model, nn.Parameter(torch.ones(1))
+        self.register_buffer("mean", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.gain * self.model(x)
+        if self.training:
+            self.mean.lerp_(y.detach().mean(), 0.1)
+        return y + 0 * self.mean
+
+
+def averaging(model: nn.Module, config: Config) -> Adapted:
+    model = Averaging(model)
+    return Adapted(model=model, groups=group(model.gain))
+
+
+class Shared(nn.Module):
+    """Two scales that are one parameter."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.first = self.second = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first * self.second * self.model(x)
+
+
+def shared(model: nn.Module, config: Config) -> Adapted:
+    model = Shared(model)
+    return Adapted(model=model, groups=group(model.first))
+
+
+def counting(model: nn.Module, config: Config) -> Adapted:
+    """Draws from the generators that a run seeds, numpy's and Python's among them."""
+    model = Wrapped(model, lambda y: y)
+    model.register_buffer("chance", torch.tensor([random.random(), np.random.rand()]))  # noqa: NPY002
+    return Adapted(model=model, groups=group(model.gain))
+
+
+@pytest.mark.parametrize(
+    ("adapt", "traits"),
+    [
+        (normalised, {"identity_at_start": False, "batchnorm": "frozen"}),
+        (averaging, {"category": "additive", "batchnorm": "frozen"}),
+        (shared, {"category": "additive", "batchnorm": "frozen"}),
+        (counting, {"category": "additive", "batchnorm": "frozen"}),
+    ],
+)
+def test_what_the_contract_allows_passes(
+    adapt: Callable[[nn.Module, Any], Adapted], traits: dict[str, Any]
+) -> None:
+    changed = replace(GOOD.traits, **{"mergeable": False} | traits)
+    conformance.check_method(broken(adapt, traits=changed))
+
+
+def test_own_running_averages_are_saved_and_the_foundation_stays() -> None:
+    """A run's checks say the same: an adapter's own buffers may move, those it was given not."""
+    model = toy_networks.convolutional()
+    adapted = adaptation.adapt(
+        broken(averaging, traits=Traits(category="additive")), model, Config()
+    )
+    before = {name: value.clone() for name, value in adapted.model.state_dict().items()}
+    method = broken(averaging, traits=Traits(category="additive"))
+    adapted.model.get_buffer("mean").fill_(3.0)
+    adaptation.check_frozen(method, adapted, before)
+    assert set(delta.extract(adapted.model, before)) == {"gain", "mean"}
+    adapted.model.get_buffer("model.convblock1.layers.1.running_mean").add_(1)
+    with pytest.raises(MethodError, match=r"changed 'model\.convblock1\.layers\.1\.running_mean'"):
+        adaptation.check_frozen(method, adapted, before)
 
 
 def test_a_wrong_count_is_told() -> None:
@@ -130,6 +218,73 @@ def mixes_the_batch(y: Tensor) -> Tensor:
     return y - y.mean(dim=0, keepdim=True)
 
 
+def zeroes_weights(model: nn.Module, config: Config) -> Adapted:
+    for block in ("convblock1.layers.0", "convblock5_1.layers.0"):
+        layer = model.get_submodule(block)
+        layer.weight = nn.Parameter(torch.zeros_like(layer.weight))
+    return Adapted(model=model, groups=group(*head(model)))
+
+
+def adds_chance(model: nn.Module, config: Config) -> Adapted:
+    model = Wrapped(model, lambda y: y)
+    chance = torch.Generator()
+    chance.seed()
+    model.register_buffer("chance", torch.rand(3, generator=chance))
+    return Adapted(model=model, groups=group(model.gain))
+
+
+GAINS: list[nn.Parameter] = []
+
+
+def keeps_parameters(model: nn.Module, config: Config) -> Adapted:
+    model = Wrapped(model, lambda y: y)
+    GAINS.append(model.gain)
+    model.gain = GAINS[0]
+    return Adapted(model=model, groups=group(model.gain))
+
+
+def keeps_values(model: nn.Module, config: Config) -> Adapted:
+    """Starts where the fit before has ended."""
+    model = Wrapped(model, lambda y: y)
+    if GAINS:
+        model.gain = nn.Parameter(GAINS[0].detach().clone())
+
+    def after_step() -> None:
+        GAINS[:] = [model.gain]
+
+    return Adapted(model=model, groups=group(model.gain), after_step=after_step)
+
+
+def adds_nan(model: nn.Module, config: Config) -> Adapted:
+    return replace(head_tuning(model, config), penalty=lambda: torch.tensor(float("nan")))
+
+
+def rests(model: nn.Module, config: Config) -> Adapted:
+    """A second group whose parameters are put back after each step."""
+    model = Wrapped(model, lambda y: y)
+    (gain,) = group(model.gain)
+    rest = ParameterGroup(name="rest", parameters=head(model.model))
+    before = [p.detach().clone() for p in rest.parameters]
+
+    @torch.no_grad()
+    def undo() -> None:
+        for parameter, value in zip(rest.parameters, before, strict=True):
+            parameter.copy_(value)
+
+    return Adapted(model=model, groups=(gain, rest), after_step=undo)
+
+
+def meddles(model: nn.Module, config: Config) -> Adapted:
+    torch.set_default_dtype(torch.float64)
+    return head_tuning(model, config)
+
+
+class HashedConfig(Config):
+    """Python's hash of a text is another one in each process."""
+
+    layers: int = Field(default_factory=lambda: hash("layers"))
+
+
 class LooseConfig(Config):
     model_config = ConfigDict(frozen=False, extra="ignore")
 
@@ -187,8 +342,31 @@ BROKEN = {
     ),
     "takes any option": (head_tuning, {"config": LooseConfig}, "config is strict"),
     "forgets its config": (head_tuning, {"config": UnwritableConfig}, "config is strict"),
+    "zeroes weights": (zeroes_weights, LOOSE_START, "keeps the foundation"),
+    "zeroes what it was given": (changes_a_frozen_weight_at_once, {}, "keeps the foundation"),
+    "adds chance": (adds_chance, ADDED, "adapts"),
+    "keeps parameters from fit to fit": (keeps_parameters, ADDED, "adapts"),
+    "keeps values from fit to fit": (keeps_values, ADDED, "fits are independent"),
+    "adds a penalty of NaN": (adds_nan, {}, "penalty is a number"),
+    "does not train a group": (
+        rests,
+        ADDED | {"traits": Traits(category="full", batchnorm="affine")},
+        "every group moves",
+    ),
+    "changes the process": (meddles, {}, "adapts"),
+    "has another config in each process": (
+        head_tuning,
+        {"config": HashedConfig},
+        "config is the same everywhere",
+    ),
+    "has a name that is taken": (head_tuning, {"name": "foundation"}, "describes itself"),
     "has no source": (head_tuning, {"source": ""}, "describes itself"),
 }
+
+
+@pytest.fixture(autouse=True)
+def forget_gains() -> None:
+    GAINS.clear()
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -239,14 +417,12 @@ def crash(model: nn.Module, config: Config) -> Adapted:
             lambda model, config: replace(head_tuning(model, config), finish=lambda v: {}),
             "must declare Traits.holdout if it sets",
         ),
-        (crash, "'broken' failed to adapt the network: ZeroDivisionError: no luck"),
+        (crash, "'broken' failed in adapt: ZeroDivisionError: no luck"),
     ],
 )
 def test_garbage_is_refused_with_the_reason(
     adapt: Callable[[nn.Module, Any], Any], message: str
 ) -> None:
-    from bench.conformance import toy_networks
-
     with pytest.raises(MethodError, match=message):
         adaptation.adapt(broken(adapt), toy_networks.convolutional(), Config())
 
@@ -255,7 +431,8 @@ def test_facts_of_a_method_are_made_plain_or_refused() -> None:
     """A record holds them; what cannot be written would end the whole run."""
     plain = adaptation.plain_facts(GOOD, {"sweep": [{"mae": float("nan")}, {"mae": 0.5}]})
     assert plain == {"sweep": [{"mae": None}, {"mae": 0.5}]}
-    for garbage in ([1], None, {"x": object()}, {"x": torch.zeros(2)}):
+    endless = "y" * 2_000_000
+    for garbage in ([1], None, *({"x": x} for x in (object(), torch.zeros(2), "\udc80", endless))):
         with pytest.raises(MethodError, match=r"'good' returns .* from finish"):
             adaptation.plain_facts(GOOD, garbage)
 

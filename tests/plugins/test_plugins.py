@@ -210,6 +210,13 @@ def test_bad_names_are_refused(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["all", "foundation", "floor"])
+def test_names_that_stand_for_something_else_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"No method can be called '{name}', which "):
+        scaffold.write(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_taken_names_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'lora' is installed already"):
         scaffold.write("lora", tmp_path)

@@ -30,7 +30,11 @@ def methods(
     found = registry.load()
     rows = [_method(installed, backbone) for installed in found.methods.values()]
     if as_json:
-        _print({"methods": rows, "problems": [asdict(problem) for problem in found.problems]})
+        told = {
+            "problems": [asdict(problem) for problem in found.problems],
+            "meddlers": [asdict(problem) for problem in found.meddlers],
+        }
+        _print({"methods": rows, **told})
         return
     table(
         ("method", "category", "#trainable", "#total", "BatchNorm", "from", "what it is"),
@@ -51,12 +55,14 @@ def methods(
         typer.echo(
             f"Cannot use {problem.name} ({problem.distribution}): {problem.reason}", err=True
         )
+    for problem in found.meddlers:
+        typer.echo(f"Note on {problem.name} ({problem.distribution}): {problem.reason}", err=True)
 
 
 def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from bench.errors import BenchError
+    from bench.errors import BenchError, describe
     from bench.plugins import parameter_counts
 
     method = installed.method
@@ -68,7 +74,7 @@ def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
             counts = parameter_counts.count(method, method.config(), backbone)
             trainable, total = counts.trainable, counts.total
     except BenchError as error:  # of one method, and the others are listed all the same
-        unsuited = f"not on {backbone}: {error}"
+        unsuited = f"not on {backbone}: {describe(error)}"
     return {
         "name": method.name,
         "summary": method.summary,

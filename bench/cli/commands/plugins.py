@@ -44,7 +44,7 @@ def check(
     from bench.plugins import options, registry
 
     if method is not None:
-        installed = registry.load().get(method)
+        installed = registry.get(method)
         (config,) = options.configure([installed], setting or []).values()
         network = (
             None if backbone is None else conformance.network_of(backbones.get(backbone).backbone)

@@ -114,13 +114,13 @@ def run(
     network = backbone or chosen_track.default_backbone
     seed_list = _seeds(seeds) if seeds else chosen_track.seeds
     words = _grid_words(grid, more_grid, chosen_protocol)
-    installed = registry.load()
+    installed = options.load(method or [])
     named = options.methods(method or [], installed, chosen_protocol)
     named = options.with_levels(named, installed, chosen_protocol)
-    everything = options.ALL in (method or [])
+    everything = registry.ALL in (method or [])
     settings = numerics.choose(device, frugal=not stock)
     with interruptible(), terminal.progress(quiet=quiet) as progress, settings.active():
-        for problem in installed.problems:
+        for problem in (*installed.problems, *installed.meddlers):
             progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
         workspace, network_spec = Workspace(home or default()), backbones.spec(network)
         if weights is not None:

@@ -48,9 +48,9 @@ def speed(
 
     kept = Workspace(home or default())
 
-    words = method or [options.ALL]
+    words = method or [registry.ALL]
     choices, left_out = options.choose(
-        options.methods(words, registry.load()), [], backbone, skip_unfit=options.ALL in words
+        options.methods(words, options.load(words)), [], backbone, skip_unfit=registry.ALL in words
     )
     settings = numerics.choose(device, frugal=not stock)
     with settings.active(), terminal.progress(quiet=as_json) as progress:

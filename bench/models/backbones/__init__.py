@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import EntryPoint
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from bench import entry_points
 from bench.contract import Backbone
 from bench.entry_points import Problem, code_hash
 from bench.errors import BackboneError, UnknownNameError
+from bench.isolation import contained, is_interruption, isolated
 from bench.protocol.spec import BackboneSpec
 
 GROUP = "bench.backbones"
@@ -56,29 +58,36 @@ def get(name: str) -> InstalledBackbone:
             continue
         owner, release = entry_points.distribution(entry)
         try:
-            entry_points.check_unique(entry, entries, "backbone")
-            backbone = entry.load()
-            if not isinstance(backbone, Backbone):
-                kind = type(backbone).__name__
-                raise BackboneError(f"{entry.value} is a {kind}, not a bench.contract.Backbone.")
-            if backbone.name != name:
-                raise BackboneError(
-                    f"the object calls itself '{backbone.name}', its entry point '{name}'; use one "
-                    "name."
+            with contained([]):
+                entry_points.check_unique(entry, entries, "backbone")
+                return InstalledBackbone(
+                    backbone=_import(entry),
+                    distribution=owner,
+                    distribution_version=release,
+                    code=code_hash(sys.modules[entry.module]),
                 )
-            return InstalledBackbone(
-                backbone=backbone,
-                distribution=owner,
-                distribution_version=release,
-                code=code_hash(sys.modules[entry.module]),
-            )
-        except (Exception, SystemExit) as error:  # a plugin may fail in any way
+        except BaseException as error:  # a plugin may fail in any way
+            if is_interruption(error):
+                raise
             problem = Problem(name=name, distribution=owner, reason=entry_points.reason(error))
     if problem is not None:
         raise BackboneError(
             f"Backbone '{name}' of package {problem.distribution} cannot be used: {problem.reason}"
         )
     raise UnknownNameError("backbone", name, names())
+
+
+def _import(entry: EntryPoint) -> Backbone:
+    backbone = entry.load()
+    if not isinstance(backbone, Backbone):
+        kind = type(backbone).__name__
+        raise BackboneError(f"{entry.value} is a {kind}, not a bench.contract.Backbone.")
+    if backbone.name != entry.name:
+        raise BackboneError(
+            f"the object calls itself '{backbone.name}', its entry point '{entry.name}'; use one "
+            "name."
+        )
+    return backbone
 
 
 def spec(name: str) -> BackboneSpec:
@@ -89,18 +98,20 @@ def spec(name: str) -> BackboneSpec:
 def build(name: str) -> nn.Module:
     """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
 
-    Raises what `get` raises, and `BackboneError` for one that cannot be built.
+    Raises what `get` raises, and `BackboneError` where building fails.
     """
     return _build(get(name).backbone)
 
 
 def _build(backbone: Backbone) -> nn.Module:
-    try:
-        return backbone.build()
-    except Exception as error:  # a plugin may fail in any way
-        raise BackboneError(
-            f"Backbone '{backbone.name}' cannot be built: {entry_points.reason(error)}"
-        ) from error
+    with isolated(f"Backbone '{backbone.name}'", "build", error=BackboneError):
+        network = backbone.build()
+        if not isinstance(network, nn.Module):
+            raise BackboneError(
+                f"Backbone '{backbone.name}' builds a {type(network).__name__}, not a "
+                "torch.nn.Module."
+            )
+    return network
 
 
 def restore(name: str, state: Mapping[str, Tensor]) -> nn.Module:

@@ -4,7 +4,6 @@ The templates of each kind are in a folder of its name.
 """
 
 import keyword
-import re
 import shutil
 import tempfile
 from importlib.resources import files
@@ -36,7 +35,12 @@ def write(name: str, folder: Path, kind: Kind = "method") -> Path:
     Raises `ConfigError` for a name that is not valid or that an installed plugin of the kind has,
     and `HomeError` for a target that exists or cannot be written; nothing is left behind then.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if name in registry.RESERVED:
+        raise ConfigError(
+            f"No method can be called '{name}', which {registry.RESERVED[name]}; choose another "
+            "name."
+        )
+    if not registry.valid_name(name) or keyword.iskeyword(name):
         raise ConfigError(
             f"'{name}' is no valid {kind} name; use lower-case letters, digits and underscores, "
             f"starting with a letter, such as 'my_{kind}'."
@@ -74,5 +78,4 @@ def _installed(kind: Kind) -> set[str]:
     """Names of the installed plugins of a kind, those that cannot be used among them."""
     if kind == "backbone":
         return set(backbones.names())
-    installed = registry.load()
-    return {*installed.methods, *(problem.name for problem in installed.problems)}
+    return registry.names()

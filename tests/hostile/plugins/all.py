@@ -1,0 +1,5 @@
+"""Has a name that is taken."""
+
+from plugins.common import make
+
+method = make(__name__)
