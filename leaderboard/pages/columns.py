@@ -10,6 +10,7 @@ from leaderboard.tables import text
 from leaderboard.tables.boards import REFERENCE
 from leaderboard.tables.overview import ranked
 
+_FIRST_PROTOCOLS = ("id", "ood", "lowdata")
 _SHOWN = ("mae", "floor", "cost")
 _FIRST_COSTS = ("trainable_parameters", "adapter_bytes", "peak_bytes", "samples_per_second")
 
@@ -48,8 +49,8 @@ def switches() -> tuple[tuple[str, str], ...]:
 
 
 def shown(views: Sequence[Protocol]) -> tuple[str, ...]:
-    """Switched on at first: of the protocols, those in which a method has scores."""
-    return (*(view.name for view in views), *_SHOWN)
+    """Switched on at first: of the paper's protocols, those in which a method has scores."""
+    return (*(view.name for view in views if view.name in _FIRST_PROTOCOLS), *_SHOWN)
 
 
 def heads() -> list[Head]:

@@ -220,7 +220,10 @@ def one_cell(train: str, percent: int, test: TestSet) -> Protocol:
 
 
 def gather(results: Results) -> list[Board]:
-    """Boards, the one with the most records of one's own first; then the largest published one."""
+    """Boards, the one with the most records of one's own first.
+
+    Then published ones: the newest rules first, the track's own network, the largest.
+    """
     labels = _labels(results.fits)
     order = {key: i for i, key in enumerate(sorted(labels, key=lambda k: (labels[k].lower(), k)))}
     boards = []
@@ -239,7 +242,12 @@ def gather(results: Results) -> list[Board]:
                 foundation=_foundation(fits, len(order)),
             )
         )
-    return sorted(boards, key=lambda b: (-b.local, -b.fits.height, b.key))
+    return sorted(boards, key=_order)
+
+
+def _order(board: Board) -> tuple[Any, ...]:
+    other_network = board.key.backbone != board.track.default_backbone
+    return (-board.local, -board.rules.version, other_network, -board.fits.height, board.key)
 
 
 def _variants(

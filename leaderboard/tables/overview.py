@@ -41,7 +41,7 @@ class Row:
 
 def ranked() -> tuple[Protocol, ...]:
     """The protocols of the front page."""
-    return tuple(protocols.get(name) for name in ("id", "ood", "lowdata"))
+    return tuple(protocols.get(name) for name in ("id", "ood", "lowdata", "retention", "shift"))
 
 
 def rows(board: Board) -> list[Row]:

@@ -335,5 +335,5 @@ backbone = Backbone(name="bare", summary="s", source="s", build=build)
     shown = python("-m", "bench", "backbones", path=tmp_path, cwd=tmp_path)
     assert shown.returncode == 0
     assert "inversionnet" in shown.stdout
-    assert "Backbone 'bare' cannot be built: ModuleNotFoundError" in shown.stderr
+    assert "Backbone 'bare' failed in build: ModuleNotFoundError" in shown.stderr
     assert "Traceback" not in shown.stderr
