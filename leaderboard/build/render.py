@@ -20,6 +20,7 @@ from leaderboard.pages import (
     lowdata,
     methods,
     pretrain,
+    robustness,
     sweep,
 )
 from leaderboard.pages.runs import Run
@@ -89,6 +90,8 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
     if has_page(board, "ood"):
         printed = reference.openfwi_cross_dataset()
         generalisation.write(site, board, urls, complexity.of(board), printed)
+    if has_page(board, "robustness"):
+        robustness.write(site, board, urls)
     if has_page(board, "pretrain"):
         pretrain.write(site, board, urls)
     if has_page(board, "sweep"):

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from bench.protocol.spec import TARGETS
 from leaderboard.load.records import BoardKey
+from leaderboard.tables import robustness
 from leaderboard.tables.boards import Board, Variant
 
 _PAGES = (
     ("", "Leaderboard"),
     ("lowdata", "Low data"),
     ("ood", "Generalisation"),
+    ("robustness", "Robustness"),
     ("pretrain", "Pretraining"),
     ("sweep", "Sweeps"),
     ("gallery", "Maps"),
@@ -70,6 +72,8 @@ def has_page(board: Board, kind: str) -> bool:
             return bool(board.sweeps)
         case "ood":
             return any(train in TARGETS for train, _ in fits)
+        case "robustness":
+            return bool(robustness.shift(board) or robustness.retention(board))
         case "gallery":
             return has_page(board, "ood") or board.foundation is not None
         case "compare":

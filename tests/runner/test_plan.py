@@ -162,7 +162,7 @@ def planned(
         ("pretrain", "lora,baseline", 1, 6, 6 + 6, 6),
         ("sweep", "lora", 1, 4 * 36, 4 * 36, 10),
         ("tuning", "lora,fft", 1, 2 * 4 * 4, 2 * 4 * 4, 10),
-        ("all", "baseline", 1, 26, 6 + 6 + 20 * 4 + 4 * 6, 10),
+        ("all", "baseline", 1, 26, 6 + 6 + 20 * 4 + 4 * 6 + 4 * 12, 10),
     ],
 )
 def test_what_a_protocol_asks(

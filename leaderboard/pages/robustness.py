@@ -1,0 +1,21 @@
+"""What adapting costs on other data, and what survives a changed acquisition."""
+
+from leaderboard.pages.site import Site
+from leaderboard.pages.urls import Urls
+from leaderboard.tables import robustness
+from leaderboard.tables.boards import Board
+
+
+def write(site: Site, board: Board, urls: Urls) -> None:
+    """A table of each protocol, methods side by side."""
+    shift, retention = robustness.shift(board), robustness.retention(board)
+    site.page(
+        urls.page(board, "robustness"),
+        "robustness",
+        shift=shift,
+        shift_methods=robustness.tested(board, shift),
+        retention=retention,
+        retention_methods=robustness.tested(board, retention),
+        untouched=robustness.UNTOUCHED,
+        **urls.common(board),
+    )
