@@ -13,7 +13,7 @@ from leaderboard.pages.urls import Urls
 from leaderboard.stats import comparisons
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import text
-from leaderboard.tables.boards import REFERENCE, Board
+from leaderboard.tables.boards import CLAIMED, REFERENCE, Board
 from leaderboard.tables.overview import MACHINE_BOUND, Row, ranked
 from leaderboard.tables.standings import Score, Standing
 
@@ -73,18 +73,25 @@ def _named(axis: str) -> str:
 
 
 def _verdicts(rows: list[Row]) -> list[tuple[str, str]]:
-    """In words, for each protocol: the best method against the reference method."""
+    """In words, for each protocol: the best method, and the paper's, against the reference."""
     lines = []
     for view in ranked():
         compared = [r for r in rows if r.standings[view.name].comparison]
         best = min(compared, key=lambda r: r.standings[view.name].scores["mae"].value, default=None)
-        comparison = best.standings[view.name].comparison if best else None
-        if best and comparison:
-            sentence = comparisons.verdict(
-                comparison, method=best.variant.label, reference=REFERENCE, score="MAE"
-            )
-            lines.append((view.label, sentence))
+        papers = next((r for r in compared if r.variant.label == CLAIMED), None)
+        told = dict.fromkeys(id(r) for r in (best, papers) if r)
+        sentences = [_verdict(r, view.name) for r in compared if id(r) in told]
+        if sentences:
+            lines.append((view.label, " ".join(sentences)))
     return lines
+
+
+def _verdict(row: Row, protocol: str) -> str:
+    comparison = row.standings[protocol].comparison
+    assert comparison is not None
+    return comparisons.verdict(
+        comparison, method=row.variant.label, reference=REFERENCE, score="MAE"
+    )
 
 
 def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:

@@ -14,6 +14,8 @@ from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
 from leaderboard.load.results import FOUNDATION, TEST, Results, config
 
+CLAIMED = "lora"
+"""The method that the paper's claims are about."""
 REFERENCE = "fft"
 """The method that gains are measured against, as in the paper."""
 FIT = ("train", "percent", "holdout")
