@@ -53,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for rank in (4, 8):
         for alpha in (4.0, 8.0):
             lora = factory.Fake(name="lora", config={"rank": rank, "alpha": alpha})
-            factory.make(home, lora, ("Style_A",), part="validation", maps=False)
+            factory.make(home, lora, ("Style_A",), holdout=True, maps=False)
     return render.build([home], tmp_path_factory.mktemp("out") / "site").index.parent
 
 
