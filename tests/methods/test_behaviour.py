@@ -101,7 +101,9 @@ def check(kind: str, name: str, numbers: dict[str, Any]) -> None:
     if numbers["version"] != expected["version"]:
         pytest.fail(f"The version of '{name}' was raised: write the table anew.")
     for key in numbers.keys() - {"version"}:
-        assert numbers[key] == pytest.approx(expected[key], abs=1e-6), (
+        # Adam enlarges rounding, which depends on the threads: after the last step more than before
+        tolerance = 1e-6 if key == "losses" else 1e-4
+        assert numbers[key] == pytest.approx(expected[key], abs=tolerance), (
             f"'{name}' gives other numbers than its version {numbers['version']} stands for."
         )
 
