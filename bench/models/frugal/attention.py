@@ -48,28 +48,30 @@ class FrugalAttentions(TorchFunctionMode):
             if base is not None and all(x._base is base for x in args):
                 source = self._recipes.find(base)
                 if source is not None and source.multiplies:
-                    return FrugalAttention.apply(source, base, options, *args)
+                    views = [View.of(x, base) for x in args]
+                    return FrugalAttention.apply(source, views, options, *args)
         return func(*args, **options)
 
 
 class FrugalAttention(torch.autograd.Function):
-    """(recipe of a tensor, the tensor, options, q, k, v, its views) → (n, heads, tokens, width)."""
+    """(recipe, views, options, q, k, v) → (n, heads, tokens, width).
+
+    q, k and v are these views of the tensor that the recipe makes.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         source: Recipe,
-        base: Tensor,
+        views: list[View],
         options: dict[str, Any],
         q: Tensor,
         k: Tensor,
         v: Tensor,
     ) -> Tensor:
-        attend = Autocast.now(q.device).wrap(
-            partial(F.scaled_dot_product_attention, **options)
-        )
+        attend = Autocast.now(q.device).wrap(partial(F.scaled_dot_product_attention, **options))
         ctx.attend, ctx.source = attend, source.without_tensors()
-        ctx.views = [View.of(x, base) for x in (q, k, v)]
+        ctx.views = views
         ctx.save_for_backward(*source.tensors)
         return attend(q, k, v)
 

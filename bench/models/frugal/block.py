@@ -254,6 +254,7 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         if g_weight is not None:
             g_weight = g_weight.to(ctx.weight_dtype)
         if scale is not None:
+            assert isinstance(convolution, Convolution)
             g_weight = None if g_weight is None else convolution.scaled(g_weight, scale)
             g_bias = g_beta * scale if of_bias and g_beta is not None else None
     g_x = below.to(ctx.dtype) if of_x and below is not None else None

@@ -30,8 +30,11 @@ from bench.models.frugal.recipe import Recipe, Recipes
 def frugal(model: nn.Module, *, fold: bool | None = None) -> Iterator[None]:
     """Within this context `model` keeps as little as it can for its backward passes.
 
-    Convolutions, BatchNorm and (leaky) ReLU, Tanh and Sigmoid are taken over, and best where
-    they follow each other in an `nn.Sequential`. Subclasses with a forward of their own, modules
+    Convolutions (depthwise ones too) and linear layers, BatchNorm, LayerNorm, (leaky) ReLU, Tanh,
+    Sigmoid, GELU and timm's StarReLU are taken over, and scaled-dot-product attention inside
+    modules whose class is called an attention. Convolution, BatchNorm and activation do best where
+    they follow each other in an `nn.Sequential`. Bilinear upsampling needs no taking over: torch
+    keeps nothing but sizes for it. Subclasses with a forward of their own, modules
     whose `forward` has been replaced and all other modules run as they are; layers with hooks do
     not join a block. What is trained, and which BatchNorm layers use batch statistics, is read
     off `requires_grad` and `training` at every call. Names, parameters, buffers, parametrizations
@@ -124,7 +127,7 @@ class _Router:
         return self._noted(FrugalPointwise.apply(function, source, sink, x, *parameters), sink)
 
     def _attention(self, stock: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return stock(*inputs, **options)
         with FrugalAttentions(self._recipes):
             return stock(*inputs, **options)

@@ -1,4 +1,4 @@
-"""The weights that convolutions and linear layers run with: cast, and multiplied by a BatchNorm's scale."""
+"""The weights that layers run with: cast, and multiplied by the scale of a BatchNorm."""
 
 from dataclasses import dataclass
 

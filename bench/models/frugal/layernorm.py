@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from bench.models.frugal.autocast import Autocast
 from bench.models.frugal.recipe import Recipe
-from bench.models.frugal.timm_layers import timm_class
+from bench.models.frugal.timm_layers import timm_forward
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,13 @@ def recognise(module: nn.Module) -> LayerNorm | None:
     if not isinstance(module, nn.LayerNorm):
         return None
     forward = type(module).forward
-    of_images = forward is _forward("LayerNorm2d")
-    of_timm = of_images or forward is _forward("LayerNorm")
+    of_images = forward is timm_forward("layers.norm", "LayerNorm2d")
+    of_timm = of_images or forward is timm_forward("layers.norm", "LayerNorm")
     if not of_timm and forward is not nn.LayerNorm.forward:
         return None
     if of_timm and module._fast_norm:
         return None
     return LayerNorm(tuple(module.normalized_shape), module.eps, of_images)
-
-
-def _forward(name: str) -> object:
-    kind = timm_class("layers.norm", name)
-    return None if kind is None else vars(kind)["forward"]
 
 
 class FrugalLayerNorm(torch.autograd.Function):

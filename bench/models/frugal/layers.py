@@ -79,7 +79,7 @@ def recognise(module: nn.Module) -> Layer | None:
 
 
 def weight_and_bias(module: nn.Module) -> tuple[Tensor | None, Tensor | None]:
-    """What a convolution, linear or normalising layer computes with now, parametrizations applied."""
+    """What a weighted or normalising layer computes with now, parametrizations applied."""
     weight, bias = module.weight, module.bias
     assert weight is None or isinstance(weight, Tensor)
     assert bias is None or isinstance(bias, Tensor)
@@ -104,7 +104,7 @@ def leading_block(modules: Sequence[nn.Module], known: dict[nn.Module, Layer]) -
     block: list[Layer] = []
     for module in modules[:3]:
         layer = known.get(module)
-        if layer is None or _has_hooks(module):
+        if layer is None or has_hooks(module):
             break
         if block and not _fit(block[-1], layer):
             break
@@ -127,7 +127,8 @@ def _axes(norm: _BatchNorm) -> tuple[int, ...]:
     return next((axes for kind, axes in _BATCHNORM_AXES.items() if isinstance(norm, kind)), ())
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything wants to see the calls of a module."""
     return any(
         (
             module._forward_hooks,

@@ -4,6 +4,10 @@ Torch keeps the input for the function and the output for a trained layer behind
 of a StarReLU it keeps each. Here the input is kept alone, since the output can be computed from it
 once more; or nothing, where the input itself can be computed from what is kept.
 
+The input must be known where its maker is trained: the slope takes a continuum of values, so signs
+do not do as they do for a ReLU, and GELU falls before it rises, so its output does not tell the
+input. Fewer bits than the input has would not give the gradients of torch.
+
 StarReLU: Yu et al. 2022, MetaFormer Baselines for Vision, arXiv:2210.13452.
 """
 
@@ -17,8 +21,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bench.models.frugal.autocast import Autocast
+from bench.models.frugal.layers import has_hooks
 from bench.models.frugal.recipe import Recipe
-from bench.models.frugal.timm_layers import timm_class
+from bench.models.frugal.timm_layers import timm_forward
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -39,10 +44,9 @@ def recognise(module: nn.Module) -> Pointwise | None:
     """The function of a GELU or StarReLU; None for anything else."""
     if isinstance(module, nn.GELU) and type(module).forward is nn.GELU.forward:
         return _gelu(module.approximate)
-    star = timm_class("models.metaformer", "StarReLU")
-    if star is not None and isinstance(module, star) and type(module).forward is star.forward:
+    if type(module).forward is timm_forward("models.metaformer", "StarReLU"):
         relu = module.relu
-        if type(relu) is nn.ReLU and not relu.inplace and not relu._forward_hooks:
+        if type(relu) is nn.ReLU and not relu.inplace and not has_hooks(relu):
             return Pointwise(
                 parameters=lambda: (module.get_parameter("scale"), module.get_parameter("bias")),
                 forward=_star_relu,
@@ -55,9 +59,7 @@ def _gelu(approximate: str) -> Pointwise:
     return Pointwise(
         parameters=tuple,
         forward=lambda x: F.gelu(x, approximate=approximate),
-        backward=lambda g, x: (
-            torch.ops.aten.gelu_backward(g, x, approximate=approximate),
-        ),
+        backward=lambda g, x: (torch.ops.aten.gelu_backward(g, x, approximate=approximate),),
     )
 
 

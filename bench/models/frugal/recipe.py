@@ -78,7 +78,7 @@ class View:
     @staticmethod
     def of(x: Tensor, base: Tensor) -> "View":
         return View(
-            base.stride(), x.shape, x.stride(), x.storage_offset() - base.storage_offset()
+            base.stride(), x.shape, x.stride(), int(x.storage_offset() - base.storage_offset())
         )
 
     def __call__(self, base: Tensor) -> Tensor:
