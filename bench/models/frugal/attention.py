@@ -44,12 +44,9 @@ class FrugalAttentions(TorchFunctionMode):
             and not options.get("dropout_p")
             and torch.is_grad_enabled()
         ):
-            base = args[0]._base
-            if base is not None and all(x._base is base for x in args):
-                source = self._recipes.find(base)
-                if source is not None and source.multiplies:
-                    views = [View.of(x, base) for x in args]
-                    return FrugalAttention.apply(source, views, options, *args)
+            common = self._recipes.find_views(args)
+            if common is not None and common[0].multiplies and None not in common[1]:
+                return FrugalAttention.apply(*common, options, *args)
         return func(*args, **options)
 
 

@@ -37,7 +37,7 @@ class Pointwise:
     forward: Callable[..., Tensor]
     """x, *parameters → y."""
     backward: Callable[..., Gradients]
-    """Gradient of y, x, *parameters → gradients of x and of the parameters."""
+    """Which gradients are wanted, gradient of y, x, *parameters → gradients of x and parameters."""
 
 
 def recognise(module: nn.Module) -> Pointwise | None:
@@ -59,7 +59,9 @@ def _gelu(approximate: str) -> Pointwise:
     return Pointwise(
         parameters=tuple,
         forward=lambda x: F.gelu(x, approximate=approximate),
-        backward=lambda g, x: (torch.ops.aten.gelu_backward(g, x, approximate=approximate),),
+        backward=lambda wanted, g, x: (
+            torch.ops.aten.gelu_backward(g, x, approximate=approximate),
+        ),
     )
 
 
@@ -68,11 +70,17 @@ def _star_relu(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return scale * torch.relu(x) ** 2 + bias
 
 
-def _star_relu_backward(g: Tensor, x: Tensor, scale: Tensor, bias: Tensor) -> Gradients:
-    weighted = torch.relu(x) * g
-    g_x = (weighted * (2 * scale)).to(x.dtype)
-    g_scale = torch.dot(weighted.flatten(), torch.relu(x).flatten().to(weighted.dtype)).view(1)
-    return g_x, g_scale, g.sum().view(1)
+def _star_relu_backward(
+    wanted: tuple[bool, ...], g: Tensor, x: Tensor, scale: Tensor, bias: Tensor
+) -> Gradients:
+    of_x, of_scale, of_bias = wanted
+    positive = torch.relu(x)
+    weighted = positive * g
+    return (
+        (weighted * (2 * scale)).to(x.dtype) if of_x else None,
+        (weighted * positive).sum().view(1) if of_scale else None,
+        g.sum().view(1) if of_bias else None,
+    )
 
 
 class FrugalPointwise(torch.autograd.Function):
@@ -110,4 +118,5 @@ class FrugalPointwise(torch.autograd.Function):
         parameters, kept = saved[: ctx.count], saved[ctx.count :]
         with torch.autocast(g.device.type, enabled=False):
             x = kept[0] if ctx.x_again is None else ctx.x_again.again(kept)
-            return (None, None, None, *ctx.pointwise.backward(g, x, *parameters))
+            wanted = ctx.needs_input_grad[3:]
+            return (None, None, None, *ctx.pointwise.backward(wanted, g, x, *parameters))

@@ -1,6 +1,6 @@
 """How to compute an activation once more from tensors that the graph keeps anyway."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,51 +41,77 @@ class Recipe:
 
 
 class Recipes:
-    """The recipes of the activations that are alive."""
+    """The recipes of the activations that are alive, and of views of them."""
 
     def __init__(self) -> None:
         self._known = WeakTensorKeyDictionary()
 
     def add(self, y: Tensor, recipe: Recipe) -> None:
-        self._known[y] = (recipe, y._version)
+        self._known[_owner(y)] = _Entry(y._version, View.of(y), recipe)
 
     def find(self, x: Tensor) -> Recipe | None:
-        """The recipe of x, or of the tensor that x is a view of; None after a change in place."""
-        base = x if x in self._known else x._base
-        if base is None or base not in self._known:
+        """The recipe of x; None after a change in place."""
+        views = self.find_views([x])
+        if views is None:
             return None
-        recipe: Recipe
-        recipe, version = self._known[base]
-        if version != base._version:
-            return None
-        if base is x:
+        recipe, (view,) = views
+        if view is None:
             return recipe
-        if x.dtype != base.dtype:
-            return None
-        view, compute = View.of(x, base), recipe.compute
+        compute = recipe.compute
         return replace(recipe, compute=lambda *tensors: view(compute(*tensors)), slot=None)
+
+    def find_views(self, views: Sequence[Tensor]) -> tuple[Recipe, list["View | None"]] | None:
+        """The recipe of the tensor that all of these are views of, and where they lie in it.
+
+        The place is None for the whole of it.
+        """
+        owner = _owner(views[0])
+        if owner not in self._known:
+            return None
+        entry: _Entry = self._known[owner]
+        if entry.version != owner._version:
+            return None
+        if any(_owner(x) is not owner or x.dtype != owner.dtype for x in views):
+            return None
+        places = [View.of(x) for x in views]
+        whole = entry.place
+        return entry.recipe, [None if v == whole else v.within(whole) for v in places]
+
+
+def _owner(x: Tensor) -> Tensor:
+    return x if x._base is None else x._base
 
 
 @dataclass(frozen=True)
 class View:
-    """Where the elements of a view lie in its base."""
+    """Where the elements of a tensor lie in memory."""
 
-    base_stride: tuple[int, ...]
     shape: torch.Size
     stride: tuple[int, ...]
     offset: int
+    whole_stride: tuple[int, ...] = ()
+    """That of the tensor that it is a view of."""
 
     @staticmethod
-    def of(x: Tensor, base: Tensor) -> "View":
-        return View(
-            base.stride(), x.shape, x.stride(), int(x.storage_offset() - base.storage_offset())
-        )
+    def of(x: Tensor) -> "View":
+        return View(x.shape, x.stride(), int(x.storage_offset()))
 
-    def __call__(self, base: Tensor) -> Tensor:
-        """The same view of another tensor of the base's shape."""
-        if base.stride() != self.base_stride or base.storage_offset() != 0:
+    def within(self, whole: "View") -> "View":
+        """The same place relative to that of another tensor."""
+        return replace(self, offset=self.offset - whole.offset, whole_stride=whole.stride)
+
+    def __call__(self, whole: Tensor) -> Tensor:
+        """The view of another tensor of the whole's shape."""
+        if whole.stride() != self.whole_stride or whole.storage_offset() != 0:
             laid_out = torch.empty_strided(
-                base.shape, self.base_stride, dtype=base.dtype, device=base.device
+                whole.shape, self.whole_stride, dtype=whole.dtype, device=whole.device
             )
-            base = laid_out.copy_(base)
-        return base.as_strided(self.shape, self.stride, self.offset)
+            whole = laid_out.copy_(whole)
+        return whole.as_strided(self.shape, self.stride, self.offset)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    version: int
+    place: View
+    recipe: Recipe
