@@ -345,8 +345,8 @@ def cost(backbone: str, name: str, *, frugally: bool) -> float:
     [
         ("hybrid_vit", "fft", 0.56),
         ("hybrid_vit", "lora", 0.56),
-        ("hybrid_vit", "bitfit", 0.30),
-        ("hybrid_vit", "layernorm", 0.17),
+        ("hybrid_vit", "bitfit", 0.21),
+        ("hybrid_vit", "layernorm", 0.08),
         ("caformer_unet", "fft", 0.65),
         ("caformer_unet", "lora", 0.60),
         ("caformer_unet", "bitfit", 0.15),

@@ -74,7 +74,8 @@ class FrugalLayerNorm(torch.autograd.Function):
         normalised, _, inverse_deviation = torch.native_layer_norm(
             _wide(x), norm.shape, None, None, norm.eps
         )
-        kept = normalised.to(Autocast.now(x.device).dtype or y.dtype)
+        narrow = Autocast.now(x.device).dtype if y.dtype != torch.float64 else None
+        kept = normalised.to(narrow or y.dtype)
         ctx.save_for_backward(kept, inverse_deviation if of_x else None, gamma)
         dtype = y.dtype
         sink.append(
@@ -94,7 +95,7 @@ class FrugalLayerNorm(torch.autograd.Function):
             return None, None, None, None, g.flatten(0, -1 - len(norm.shape)).sum(0)
         normalised, inverse_deviation, gamma = ctx.saved_tensors
         with torch.autocast(g.device.type, enabled=False):
-            g, normalised = _wide(g), _wide(normalised)
+            g, normalised = _wide(g).contiguous(), _wide(normalised)
             statistics = (*g.shape[: -len(norm.shape)], *[1] * len(norm.shape))
             # The operator normalises what it is given: x̂ has mean 0 and 1/σ = 1.
             g_x, g_gamma, g_beta = torch.ops.aten.native_layer_norm_backward(
