@@ -97,31 +97,42 @@ class _Router:
         if "forward" in vars(module):
             return None
         if (norm := layernorm.recognise(module)) is not None:
-            return partial(self._layernorm, norm, module, module.forward)
+            return partial(self._lone, partial(self._layernorm, norm, module), module.forward)
         if (function := pointwise.recognise(module)) is not None:
-            return partial(self._pointwise, function, module.forward)
+            return partial(self._lone, partial(self._pointwise, function), module.forward)
         if attention.recognise(module):
             return partial(self._attention, module.forward)
         return None
 
-    def _layernorm(
-        self, norm: LayerNorm, module: nn.Module, stock: Callable[..., Any], x: Any
+    def _lone(
+        self,
+        ours: Callable[[Tensor], Tensor | None],
+        stock: Callable[..., Any],
+        *inputs: Any,
+        **options: Any,
     ) -> Any:
-        if not is_plain(x) or not norm.admits(x.shape):
-            return stock(x)
+        if len(inputs) == 1 and not options and is_plain(inputs[0]):
+            y = ours(inputs[0])
+            if y is not None:
+                return y
+        return stock(*inputs, **options)
+
+    def _layernorm(self, norm: LayerNorm, module: nn.Module, x: Tensor) -> Tensor | None:
+        """The layer's output; None where torch's own pass does as well."""
         gamma, beta = weight_and_bias(module)
-        if not _graph(x, gamma, beta):
-            return stock(x)
+        if not norm.admits(x.shape) or not _graph(x, gamma, beta):
+            return None
         sink: list[Recipe] = []
         if not norm.of_images:
             return self._noted(FrugalLayerNorm.apply(norm, sink, x, gamma, beta), sink)
         y = FrugalLayerNorm.apply(norm, sink, x.permute(0, 2, 3, 1), gamma, beta)
         return self._noted(y, sink).permute(0, 3, 1, 2)
 
-    def _pointwise(self, function: Pointwise, stock: Callable[..., Any], x: Any) -> Any:
+    def _pointwise(self, function: Pointwise, x: Tensor) -> Tensor | None:
+        """The function's output; None where torch's own pass does as well."""
         parameters = function.parameters()
-        if not is_plain(x) or not _graph(x, *parameters):
-            return stock(x)
+        if not _graph(x, *parameters):
+            return None
         sink: list[Recipe] = []
         source = self._recipes.find(x)
         return self._noted(FrugalPointwise.apply(function, source, sink, x, *parameters), sink)

@@ -80,7 +80,7 @@ class FrugalLayerNorm(torch.autograd.Function):
         dtype = y.dtype
         sink.append(
             Recipe(
-                tensors=(kept, None if gamma is None else gamma.detach(), beta),
+                tensors=(kept, *(None if p is None else p.detach() for p in (gamma, beta))),
                 compute=lambda *tensors: _affine(*tensors).to(dtype),
             )
         )
