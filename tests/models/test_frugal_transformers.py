@@ -68,6 +68,10 @@ def stacks(draw: st.DrawFn, parts: dict[str, Callable[[], nn.Module]]) -> nn.Mod
         if p.dim() == 1:
             nn.init.uniform_(p, -1.5, 1.5)
         p.requires_grad_(draw(st.sampled_from(trained)))
+    if any(p.requires_grad for p in model.parameters()):
+        # A shift before a norm has a gradient of zero, up to rounding; this one sets the scale.
+        last = nn.Linear(WIDTH, 2) if parts is TOKENS else nn.Conv2d(WIDTH, 2, 1)
+        model.append(last.double())
     return model
 
 
