@@ -1,5 +1,7 @@
 """Convolution → BatchNorm → activation as one step of the graph that keeps as little as it can.
 
+A linear layer may stand in the convolution's place, without a BatchNorm.
+
 What a block keeps for the backward pass, besides parameters, buffers and copies of them:
 
 - its input x, where the convolution's weight is trained. If the block before it keeps its own z,
@@ -10,8 +12,7 @@ What a block keeps for the backward pass, besides parameters, buffers and copies
   itself where a trained convolution comes next, which keeps it anyway.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,38 +22,18 @@ from torch.autograd.function import once_differentiable
 from bench.models.frugal.activation import Activation, fills_memory, pack_signs, unpack_signs
 from bench.models.frugal.batchnorm import Normalisation
 from bench.models.frugal.convolution import Convolution, channel_sum
+from bench.models.frugal.linear import Linear
+from bench.models.frugal.recipe import Recipe, Slot
 
 _MOST_PRODUCTS = 1024
 """For an element of z, where it is computed once more: beyond, time is dearer than two bytes."""
-
-
-@dataclass
-class Slot:
-    """What the next block computed once more, left here for the block that made it first."""
-
-    value: Tensor | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to compute a block's output once more from tensors that its graph keeps anyway."""
-
-    tensors: tuple[Tensor | None, ...]
-    compute: Callable[..., Tensor]
-    """Takes the tensors; holds none of them."""
-    slot: Slot | None
-    """Where the block wants to find the output; None if it has no use for it."""
-
-    def without_tensors(self) -> "Recipe":
-        """What the graph may hold on to; the tensors come back from it."""
-        return replace(self, tensors=())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """One call of a block, without its tensors."""
 
-    convolution: Convolution | None
+    convolution: Convolution | Linear | None
     normalisation: Normalisation | None
     activation: Activation | None
     dtype: torch.dtype | None
@@ -61,6 +42,11 @@ class Block:
     """Whether the normalisation, in evaluation mode, is part of the kernel and the bias."""
     output_is_kept: bool
     """Whether the next block is expected to keep the output for itself."""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a convolution or linear layer alone."""
+        return self.normalisation is None and self.activation is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +144,10 @@ class FrugalBlock(torch.autograd.Function):
                 kept["signs"] = pack_signs(values.y)
             else:
                 kept["y"] = values.y
-        if "z" in kept and norm is not None:
+        if block.is_bare and not of_weight and source is not None:
+            if _cheap_again(block, source, values, kernel):
+                sink.append(_product_from_x(block, source, kernel, values.bias))
+        elif "z" in kept and norm is not None:
             sink.append(
                 Recipe(
                     tensors=(values.z, gamma, beta, values.first, values.second),
@@ -190,6 +179,8 @@ def _cheap_again(
     """Whether to compute z once more from x rather than to keep it."""
     if block.convolution is None or kernel is None:
         return source is not None
+    if source is not None and source.multiplies:
+        return False
     if block.convolution.products_per_output(kernel) > _MOST_PRODUCTS:
         return False
     # Keeping x instead of z takes the next block's source away, so x has to be much smaller.
@@ -211,7 +202,7 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     x: Any = kept.get("x")
     z: Any = kept.get("z")
     if ctx.x_again is not None:
-        x = _once(ctx.x_again, saved[len(ctx.names) :])
+        x = ctx.x_again.again(saved[len(ctx.names) :])
     if x is not None and block.dtype is not None:
         x = x.to(block.dtype)
     if ctx.needs_z and z is None:
@@ -263,19 +254,26 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         if g_weight is not None:
             g_weight = g_weight.to(ctx.weight_dtype)
         if scale is not None:
+            assert isinstance(convolution, Convolution)
             g_weight = None if g_weight is None else convolution.scaled(g_weight, scale)
             g_bias = g_beta * scale if of_bias and g_beta is not None else None
     g_x = below.to(ctx.dtype) if of_x and below is not None else None
     return g_x, g_weight, None, g_bias, g_gamma, g_beta if of_beta else None
 
 
-def _once(recipe: Recipe, tensors: tuple[Tensor | None, ...]) -> Tensor:
-    """Compute an activation for this block and for the one that made it."""
-    if recipe.slot is None:
-        return recipe.compute(*tensors)
-    if recipe.slot.value is None:
-        recipe.slot.value = recipe.compute(*tensors)
-    return recipe.slot.value
+def _product_from_x(
+    block: Block, source: Recipe, kernel: Tensor | None, bias: Tensor | None
+) -> Recipe:
+    """The recipe of a convolution's output alone; that of its input is `source`."""
+    convolution, dtype, compute = block.convolution, block.dtype, source.compute
+    assert convolution is not None
+
+    def again(kernel: Tensor, bias: Tensor | None, *tensors: Tensor | None) -> Tensor:
+        x = compute(*tensors)
+        return convolution.forward(x if dtype is None else x.to(dtype), kernel, bias)
+
+    bias = None if bias is None else bias.detach()
+    return Recipe(tensors=(kernel, bias, *source.tensors), compute=again, multiplies=True)
 
 
 def _output_from_z(

@@ -37,6 +37,10 @@ class Convolution:
         """Number of spatial axes."""
         return len(self.stride)
 
+    def admits(self, shape: torch.Size) -> bool:
+        """Whether an input has as many axes as a batch has."""
+        return len(shape) == self.dimensions + 2
+
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x (n, in, *space), weight as torch lays it out, bias (out,) → (n, out, *space)."""
         return torch.convolution(

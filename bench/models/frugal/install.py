@@ -7,27 +7,34 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from bench.models.frugal import batchnorm
-from bench.models.frugal.block import Block, FrugalBlock, Recipe, evaluate
+from bench.models.frugal import attention, batchnorm, layernorm, pointwise
+from bench.models.frugal.attention import FrugalAttentions
+from bench.models.frugal.block import Block, FrugalBlock, evaluate
 from bench.models.frugal.convolution import Convolution, weight_is_trained
 from bench.models.frugal.kernels import Kernels, is_constant
+from bench.models.frugal.layernorm import FrugalLayerNorm, LayerNorm
 from bench.models.frugal.layers import (
     Layer,
+    is_plain,
     is_plain_sequence,
     leading_block,
     recognise,
     weight_and_bias,
 )
+from bench.models.frugal.pointwise import FrugalPointwise, Pointwise
+from bench.models.frugal.recipe import Recipe, Recipes
 
 
 @contextmanager
 def frugal(model: nn.Module, *, fold: bool | None = None) -> Iterator[None]:
     """Within this context `model` keeps as little as it can for its backward passes.
 
-    Convolutions, BatchNorm and (leaky) ReLU, Tanh and Sigmoid are taken over, and best where
-    they follow each other in an `nn.Sequential`. Subclasses with a forward of their own, modules
+    Convolutions (depthwise ones too) and linear layers, BatchNorm, LayerNorm, (leaky) ReLU, Tanh,
+    Sigmoid, GELU and timm's StarReLU are taken over, and scaled-dot-product attention inside
+    modules whose class is called an attention. Convolution, BatchNorm and activation do best where
+    they follow each other in an `nn.Sequential`. Bilinear upsampling needs no taking over: torch
+    keeps nothing but sizes for it. Subclasses with a forward of their own, modules
     whose `forward` has been replaced and all other modules run as they are; layers with hooks do
     not join a block. What is trained, and which BatchNorm layers use batch statistics, is read
     off `requires_grad` and `training` at every call. Names, parameters, buffers, parametrizations
@@ -59,8 +66,9 @@ class _Router:
         layers = [layer for m in model.modules() if (layer := recognise(m)) is not None]
         self._layers = {layer.module: layer for layer in layers}
         self._sequences = [m for m in model.modules() if is_plain_sequence(m)]
+        self._alone = {m: forward for m in model.modules() if (forward := self._forward(m))}
         self._kernels = Kernels()
-        self._recipes = WeakTensorKeyDictionary()
+        self._recipes = Recipes()
         # Layers mostly run in the order in which they are registered. Where they do not, a block
         # keeps its output instead of its signs, or both: some bytes more, nothing else.
         self._next_convolution: dict[nn.Module, nn.Module] = {}
@@ -77,10 +85,63 @@ class _Router:
         for module, layer in self._layers.items():
             if not layer.works_in_place:
                 vars(module)["forward"] = partial(self._single, layer, module.forward)
+        for module, forward in self._alone.items():
+            vars(module)["forward"] = forward
 
     def remove(self) -> None:
-        for module in (*self._sequences, *self._layers):
+        for module in (*self._sequences, *self._layers, *self._alone):
             vars(module).pop("forward", None)
+
+    def _forward(self, module: nn.Module) -> Callable[..., Any] | None:
+        """The frugal forward of a module that is in no block; None for anything else."""
+        if "forward" in vars(module):
+            return None
+        if (norm := layernorm.recognise(module)) is not None:
+            return partial(self._lone, partial(self._layernorm, norm, module), module.forward)
+        if (function := pointwise.recognise(module)) is not None:
+            return partial(self._lone, partial(self._pointwise, function), module.forward)
+        if attention.recognise(module):
+            return partial(self._attention, module.forward)
+        return None
+
+    def _lone(
+        self,
+        ours: Callable[[Tensor], Tensor | None],
+        stock: Callable[..., Any],
+        *inputs: Any,
+        **options: Any,
+    ) -> Any:
+        if len(inputs) == 1 and not options and is_plain(inputs[0]):
+            y = ours(inputs[0])
+            if y is not None:
+                return y
+        return stock(*inputs, **options)
+
+    def _layernorm(self, norm: LayerNorm, module: nn.Module, x: Tensor) -> Tensor | None:
+        """The layer's output; None where torch's own pass does as well."""
+        gamma, beta = weight_and_bias(module)
+        if not norm.admits(x.shape) or not _graph(x, gamma, beta):
+            return None
+        sink: list[Recipe] = []
+        if not norm.of_images:
+            return self._noted(FrugalLayerNorm.apply(norm, sink, x, gamma, beta), sink)
+        y = FrugalLayerNorm.apply(norm, sink, x.permute(0, 2, 3, 1), gamma, beta)
+        return self._noted(y, sink).permute(0, 3, 1, 2)
+
+    def _pointwise(self, function: Pointwise, x: Tensor) -> Tensor | None:
+        """The function's output; None where torch's own pass does as well."""
+        parameters = function.parameters()
+        if not _graph(x, *parameters):
+            return None
+        sink: list[Recipe] = []
+        source = self._recipes.find(x)
+        return self._noted(FrugalPointwise.apply(function, source, sink, x, *parameters), sink)
+
+    def _attention(self, stock: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return stock(*inputs, **options)
+        with FrugalAttentions(self._recipes):
+            return stock(*inputs, **options)
 
     def _single(self, layer: Layer, stock: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
         if len(inputs) == 1 and not options and layer.admits(inputs[0]):
@@ -112,9 +173,7 @@ class _Router:
                 gamma, beta = weight_and_bias(layer.module)
             else:
                 act = layer.activation
-        graph = torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in (x, weight, bias, gamma, beta)
-        )
+        graph = _graph(x, weight, bias, gamma, beta)
         normalisation = batchnorm.count(norm) if norm is not None else None
         kernel: Tensor | None = None
         dtype: torch.dtype | None = None
@@ -126,7 +185,9 @@ class _Router:
             folded = normalisation is not None and not normalisation.of_batch
             # A trained scale needs what is normalised by itself.
             folded = folded and not (graph and gamma is not None and gamma.requires_grad)
-            folded = folded and self._folding_pays(conv, weight, dtype, x)
+            if folded:
+                assert isinstance(conv, Convolution)
+                folded = self._folding_pays(conv, weight, dtype, x)
             kernel = self._kernels.get(
                 layers[0].module,
                 conv,
@@ -147,14 +208,10 @@ class _Router:
         if not graph:
             with torch.no_grad():
                 return evaluate(block, x, kernel, bias, gamma, beta).y
-        source: Recipe | None = None
-        if x in self._recipes:
-            source, version = self._recipes[x]
-            source = source if version == x._version else None
         sink: list[Recipe] = []
         y: Tensor = FrugalBlock.apply(
             block,
-            source,
+            self._recipes.find(x),
             sink,
             x,
             weight,
@@ -163,8 +220,11 @@ class _Router:
             gamma,
             beta,
         )
-        if sink:
-            self._recipes[y] = (sink[0], y._version)
+        return self._noted(y, sink)
+
+    def _noted(self, y: Tensor, sink: list[Recipe]) -> Tensor:
+        for recipe in sink:
+            self._recipes.add(y, recipe)
         return y
 
     def _folding_pays(
@@ -177,3 +237,8 @@ class _Router:
         if not (half if self._fold is None else self._fold):
             return False
         return is_constant(weight) or conv.output_numel(x.shape, weight) > 2 * weight.numel()
+
+
+def _graph(*tensors: Tensor | None) -> bool:
+    """Whether what is computed from the tensors has a backward pass."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

@@ -1,4 +1,4 @@
-"""The weights that convolutions run with: cast, and multiplied by a BatchNorm's scale."""
+"""The weights that layers run with: cast, and multiplied by the scale of a BatchNorm."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bench.models.frugal.batchnorm import Normalisation
 from bench.models.frugal.convolution import Convolution
+from bench.models.frugal.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Kernels:
     def get(
         self,
         module: nn.Module,
-        convolution: Convolution,
+        convolution: Convolution | Linear,
         weight: Tensor,
         folded: Normalisation | None,
         gamma: Tensor | None,
@@ -65,13 +66,13 @@ def _same(some: tuple[Tensor, ...], others: list[Tensor]) -> bool:
 
 @torch.no_grad()
 def _make(
-    convolution: Convolution,
+    convolution: Convolution | Linear,
     weight: Tensor,
     folded: Normalisation | None,
     gamma: Tensor | None,
     dtype: torch.dtype,
 ) -> Tensor:
     if folded is not None:
-        assert folded.running_var is not None
+        assert folded.running_var is not None and isinstance(convolution, Convolution)
         weight = convolution.scaled(weight, folded.scale(gamma, folded.running_var))
     return weight.to(dtype)
