@@ -33,6 +33,15 @@ batch = 4
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 Inside = Callable[..., tuple[int, str, str]]
+REAL_COMMANDS = frozenset({"bench", "ran"})
+"""Fixtures that start the command in a process of its own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that starts real commands as slow."""
+    for item in items:
+        if isinstance(item, pytest.Function) and REAL_COMMANDS & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

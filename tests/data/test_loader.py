@@ -125,6 +125,7 @@ def test_resident_and_streamed_batches_are_equal_bit_for_bit(folder: Path) -> No
         assert torch.equal(here[1], scale_maps(torch.from_numpy(maps[true[indices]])))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 def test_batches_on_a_gpu_are_those_of_the_cpu(folder: Path) -> None:
     source = [

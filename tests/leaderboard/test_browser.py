@@ -16,6 +16,8 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from leaderboard.build import render
 
+pytestmark = pytest.mark.browser
+
 FLAGS = (
     "--headless",
     "--no-sandbox",

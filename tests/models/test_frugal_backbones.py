@@ -46,6 +46,7 @@ def test_biases_in_float64(backbone: str) -> None:
     assert_same(adapted(backbone, "bitfit").double(), x, tolerance=1e-9)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 @pytest.mark.parametrize(("backbone", "name"), list(product(BACKBONES, METHODS)))
 def test_methods_on_a_gpu(backbone: str, name: str) -> None:

@@ -38,6 +38,7 @@ def test_every_installed_method_in_float32(name: str) -> None:
         assert saved_bytes_per_sample(forward, resident=resident) <= stock
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 @pytest.mark.parametrize("batch_statistics", [False, True])
 @pytest.mark.parametrize("subset", SUBSETS)

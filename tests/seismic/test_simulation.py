@@ -137,6 +137,7 @@ def test_a_record_is_the_same_in_every_batch_and_on_any_number_of_threads() -> N
         torch.set_num_threads(threads)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 def test_gpu_gives_the_records_of_the_cpu(faulted: NDArray[np.float32]) -> None:
     velocity = torch.from_numpy(faulted)[None]

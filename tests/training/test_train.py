@@ -166,6 +166,7 @@ def test_batches_are_never_of_one_sample() -> None:
         assert sorted(i for part in order for i in part) == list(range(samples))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 @pytest.mark.parametrize("name", ["fft", "lora", "dora", "bitfit", "batchnorm", "prompt", "lp_ft"])
 def test_captured_steps_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +215,7 @@ def test_captured_steps_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch
         torch.testing.assert_close(value, ends[1][key], rtol=1e-2, atol=5e-3)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 @pytest.mark.parametrize("name", ["fft", "lora", "bitfit", "batchnorm", "prompt"])
 def test_no_step_waits_for_the_gpu(name: str) -> None:
