@@ -22,7 +22,7 @@ HARNESS = "fwi-peft-bench"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class PluginProblem:
     """A plugin that cannot be used, and why."""
 
     name: str

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,21 @@ def test_nothing_in_the_harness_names_a_method() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant):
                 assert node.value not in names, f"{path}:{node.lineno} names {node.value}"
+
+
+def test_no_two_classes_share_a_name() -> None:
+    names = Counter(
+        node.name
+        for room in ("bench", "methods", "leaderboard")
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_module_is_named_like_one_of_the_standard_library() -> None:
+    modules = [
+        p for room in ("bench", "methods", "leaderboard") for p in (ROOT / room).rglob("*.py")
+    ]
+    assert [p for p in modules if p.stem in sys.stdlib_module_names] == []

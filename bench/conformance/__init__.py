@@ -31,8 +31,8 @@ from bench.isolation import contained, is_interruption, listed
 from bench.training import allocator
 
 __all__ = [
+    "CheckResult",
     "NonconformanceError",
-    "Result",
     "check_backbone",
     "check_method",
     "first_failure",
@@ -41,11 +41,11 @@ __all__ = [
     "run_backbone",
 ]
 
-Trial = TypeVar("Trial", Case, BackboneCase)
+AnyCase = TypeVar("AnyCase", Case, BackboneCase)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class CheckResult:
     """The outcome of one check."""
 
     name: str
@@ -63,7 +63,7 @@ def run(
     *,
     network: nn.Module | None = None,
     trainable: int | None = None,
-) -> list[Result]:
+) -> list[CheckResult]:
     """Run every check, whatever the others say.
 
     Parameters
@@ -94,7 +94,7 @@ def check_method(
     _raise_failures(f"Method '{method.name}'", results)
 
 
-def run_backbone(backbone: Backbone) -> list[Result]:
+def run_backbone(backbone: Backbone) -> list[CheckResult]:
     """Run every check of a backbone, whatever the others say."""
     case = BackboneCase(backbone)
     return [_result(check, case) for check in BACKBONE_CHECKS]
@@ -110,7 +110,7 @@ def check_backbone(backbone: Backbone) -> None:
     _raise_failures(f"Backbone '{backbone.name}'", run_backbone(backbone))
 
 
-def _raise_failures(what: str, results: list[Result]) -> None:
+def _raise_failures(what: str, results: list[CheckResult]) -> None:
     failures = [f"{r.name}: {r.detail}" for r in results if not r.passed]
     if failures:
         raise NonconformanceError(
@@ -132,12 +132,12 @@ def first_failure(method: Method, config: Config, network: nn.Module) -> str | N
     return None
 
 
-def _result(check: Callable[[Trial], str], case: Trial) -> Result:
+def _result(check: Callable[[AnyCase], str], case: AnyCase) -> CheckResult:
     try:
         passed, detail = _outcome(check, case)
     except (MemoryError, RuntimeError) as error:
         passed, detail = False, describe(error)
-    return Result(
+    return CheckResult(
         name=_name(check),
         meaning=(check.__doc__ or "").partition("\n")[0],
         passed=passed,
@@ -145,11 +145,11 @@ def _result(check: Callable[[Trial], str], case: Trial) -> Result:
     )
 
 
-def _name(check: Callable[[Trial], str]) -> str:
+def _name(check: Callable[[AnyCase], str]) -> str:
     return check.__name__.replace("_", " ")
 
 
-def _outcome(check: Callable[[Trial], str], case: Trial) -> tuple[bool, str]:
+def _outcome(check: Callable[[AnyCase], str], case: AnyCase) -> tuple[bool, str]:
     """Whether a check passes, and what it found. Lets errors about memory through."""
     changed: list[str] = []
     try:

@@ -22,7 +22,7 @@ _RATE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedBackbone:
     """A backbone after a few training steps on one batch, all of it trained."""
 
     network: nn.Module
@@ -70,10 +70,10 @@ class BackboneCase:
             return toy_networks.settle(copy.deepcopy(self.fresh))
 
     @cached_property
-    def trained(self) -> Trained:
+    def trained(self) -> TrainedBackbone:
         return self.train()
 
-    def train(self) -> Trained:
+    def train(self) -> TrainedBackbone:
         """Train a copy of all weights for a few steps, BatchNorm with batch statistics."""
         network = copy.deepcopy(self.network)
         before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -94,7 +94,7 @@ class BackboneCase:
                         elif size > 0:
                             reached.add(name)
                 adam.step()
-        return Trained(
+        return TrainedBackbone(
             network=network,
             before=before,
             reached=reached,

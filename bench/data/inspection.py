@@ -29,7 +29,7 @@ _SIMULATED_AT_A_TIME = 16
 
 
 @dataclass(kw_only=True)
-class Report:
+class Inspection:
     """What was found of one dataset."""
 
     dataset: str
@@ -62,7 +62,7 @@ def inspect(
     depth: Depth = "full",
     device: torch.device,
     progress: Progress,
-) -> Report:
+) -> Inspection:
     """Check one dataset below `root`; `data` as in `catalogue.shelf`.
 
     Headers and sizes of all files; the values of all samples, or in a quick check of four a file;
@@ -72,10 +72,10 @@ def inspect(
     try:
         found = shelf(root, dataset, data)
     except DataError as error:
-        return Report(dataset=dataset, folder=root, errors=[error])
+        return Inspection(dataset=dataset, folder=root, errors=[error])
     if found is None:
-        return Report(dataset=dataset, folder=None)
-    report = Report(dataset=dataset, folder=found.folder, generated=found.manifest is not None)
+        return Inspection(dataset=dataset, folder=None)
+    report = Inspection(dataset=dataset, folder=found.folder, generated=found.manifest is not None)
     pairs = _open_all(found, report)
     sound = _scan(pairs, report, depth, progress)
     if found.manifest is not None:
@@ -84,7 +84,7 @@ def inspect(
     return report
 
 
-def _open_all(found: Shelf, report: Report) -> list[Opened]:
+def _open_all(found: Shelf, report: Inspection) -> list[Opened]:
     opened = []
     for split in SPLITS:
         for pair in found.pairs(split):
@@ -124,7 +124,7 @@ def _what_is_wrong(records: NpyFile | FileError, maps: NpyFile | FileError) -> I
 
 
 def _scan(
-    pairs: Sequence[Opened], report: Report, depth: Depth, progress: Progress
+    pairs: Sequence[Opened], report: Inspection, depth: Depth, progress: Progress
 ) -> list[Opened]:
     """Look at values; returns the pairs without a fault."""
 
@@ -181,7 +181,7 @@ def changed_files(found: Shelf, progress: Progress) -> list[FileError]:
 
 
 def _simulate(
-    pairs: Sequence[Opened], report: Report, device: torch.device, progress: Progress
+    pairs: Sequence[Opened], report: Inspection, device: torch.device, progress: Progress
 ) -> None:
     """Compare one sample of each file, the one in the middle, with a simulation of its map."""
     with progress.stage(f"simulate {report.dataset}", len(pairs), "records") as advance:

@@ -14,7 +14,7 @@ from bench.plugins import adaptation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class ParameterCounts:
     """Numbers of parameters of an adapted network."""
 
     trainable: int
@@ -42,13 +42,13 @@ def backbone_parameters(backbone: str) -> int:
     return sum(p.numel() for p in _skeleton(backbone).parameters())
 
 
-def count(method: Method, config: Config, backbone: str) -> Counts:
+def count(method: Method, config: Config, backbone: str) -> ParameterCounts:
     """Adapt a fresh network and count. Raises what `adaptation.adapt` raises."""
     try:
         adapted = adaptation.adapt(method, copy.deepcopy(_skeleton(backbone)), config)
     except MethodError:  # it may only be that the method looks at weights, which the meta has not
         adapted = adaptation.adapt(method, backbones.build(backbone), config)
-    return Counts(
+    return ParameterCounts(
         trainable=sum(p.numel() for group in adapted.groups for p in group.parameters),
         total=sum(p.numel() for p in adapted.model.parameters()),
     )

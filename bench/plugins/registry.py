@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, version
 
 from bench import entry_points
 from bench.contract import Method
-from bench.entry_points import HARNESS, Problem, code_hash
+from bench.entry_points import HARNESS, PluginProblem, code_hash
 from bench.errors import MethodError, UnknownNameError
 from bench.isolation import contained, is_interruption, listed
 from bench.plugins.pretraining import PRETRAINING
@@ -45,8 +45,8 @@ class Registry:
     """Imported methods by name, and the plugins that cannot be used."""
 
     methods: dict[str, Installed]
-    problems: tuple[Problem, ...]
-    meddlers: tuple[Problem, ...] = ()
+    problems: tuple[PluginProblem, ...]
+    meddlers: tuple[PluginProblem, ...] = ()
     """Plugins that changed the process's state when they were imported, which has been put back."""
 
     def get(self, name: str) -> Installed:
@@ -102,7 +102,7 @@ def load(only: Iterable[str] | None = None) -> Registry:
     loaded = {one.method.name: one for one, _ in found if isinstance(one, Installed)}
     return Registry(
         methods=loaded,
-        problems=tuple(one for one, _ in found if isinstance(one, Problem)),
+        problems=tuple(one for one, _ in found if isinstance(one, PluginProblem)),
         meddlers=tuple(meddler for _, meddler in found if meddler),
     )
 
@@ -113,11 +113,11 @@ def _entries() -> tuple[EntryPoint, ...]:
 
 
 @cache
-def _load(entry: EntryPoint) -> tuple[Installed | Problem, Problem | None]:
+def _load(entry: EntryPoint) -> tuple[Installed | PluginProblem, PluginProblem | None]:
     """A method, or why it cannot be used; and what its import changed, if anything."""
     distribution, release = entry_points.distribution(entry)
     changed: list[str] = []
-    result: Installed | Problem
+    result: Installed | PluginProblem
     try:
         with contained(changed):
             entry_points.check_unique(entry, _entries(), "method")
@@ -131,11 +131,11 @@ def _load(entry: EntryPoint) -> tuple[Installed | Problem, Problem | None]:
         if is_interruption(error):
             raise
         reason = entry_points.reason(error)
-        result = Problem(name=entry.name, distribution=distribution, reason=reason)
+        result = PluginProblem(name=entry.name, distribution=distribution, reason=reason)
     if not changed:
         return result, None
     reason = f"its import changed {listed(changed)}; that has been put back."
-    return result, Problem(name=entry.name, distribution=distribution, reason=reason)
+    return result, PluginProblem(name=entry.name, distribution=distribution, reason=reason)
 
 
 def _import(entry: EntryPoint) -> Method:

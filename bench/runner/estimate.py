@@ -20,7 +20,7 @@ _COPIES_IN_TRAINING = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class CostEstimate:
     """What is still to be spent.
 
     Memory is that of the most demanding fit, its data included: all of the process on a CPU, the
@@ -38,7 +38,7 @@ class Estimate:
         return self.simulate_seconds + self.train_seconds + self.score_seconds
 
 
-def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> Estimate:
+def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> CostEstimate:
     """From the plan's counts and measured speeds."""
     train_seconds = _FIT_OVERHEAD_SECONDS * (plan.fits + plan.foundations)
     scored = weights = 0
@@ -61,7 +61,7 @@ def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> Estimate:
         memory = max(memory, needed + loaded)
     cpu = context.numerics.device.type == "cpu"
     present = psutil.Process().memory_info().rss if cpu else 0
-    return Estimate(
+    return CostEstimate(
         simulate_seconds=plan.records_to_simulate / speeds.simulate_records_per_second,
         train_seconds=train_seconds,
         score_seconds=scored / speeds.score_samples_per_second,

@@ -103,7 +103,7 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
     x = torch.zeros((batch, 1000, 70, 5), dtype=torch.float16, device=device).permute(0, 3, 1, 2)
     y = torch.zeros((batch, 1, *survey.MAP_SHAPE), device=device)
     adaptation.training_mode(model, "both")
-    with numerics.lean(model):
+    with numerics.frugal_pass(model):
         do_step = train.steps(adapted, adam, numerics)
 
         def step() -> None:
@@ -114,7 +114,7 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
             train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
     gradients = sum(p.nbytes for p in model.parameters())
     model.eval()
-    with numerics.lean(model, fold=True), torch.inference_mode():
+    with numerics.frugal_pass(model, fold=True), torch.inference_mode():
         score = _seconds(lambda: evaluate.score_batch(model, x, y), device)
     return Speeds(
         simulate_records_per_second=len(velocity) / simulate,

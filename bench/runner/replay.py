@@ -17,7 +17,7 @@ from bench.runner.conductor import conduct
 from bench.runner.context import RunContext
 from bench.runner.jobs import Job
 from bench.runner.plan import Plan, datasets
-from bench.runner.reproducibility import Comparison
+from bench.runner.reproducibility import Reproduction
 from bench.runner.workspace import Workspace
 from bench.training import numerics
 
@@ -61,7 +61,7 @@ def replay(
     scratch: Path,
     progress: Progress,
     data_folder: Path | None = None,
-) -> Comparison:
+) -> Reproduction:
     """Repeat a run in the folder `scratch`; the workspace is only read.
 
     Data and foundation are taken from the workspace where their hashes are those of the record, and
@@ -108,10 +108,10 @@ def replay(
             replayed = conduct(plan, context)[-1]
     finally:
         torch.set_num_threads(threads)
-    return Comparison(recorded=record, replayed=replayed)
+    return Reproduction(recorded=record, replayed=replayed)
 
 
-def note(comparison: Comparison, path: Path) -> bool:
+def note(comparison: Reproduction, path: Path) -> bool:
     """Note in the record at `path` that the harness has repeated the run with agreeing numbers.
 
     Returns whether it could: a run that disagrees keeps the level that it has.

@@ -35,7 +35,7 @@ class ScoreDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Reproduction:
     """A recorded run beside its repetition."""
 
     recorded: Record

@@ -2,7 +2,7 @@
 
 Float32, stock modules, contiguous layout, per-sample numpy transforms in a DataLoader, AdamW
 unfused, the loss read back each step; scoring with per-sample transforms and a two-dimensional
-SSIM window. It is the opponent that `bench speed --against reference` measures beside ours.
+SSIM window. `bench speed --against reference` measures it next to ours.
 """
 
 from collections.abc import Iterator

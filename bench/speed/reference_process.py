@@ -19,7 +19,7 @@ Turns = Mapping[str, Callable[[], None]]
 
 
 @contextmanager
-def opponent(
+def reference_process(
     records: Array, maps: Array, *, backbone: str, batch: int, device: torch.device
 ) -> Iterator[Turns]:
     """Start the process; it waits between turns and ends with the context."""

@@ -1,4 +1,4 @@
-"""The contestants of `bench speed`, and what is counted about them."""
+"""The timed tasks of `bench speed` and their hardware-independent counts."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from bench.seeds import seed_everything
 from bench.seismic import simulation
 from bench.speed import ceilings
 from bench.speed.reference import PlainLoop
-from bench.speed.reference_process import opponent
+from bench.speed.reference_process import reference_process
 from bench.speed.timing import Timing, interleave
 from bench.training import evaluate, probe, train
 from bench.training.numerics import Numerics
@@ -40,7 +40,7 @@ MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class StepCounts:
     """What a training step costs whatever the hardware."""
 
     saved_bytes_per_sample: float
@@ -62,7 +62,7 @@ class Figure:
     per_turn: float
     """How much of the unit a turn does."""
     timing: Timing
-    counts: Counts | None
+    counts: StepCounts | None
     method: str | None
     """The method that is trained as a fit would train it."""
 
@@ -78,7 +78,7 @@ class _Contestant:
     unit: str
     per_turn: float
     work: Callable[[], object]
-    counts: Counts | None = None
+    counts: StepCounts | None = None
     method: str | None = None
 
 
@@ -114,20 +114,20 @@ def measure(
         field += _rest(source, numerics)
         if against_reference:
             field += running.enter_context(_reference(backbone, source, batch, device))
-        works = {contestant.name: contestant.work for contestant in field}
+        works = {task.name: task.work for task in field}
         with progress.stage("measure", rounds * len(field), "turns") as advance:
             timings = interleave(works, rounds=rounds, device=device, finished=advance)
     return [
         Figure(
-            kind=contestant.kind,
-            name=contestant.name,
-            unit=contestant.unit,
-            per_turn=contestant.per_turn,
-            timing=timings[contestant.name],
-            counts=contestant.counts,
-            method=contestant.method,
+            kind=task.kind,
+            name=task.name,
+            unit=task.unit,
+            per_turn=task.per_turn,
+            timing=timings[task.name],
+            counts=task.counts,
+            method=task.method,
         )
-        for contestant in field
+        for task in field
     ]
 
 
@@ -153,7 +153,7 @@ def _training(
 
     def turn(batches: list[Indices]) -> None:
         adaptation.training_mode(adapted.model, method.traits.batchnorm)
-        with numerics.lean(adapted.model):
+        with numerics.frugal_pass(adapted.model):
             for x, y in pool.batches(batches):
                 train.train_step(adapted, adam, x, y, rate=1e-5, numerics=numerics)
 
@@ -238,7 +238,7 @@ def _reference(
     plain.network.train()
     counts = _count(plain.network, stock, lambda: plain.step(x, y), len(x))
     kinds: tuple[Kind, ...] = ("train", "score", "read")
-    with opponent(records, maps, backbone=backbone, batch=batch, device=device) as turns:
+    with reference_process(records, maps, backbone=backbone, batch=batch, device=device) as turns:
         yield [
             _Contestant(
                 kind=kind,
@@ -262,13 +262,13 @@ def _order(source: Samples) -> list[Indices]:
 
 def _count(
     model: nn.Module, numerics: Numerics, step: Callable[[], object], samples: int
-) -> Counts:
+) -> StepCounts:
     """What `step`, a training step of so many samples, costs; the model in its training modes."""
     cost = probe.step_cost(model, numerics)
     step()  # the optimiser's state is there before the peak is taken
     with Traffic() as traffic:
         step()
-    return Counts(
+    return StepCounts(
         saved_bytes_per_sample=cost.saved_bytes_per_sample,
         flops_per_sample=cost.flops_per_sample,
         peak_bytes=traffic.peak_bytes,

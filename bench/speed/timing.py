@@ -1,4 +1,4 @@
-"""Honest timing: warm-up, then rounds in which every contestant has its turn."""
+"""Interleaved timing: a warm-up, then rounds in which every task has its turn."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Seconds of one contestant's turns."""
+    """Seconds of one task's turns."""
 
     seconds: tuple[float, ...]
 
@@ -25,23 +25,23 @@ class Timing:
 
 
 def interleave(
-    contestants: Mapping[str, Callable[[], object]],
+    tasks: Mapping[str, Callable[[], object]],
     *,
     rounds: int,
     device: torch.device,
     finished: Callable[[int], None],
 ) -> dict[str, Timing]:
-    """Time each contestant `rounds` times, turn by turn, so that a slow minute hits them all.
+    """Time each task `rounds` times, turn by turn, so that a slow minute hits them all.
 
     Each runs twice untimed first. The device is synchronised around every turn; `finished` hears
     of each.
     """
-    for work in contestants.values():
+    for work in tasks.values():
         for _ in range(2):
             work()
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
-        for name, work in contestants.items():
+        for name, work in tasks.items():
             _synchronise(device)
             start = time.perf_counter()
             work()

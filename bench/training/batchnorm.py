@@ -35,7 +35,7 @@ def recompute(
         layer.train()
     samples = 0
     try:
-        with numerics.lean(model), torch.no_grad():
+        with numerics.frugal_pass(model), torch.no_grad():
             for x, _ in batches:
                 model(x.float())
                 samples += len(x)

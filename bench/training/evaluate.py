@@ -41,7 +41,7 @@ def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numer
     collected: dict[str, list[Tensor]] = {m.column: [] for m in metrics.METRICS}
     kept: list[tuple[Tensor, Tensor]] = []
     order = [np.arange(s, min(s + _BATCH, len(pool))) for s in range(0, len(pool), _BATCH)]
-    with numerics.lean(model, fold=True), torch.inference_mode():
+    with numerics.frugal_pass(model, fold=True), torch.inference_mode():
         for indices, (x, y) in zip(order, pool.batches(order), strict=True):
             prediction, scores = score_batch(model, x, y)
             for name, values in scores.items():

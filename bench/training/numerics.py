@@ -32,7 +32,9 @@ class Numerics:
     def autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
-    def lean(self, model: nn.Module, *, fold: bool | None = None) -> AbstractContextManager[None]:
+    def frugal_pass(
+        self, model: nn.Module, *, fold: bool | None = None
+    ) -> AbstractContextManager[None]:
         """The memory-frugal form of a network's layers; `fold` as in `bench.models.frugal`."""
         return frugal(model, fold=fold) if self.frugal else nullcontext()
 

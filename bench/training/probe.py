@@ -151,7 +151,7 @@ def step_cost(model: nn.Module, numerics: Numerics) -> StepCost:
             prediction: torch.Tensor = model(x.contiguous(memory_format=torch.channels_last))
         return prediction
 
-    with numerics.lean(model):
+    with numerics.frugal_pass(model):
         kept = [*model.parameters(), *model.buffers()]
         saved = saved_bytes_per_sample(forward, resident=kept)
         with FlopCounterMode(display=False) as counter:

@@ -60,7 +60,7 @@ def fit(
     """
     model, total = adapted.model, total_epochs * steps_per_epoch
     trained: tuple[bool, ...] | None = None
-    with numerics.lean(model):
+    with numerics.frugal_pass(model):
         for epoch in epochs:
             start = time.perf_counter()
             activate(adapted, epoch / total_epochs)
@@ -89,7 +89,8 @@ def _trained(adapted: Adapted) -> tuple[bool, ...]:
 def steps(adapted: Adapted, adam: torch.optim.AdamW | None, numerics: Numerics) -> Step:
     """The training step; captured on a GPU, unless the method's own Python code has a part in it.
 
-    Lasts as long as which parameters are trained and the form of the layers (`Numerics.lean`).
+    Valid until other parameters are trained or the layers take another form
+    (`Numerics.frugal_pass`).
     """
 
     def do_step(x: Tensor, y: Tensor) -> Tensor:

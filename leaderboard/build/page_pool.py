@@ -11,8 +11,8 @@ from pathlib import Path
 
 from leaderboard.load.records import Problem
 from leaderboard.pages import runs
-from leaderboard.pages.runs import Run
-from leaderboard.pages.site import Site
+from leaderboard.pages.runs import RunPage
+from leaderboard.pages.site_files import Site
 
 _WORTH_IT = 200
 """From this many runs on, starting processes (half a second) costs less than it saves."""
@@ -41,10 +41,10 @@ class PagePool:
         self._site = site
         self._executor = executor
         self._processes = processes
-        self._todo: Sequence[Run] = ()
+        self._todo: Sequence[RunPage] = ()
         self._parts: list[Future[_Result]] = []
 
-    def start(self, todo: Sequence[Run]) -> None:
+    def start(self, todo: Sequence[RunPage]) -> None:
         """Hand these runs to the processes, if there are any."""
         self._todo = todo
         if self._executor:
@@ -96,12 +96,12 @@ def _get_ready() -> None:
         os.nice(5)  # the caller has the longer way to go
 
 
-def _task(folder: Path, title: str, todo: Sequence[Run]) -> _Result:
+def _task(folder: Path, title: str, todo: Sequence[RunPage]) -> _Result:
     site = Site(folder, title)
     with without_collection():
         problems = _write(site, todo)
     return site.pages, problems
 
 
-def _write(site: Site, todo: Sequence[Run]) -> list[Problem]:
+def _write(site: Site, todo: Sequence[RunPage]) -> list[Problem]:
     return [problem for run in todo for problem in runs.write(site, run)]

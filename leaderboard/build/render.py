@@ -23,8 +23,8 @@ from leaderboard.pages import (
     robustness,
     sweep,
 )
-from leaderboard.pages.runs import Run
-from leaderboard.pages.site import ASSETS, Site
+from leaderboard.pages.runs import RunPage
+from leaderboard.pages.site_files import ASSETS, Site
 from leaderboard.pages.urls import Urls, has_page
 from leaderboard.tables import cells, overview
 from leaderboard.tables.boards import Board, gather
@@ -33,7 +33,7 @@ TITLE = "FWI PEFT Bench"
 
 
 @dataclass(frozen=True)
-class Report:
+class BuiltSite:
     """What was written."""
 
     index: Path
@@ -42,7 +42,7 @@ class Report:
     problems: tuple[Problem, ...]
 
 
-def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> Report:
+def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSite:
     """Render the records of these homes, and the published ones, into the folder `out`.
 
     The same records give the same bytes. The old site stays until the new one is whole. Records
@@ -66,13 +66,13 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> Report:
         if not boards:
             site.page("index.html", "empty")
     index = out.expanduser().absolute() / "index.html"
-    return Report(index, found.fits.height, site.pages, tuple(problems))
+    return BuiltSite(index, found.fits.height, site.pages, tuple(problems))
 
 
-def _runs(found: Results) -> list[Run]:
+def _runs(found: Results) -> list[RunPage]:
     sampled = set(found.samples["run_id"].unique())
     rows = found.fits.select("run_id", "origin", "folder").iter_rows()
-    return [Run(origin, Path(folder), run_id in sampled) for run_id, origin, folder in rows]
+    return [RunPage(origin, Path(folder), run_id in sampled) for run_id, origin, folder in rows]
 
 
 def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:

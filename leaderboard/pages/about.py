@@ -8,7 +8,7 @@ from bench.protocol import protocols
 from bench.protocol.columns import COSTS
 from bench.protocol.spec import PERCENTS, PRETRAINING, RULES, TARGETS
 from bench.seismic import metrics
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.tables.boards import REFERENCE, Board
 
 _SENTENCES = {

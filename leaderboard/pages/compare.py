@@ -6,7 +6,7 @@ from bench.protocol.protocols import Protocol, others
 from bench.protocol.spec import TARGETS, TestSet
 from bench.seismic import metrics
 from leaderboard.figures import palette
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import Comparison

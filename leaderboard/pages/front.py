@@ -8,7 +8,7 @@ from bench.protocol.columns import COSTS
 from bench.seismic import metrics
 from leaderboard.figures import cost, palette, svg
 from leaderboard.pages import columns
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.stats import comparisons
 from leaderboard.stats.estimates import Estimate

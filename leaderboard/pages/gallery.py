@@ -11,10 +11,10 @@ from markupsafe import Markup
 from bench.protocol.protocols import others
 from bench.protocol.spec import PRETRAINING, TARGETS
 from bench.records.record import MAPS_FILE
-from leaderboard.figures import maps, palette, profile, scales
+from leaderboard.figures import depth_profile, maps, palette, scales
 from leaderboard.load.records import Problem
 from leaderboard.pages.runs import chosen
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables.boards import Board, Variant
 
@@ -58,7 +58,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TestSetMaps:
     """One test dataset."""
 
     test: str
@@ -127,7 +127,9 @@ def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
     return problems
 
 
-def _blocks(site: Site, board: Board, chapter: Chapter, problems: list[Problem]) -> list[Block]:
+def _blocks(
+    site: Site, board: Board, chapter: Chapter, problems: list[Problem]
+) -> list[TestSetMaps]:
     found = (_block(site, board, chapter, cell, problems) for cell in chapter.cells)
     return [block for block in found if block]
 
@@ -138,7 +140,7 @@ def _block(
     chapter: Chapter,
     cell: tuple[str, int, str],
     problems: list[Problem],
-) -> Block | None:
+) -> TestSetMaps | None:
     """Best, median and worst kept sample by the judge's MAE (or the first method's)."""
     train, percent, test = cell
     runs = {v.key: board.runs(v, train, percent) for v in chapter.methods}
@@ -167,7 +169,7 @@ def _block(
             row += [maps.velocity_tile(prediction), maps.error_tile(prediction, truth)]
             lines.append((variant, prediction[:, PROFILE_COLUMN]))
         rows.append(row)
-        plot = profile.profile(
+        plot = depth_profile.profile(
             truth[:, PROFILE_COLUMN],
             lines,
             column=PROFILE_COLUMN,
@@ -178,7 +180,7 @@ def _block(
     name = f"maps/{board.key.slug}-{chapter.kind}-{test}.png"
     site.file(name, sheet.png)
     own = test == train
-    return Block(test, own, judge, seed, name, sheet.width, sheet.height, tuple(items))
+    return TestSetMaps(test, own, judge, seed, name, sheet.width, sheet.height, tuple(items))
 
 
 def _seed(runs: Iterable[dict[int, dict[str, Any]]]) -> int | None:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from bench.protocol.spec import DATASETS, TARGETS
 from bench.seismic import metrics
 from leaderboard.figures import heat, information, palette
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import cells as cell_tables
 from leaderboard.tables import text

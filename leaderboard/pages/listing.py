@@ -8,7 +8,7 @@ import polars as pl
 
 from bench.protocol.spec import CLEAN
 from leaderboard.load.records import Problem
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import overview
 from leaderboard.tables.boards import Board

@@ -10,7 +10,7 @@ from bench.protocol.spec import PERCENTS, TARGETS
 from bench.seismic import metrics
 from leaderboard.figures import lowdata as figures
 from leaderboard.figures import palette
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables.boards import Board, Variant
 from leaderboard.tables.cells import CellScore, Key

@@ -10,7 +10,7 @@ from bench.protocol.protocols import others
 from bench.protocol.spec import PERCENTS, TARGETS
 from bench.seismic import metrics
 from leaderboard.figures import bars, palette
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import gains, text
 from leaderboard.tables.boards import Board, Variant, targets_first

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from bench.protocol.spec import PRETRAINING, TARGETS
 from bench.seismic import metrics
 from leaderboard.figures import bars
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import gains, text
 from leaderboard.tables.boards import Board, Variant

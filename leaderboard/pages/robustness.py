@@ -1,6 +1,6 @@
 """What adapting costs on other data, and what survives a changed acquisition."""
 
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import robustness
 from leaderboard.tables.boards import Board

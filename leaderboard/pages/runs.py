@@ -18,7 +18,7 @@ from leaderboard.figures import maps, scales
 from leaderboard.figures import run as figures
 from leaderboard.load.records import Origin, Problem, board_key
 from leaderboard.load.results import fit_row, peak_bytes
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import method_page
 
 MPS = 1500.0
@@ -46,7 +46,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunPage:
     """A run to write a page of."""
 
     origin: Origin
@@ -55,7 +55,7 @@ class Run:
     """Whether its per-sample scores can be relied on."""
 
 
-def write(site: Site, run: Run) -> list[Problem]:
+def write(site: Site, run: RunPage) -> list[Problem]:
     """Write the page with its pictures and downloads; returns what could not be shown.
 
     The record is read again: those of all runs would not fit into memory.
@@ -101,7 +101,7 @@ def write(site: Site, run: Run) -> list[Problem]:
     return problems
 
 
-def _spread(run: Run) -> Any:
+def _spread(run: RunPage) -> Any:
     """Per-sample errors on each clean test set."""
     scores = read_scores(run.folder / SCORES_FILE).filter(pl.col("condition") == CLEAN)
     first = metrics.METRICS[0].column

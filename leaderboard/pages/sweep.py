@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bench.seismic import metrics
 from leaderboard.figures import heat
-from leaderboard.pages.site import Site
+from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables.boards import Board
 from leaderboard.tables.sweeps import Tried, configs, varying

@@ -58,7 +58,7 @@ class LowData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class MethodComparison:
     """All that `bench compare` says."""
 
     board: Board
@@ -82,7 +82,7 @@ class Result:
 
 def compare(
     board: Board, names: Sequence[str], *, protocol: Protocol, metric: Metric, reference: str
-) -> Result:
+) -> MethodComparison:
     """Methods of one board on the seeds they share.
 
     A name is a method's name or its label on the board. Raises `MissingCellsError` where cells are
@@ -107,7 +107,7 @@ def compare(
     gains = values.gains(board, variants, protocol, seeds, metric, variants[place])
     pairs = comparisons.all_pairs(moments, better=better)
     labels = tuple(v.label for v in variants)
-    return Result(
+    return MethodComparison(
         board=board,
         protocol=protocol,
         metric=metric,
@@ -131,7 +131,7 @@ def complete(board: Board, names: Sequence[str], protocol: Protocol) -> bool:
     return all(any(have.get(v.key) for v in _named(board, name)) for name in names)
 
 
-def groups(result: Result) -> list[str]:
+def groups(result: MethodComparison) -> list[str]:
     """Methods that share a rank, best first, in words."""
     ranks = {r.method: r for r in result.ranked}
     lines = []
@@ -145,7 +145,7 @@ def groups(result: Result) -> list[str]:
     return lines
 
 
-def averages(result: Result) -> list[str]:
+def averages(result: MethodComparison) -> list[str]:
     """Where the sign of a difference depends on how cells are averaged, one sentence each."""
     lines = []
     better = result.metric.better or "lower"
@@ -200,7 +200,7 @@ def _variant(board: Board, name: str, protocol: Protocol) -> Variant:
 
 def _against(
     pairs: dict[tuple[int, int], Comparison],
-    gains: values.Values | None,
+    gains: values.ScoreArray | None,
     labels: Sequence[str],
     reference: int,
     metric: Metric,
@@ -289,7 +289,9 @@ def _low_data(
         assert found is not None, "the whole protocol is there"
         parts.append(found)
     count = len(variants)
-    moments = values.Values(np.concatenate([p.methods for p in parts]), parts[0].strata).moments()
+    moments = values.ScoreArray(
+        np.concatenate([p.methods for p in parts]), parts[0].strata
+    ).moments()
     others = [m for m in range(count) if m != reference]
     return LowData(
         curves=tuple(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from leaderboard.load import reference
-from leaderboard.tables.comparison import Result
+from leaderboard.tables.comparison import MethodComparison
 
 PAPER = "Ghosal et al. 2024"
 PAPER_NAMES = {"baseline": "Baseline", "fft": "FFT-PFM", "lora": "LoRA-PFM"}
@@ -28,7 +28,7 @@ class PublishedCell:
     """Why the published number cannot be relied on; empty where nothing is known."""
 
 
-def other_data(result: Result) -> str | None:
+def other_data(result: MethodComparison) -> str | None:
     """What must be said beside the numbers where the track's data are not the paper's."""
     track = result.board.track
     if track.data.source == "files":
@@ -46,7 +46,7 @@ def other_data(result: Result) -> str | None:
     )
 
 
-def published_cells(result: Result) -> list[PublishedCell]:
+def published_cells(result: MethodComparison) -> list[PublishedCell]:
     """Every published number that has one of our cells beside it."""
     paper = reference.paper().filter(pl.col("metric") == result.metric.name)
     others = reference.openfwi_cross_dataset().filter(

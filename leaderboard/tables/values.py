@@ -17,7 +17,7 @@ _KEY = [*FIT, *TEST]
 
 
 @dataclass(frozen=True, eq=False)
-class Values:
+class ScoreArray:
     """Weighted per-sample values of methods, (method, seed, sample), and each sample's test set."""
 
     methods: Floats
@@ -33,7 +33,7 @@ def scores(
     protocol: Protocol,
     seeds: Sequence[int],
     metric: Metric,
-) -> Values | None:
+) -> ScoreArray | None:
     """Scores averaged over the cells of a protocol; None where per-sample scores are not all known.
 
     A root of a mean (RMSE) is a smooth function of the mean, and enters with its derivative (the
@@ -50,7 +50,7 @@ def gains(
     seeds: Sequence[int],
     metric: Metric,
     reference: Variant,
-) -> Values | None:
+) -> ScoreArray | None:
     """Gains over a reference method in per cent, averaged over cells, as the paper's bars.
 
     100·(reference − method)/reference where lower is better, 100·(method − reference)/reference
@@ -91,7 +91,7 @@ def ratios_to_floor(
     protocol: Protocol,
     seeds: Sequence[int],
     metric: Metric,
-) -> Values | None:
+) -> ScoreArray | None:
     """Scores as ratios to the floor of each test dataset, averaged over cells; linearised alike."""
     rows = _rows(board, variants, protocol, seeds, metric)
     floors = (
@@ -153,7 +153,9 @@ def linear(rows: pl.DataFrame, metric: Metric, column: str, cell: Sequence[str])
     return rows.with_columns(linear.alias(column))
 
 
-def _array(rows: pl.DataFrame, variants: Sequence[Variant], seeds: Sequence[int]) -> Values | None:
+def _array(
+    rows: pl.DataFrame, variants: Sequence[Variant], seeds: Sequence[int]
+) -> ScoreArray | None:
     order = pl.DataFrame(
         {"variant": [v.key for v in variants], "place": list(range(len(variants)))}
     )
@@ -171,4 +173,4 @@ def _array(rows: pl.DataFrame, variants: Sequence[Variant], seeds: Sequence[int]
     if np.bincount(strata).min() < 2:
         return None
     values = summed["value"].to_numpy().reshape(len(variants), len(set(seeds)), count)
-    return Values(values, strata.astype(np.intp))
+    return ScoreArray(values, strata.astype(np.intp))

@@ -82,7 +82,7 @@ def test_table_has_the_means_of_the_records(home: Path, board: Board) -> None:
 
 
 def test_gain_is_the_papers(home: Path, board: Board) -> None:
-    """100·(FFT − LoRA)/FFT, by cell, then averaged; negative of nothing for the opponent."""
+    """100·(FFT − LoRA)/FFT, by cell, then averaged; negative of nothing for the reference."""
     cells: dict[tuple, dict[str, list[float]]] = {}
     for record in _records(home):
         name = record["spec"]["method"]["name"]

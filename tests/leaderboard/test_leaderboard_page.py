@@ -22,7 +22,7 @@ from leaderboard.build import render
 from leaderboard.figures import maps, palette, svg
 from leaderboard.load.records import slug
 from leaderboard.pages.runs import chosen
-from leaderboard.pages.site import ASSETS
+from leaderboard.pages.site_files import ASSETS
 from leaderboard.tables import text
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}

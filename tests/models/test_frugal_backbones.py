@@ -96,7 +96,7 @@ def cost(backbone: str, name: str, *, frugally: bool) -> float:
         return y
 
     resident = [*model.parameters(), *model.buffers()]
-    with numerics.lean(model):
+    with numerics.frugal_pass(model):
         return saved_bytes_per_sample(forward, resident=resident, samples=1)
 
 

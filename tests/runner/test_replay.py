@@ -11,7 +11,7 @@ from conftest import Inside
 from bench.protocol.spec import TestSet
 from bench.records.reader import read
 from bench.records.record import Cell, Execution, Record, write
-from bench.runner.reproducibility import Comparison
+from bench.runner.reproducibility import Reproduction
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -144,7 +144,7 @@ def test_runs_are_found_by_the_beginning_of_their_id(ran: Ran, inside: Inside) -
     assert "`bench runs` lists them" in error
 
 
-def beside(recorded: Record, relative: float = 0.0, **changes: Any) -> Comparison:
+def beside(recorded: Record, relative: float = 0.0, **changes: Any) -> Reproduction:
     """A record and another whose MAEs are larger by a factor of 1 + relative."""
     cells = tuple(
         c.model_copy(update={"scores": c.scores | {"mae": (c.scores["mae"] or 0) * (1 + relative)}})
@@ -153,7 +153,7 @@ def beside(recorded: Record, relative: float = 0.0, **changes: Any) -> Compariso
     again = with_cells(recorded, cells)
     inside = {name for name in changes if name in Execution.model_fields}
     execution = again.execution.model_copy(update={name: changes.pop(name) for name in inside})
-    return Comparison(
+    return Reproduction(
         recorded=recorded, replayed=again.model_copy(update=changes | {"execution": execution})
     )
 
@@ -206,7 +206,7 @@ def test_cells_that_are_not_of_the_specification_disagree(recorded: Record) -> N
     renamed = first.model_copy(update={"test_set": TestSet(dataset="FlatVel_A")})
     for cells in ((renamed, *others), tuple(others), (*recorded.cells, renamed), ()):
         claims = with_cells(recorded, tuple(cells))
-        found = Comparison(recorded=claims, replayed=recorded)
+        found = Reproduction(recorded=claims, replayed=recorded)
         assert not found.agrees
         assert "cells are not those of its specification" in found.verdict
 

@@ -21,7 +21,7 @@ from bench.runner.workspace import Workspace
 from bench.seismic import metrics
 from bench.seismic.scaling import scale_maps, scale_records
 from bench.speed import ceilings, reference, suite, timing
-from bench.speed.reference_process import opponent
+from bench.speed.reference_process import reference_process
 from bench.training.numerics import Numerics, choose
 from bench.training.traffic import Traffic
 
@@ -99,7 +99,7 @@ def test_ceilings_do_what_they_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert moved == 2 * target.nbytes == 2 * 4096
 
 
-# --- the opponent -----------------------------------------------------------------------------
+# --- the reference process ------------------------------------------------------------------------
 
 
 def test_the_reference_loop_scales_and_scores_as_the_harness_does() -> None:
@@ -125,7 +125,7 @@ def test_the_reference_loop_scales_and_scores_as_the_harness_does() -> None:
 def test_an_opponent_that_dies_is_told() -> None:
     nothing = np.zeros((0, 5, 1000, 70), np.float32), np.zeros((0, 1, 70, 70), np.float32)
     with (
-        opponent(*nothing, backbone="inversionnet", batch=2, device=CPU) as turns,
+        reference_process(*nothing, backbone="inversionnet", batch=2, device=CPU) as turns,
         pytest.raises(BenchError, match="has ended by itself"),
     ):
         turns["train"]()  # no batches: a division by zero

@@ -136,7 +136,7 @@ def step_peak(name: str, *, frugally: bool) -> int:
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
     x = torch.zeros(8, 1000, 70, 5, dtype=torch.float16).permute(0, 3, 1, 2)
     y = torch.zeros(8, 1, 70, 70)
-    with numerics.lean(adapted.model):
+    with numerics.frugal_pass(adapted.model):
         train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
         with Traffic() as traffic:
             train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)

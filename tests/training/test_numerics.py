@@ -61,10 +61,10 @@ def test_a_network_is_placed_channels_last_and_run_frugally() -> None:
     numerics = Numerics(device=torch.device("cpu"), bfloat16=False)
     numerics.place(network)
     assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
-    with numerics.lean(network):
+    with numerics.frugal_pass(network):
         assert "forward" in vars(network[0])
     stock = Numerics(device=torch.device("cpu"), bfloat16=False, frugal=False)
-    with stock.lean(network):
+    with stock.frugal_pass(network):
         assert "forward" not in vars(network[0])
 
 

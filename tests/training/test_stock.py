@@ -47,7 +47,7 @@ def fitted(name: str, foundation: nn.Module, *, frugally: bool) -> dict[str, Ten
     )
     assert curve[-1].loss < curve[0].loss
     adapted.model.eval()
-    with numerics.lean(adapted.model, fold=True), torch.inference_mode():
+    with numerics.frugal_pass(adapted.model, fold=True), torch.inference_mode():
         return evaluate.score_batch(adapted.model, x, y)[1]
 
 

@@ -226,7 +226,7 @@ def test_no_step_waits_for_the_gpu(name: str) -> None:
     adam = train.optimiser(adapted, 1.0)
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
     x, y = (t.to(numerics.device) for t in batch(4))
-    with numerics.lean(adapted.model):
+    with numerics.frugal_pass(adapted.model):
         train.train_step(adapted, adam, x, y, rate=1e-4, numerics=numerics)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that this mode is a prototype

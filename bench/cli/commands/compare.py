@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
     from leaderboard.stats.comparisons import Comparison
     from leaderboard.tables.boards import Board
-    from leaderboard.tables.comparison import Result
+    from leaderboard.tables.comparison import MethodComparison
 
 
 _COMPARABLE = ("id", "ood", "lowdata", "retention", "shift", "pretrain")
@@ -161,7 +161,7 @@ def _track_word(track: str) -> str:
     return track if track in tracks.names() or track.endswith(".toml") else f"{track}.toml"
 
 
-def _content(result: "Result") -> dict[str, Any]:
+def _content(result: "MethodComparison") -> dict[str, Any]:
     from leaderboard.tables import comparison
 
     labels = result.labels

@@ -9,7 +9,7 @@ import typer
 from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from bench.data.inspection import Report
+    from bench.data.inspection import Inspection
     from bench.data.layout import Split
     from bench.data.summary import Summary
     from bench.protocol.spec import Data
@@ -213,7 +213,7 @@ def _expected(path: Path, track: str | None) -> "Data | None":
     return tracks.load(track).data if track else None
 
 
-def _report(report: "Report") -> dict[str, object]:
+def _report(report: "Inspection") -> dict[str, object]:
     from bench.data.npy import FileError
 
     return {
@@ -241,7 +241,7 @@ def _report(report: "Report") -> dict[str, object]:
 _LINES_OF_ERRORS = 20
 
 
-def _print_reports(reports: "list[Report]") -> None:
+def _print_reports(reports: "list[Inspection]") -> None:
     from bench.cli.terminal import table
 
     table(

@@ -9,7 +9,7 @@ import typer
 from bench.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from bench.conformance import Result
+    from bench.conformance import CheckResult
 
 FolderOption = Annotated[Path, typer.Option(help="Where the package's folder is made.")]
 
@@ -83,7 +83,7 @@ def new_backbone(
     typer.echo(f"Wrote {package}. Next: pip install -e {package} && bench check --backbone {name}")
 
 
-def _tell(what: str, results: "list[Result]", as_json: bool) -> None:
+def _tell(what: str, results: "list[CheckResult]", as_json: bool) -> None:
     """Print the outcome; exit code 1 if a check failed."""
     from dataclasses import asdict
 

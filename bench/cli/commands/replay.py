@@ -9,7 +9,7 @@ import typer
 from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from bench.runner.reproducibility import Comparison
+    from bench.runner.reproducibility import Reproduction
 
 
 def replay(
@@ -62,7 +62,7 @@ def replay(
         raise typer.Exit(1)
 
 
-def _print(result: "Comparison") -> None:
+def _print(result: "Reproduction") -> None:
     from bench.cli.terminal import table
 
     table(
@@ -75,7 +75,7 @@ def _print(result: "Comparison") -> None:
     typer.echo(result.verdict)
 
 
-def _print_json(result: "Comparison") -> None:
+def _print_json(result: "Reproduction") -> None:
     import json
     from dataclasses import asdict
 

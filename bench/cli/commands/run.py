@@ -11,7 +11,7 @@ from bench.cli.options import BackboneOption, HomeOption
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
-    from bench.runner.estimate import Estimate
+    from bench.runner.estimate import CostEstimate
     from bench.runner.plan import Plan
 
 
@@ -234,7 +234,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _tell(cost: "Estimate", say: Callable[[str], None]) -> None:
+def _tell(cost: "CostEstimate", say: Callable[[str], None]) -> None:
     from bench.cli.terminal import duration, size
 
     say(

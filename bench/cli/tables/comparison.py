@@ -9,11 +9,11 @@ from bench.cli.terminal import table
 
 if TYPE_CHECKING:
     from leaderboard.stats.estimates import Estimate
-    from leaderboard.tables.comparison import Result
+    from leaderboard.tables.comparison import MethodComparison
     from leaderboard.tables.reference_comparison import PublishedCell
 
 
-def show(result: "Result") -> None:
+def show(result: "MethodComparison") -> None:
     """Cells, ranking, low-data curves, verdicts."""
     from leaderboard.tables import comparison
 
@@ -67,7 +67,7 @@ def show_reference(rows: "Sequence[PublishedCell]", other_data: str | None) -> N
         typer.echo(other_data)
 
 
-def _cells(result: "Result") -> None:
+def _cells(result: "MethodComparison") -> None:
     pair = len(result.labels) == 2
     columns = ["fitted on", "tested on", *(f"#{label}" for label in result.labels)]
     if pair:
@@ -86,7 +86,7 @@ def _cells(result: "Result") -> None:
     table(columns, rows)
 
 
-def _ranking(result: "Result") -> None:
+def _ranking(result: "MethodComparison") -> None:
     ratios = result.ratios
     columns = ["#rank", "method", f"#{result.metric.label} [95 %]", "#mean rank over cells"]
     if ratios:
@@ -103,7 +103,7 @@ def _ranking(result: "Result") -> None:
     table(columns, rows, title="Mean over cells")
 
 
-def _curves(result: "Result") -> None:
+def _curves(result: "MethodComparison") -> None:
     low = result.low_data
     assert low is not None
     rows = [

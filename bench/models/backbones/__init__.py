@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench import entry_points
 from bench.contract import Backbone
-from bench.entry_points import Problem, code_hash
+from bench.entry_points import PluginProblem, code_hash
 from bench.errors import BackboneError, UnknownNameError
 from bench.isolation import contained, is_interruption, isolated
 from bench.protocol.spec import BackboneSpec
@@ -69,7 +69,9 @@ def get(name: str) -> InstalledBackbone:
         except BaseException as error:  # a plugin may fail in any way
             if is_interruption(error):
                 raise
-            problem = Problem(name=name, distribution=owner, reason=entry_points.reason(error))
+            problem = PluginProblem(
+                name=name, distribution=owner, reason=entry_points.reason(error)
+            )
     if problem is not None:
         raise BackboneError(
             f"Backbone '{name}' of package {problem.distribution} cannot be used: {problem.reason}"

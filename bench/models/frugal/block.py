@@ -23,14 +23,14 @@ from bench.models.frugal.activation import Activation, fills_memory, pack_signs,
 from bench.models.frugal.batchnorm import Normalisation
 from bench.models.frugal.convolution import Convolution, channel_sum
 from bench.models.frugal.linear import Linear
-from bench.models.frugal.recipe import Recipe, Slot
+from bench.models.frugal.recipe import Recipe, Recomputed
 
 _MOST_PRODUCTS = 1024
 """For an element of z, where it is computed once more: beyond, time is dearer than two bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class BlockCall:
     """One call of a block, without its tensors."""
 
     convolution: Convolution | Linear | None
@@ -50,7 +50,7 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Values:
+class BlockValues:
     """What a call of a block computes."""
 
     x: Tensor
@@ -65,13 +65,13 @@ class Values:
 
 
 def evaluate(
-    block: Block,
+    block: BlockCall,
     x: Tensor,
     kernel: Tensor | None,
     bias: Tensor | None,
     gamma: Tensor | None,
     beta: Tensor | None,
-) -> Values:
+) -> BlockValues:
     """Run a block. `kernel` is the weight to convolve with: cast, and scaled where folded."""
     first = second = None
     if block.folded:
@@ -89,7 +89,7 @@ def evaluate(
     if block.activation is not None:
         act = block.activation
         y = act.forward(y) if y is x else act.forward_inplace(y)
-    return Values(x=x, bias=bias, z=z, first=first, second=second, y=y)
+    return BlockValues(x=x, bias=bias, z=z, first=first, second=second, y=y)
 
 
 class FrugalBlock(torch.autograd.Function):
@@ -101,7 +101,7 @@ class FrugalBlock(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        block: Block,
+        block: BlockCall,
         source: Recipe | None,
         sink: list[Recipe],
         x: Tensor,
@@ -135,7 +135,7 @@ class FrugalBlock(torch.autograd.Function):
         slot = None
         if block.activation is not None:
             if needs_z:
-                slot = Slot()
+                slot = Recomputed()
             elif (
                 block.activation.sign_suffices
                 and not block.output_is_kept
@@ -174,7 +174,7 @@ class FrugalBlock(torch.autograd.Function):
 
 
 def _cheap_again(
-    block: Block, source: Recipe | None, values: Values, kernel: Tensor | None
+    block: BlockCall, source: Recipe | None, values: BlockValues, kernel: Tensor | None
 ) -> bool:
     """Whether to compute z once more from x rather than to keep it."""
     if block.convolution is None or kernel is None:
@@ -189,7 +189,7 @@ def _cheap_again(
 
 def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     """Gradients of x, weight, kernel, bias, gamma and beta; g is that of y."""
-    block: Block = ctx.block
+    block: BlockCall = ctx.block
     convolution, norm, act = block.convolution, block.normalisation, block.activation
     of_x, of_weight, _, of_bias, of_gamma, of_beta = ctx.needs_input_grad[3:]
     saved: tuple[Any, ...] = ctx.saved_tensors
@@ -262,7 +262,7 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _product_from_x(
-    block: Block, source: Recipe, kernel: Tensor | None, bias: Tensor | None
+    block: BlockCall, source: Recipe, kernel: Tensor | None, bias: Tensor | None
 ) -> Recipe:
     """The recipe of a convolution's output alone; that of its input is `source`."""
     convolution, dtype, compute = block.convolution, block.dtype, source.compute
@@ -277,7 +277,7 @@ def _product_from_x(
 
 
 def _output_from_z(
-    block: Block,
+    block: BlockCall,
     norm: Normalisation,
     z: Tensor,
     gamma: Tensor | None,
@@ -290,7 +290,7 @@ def _output_from_z(
 
 
 def _folded_bias(
-    block: Block, bias: Tensor | None, gamma: Tensor | None, beta: Tensor | None
+    block: BlockCall, bias: Tensor | None, gamma: Tensor | None, beta: Tensor | None
 ) -> Tensor:
     norm = block.normalisation
     assert norm is not None and norm.running_mean is not None and norm.running_var is not None

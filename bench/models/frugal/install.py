@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.models.frugal import attention, batchnorm, layernorm, pointwise
 from bench.models.frugal.attention import FrugalAttentions
-from bench.models.frugal.block import Block, FrugalBlock, evaluate
+from bench.models.frugal.block import BlockCall, FrugalBlock, evaluate
 from bench.models.frugal.convolution import Convolution, weight_is_trained
 from bench.models.frugal.kernels import Kernels, is_constant
 from bench.models.frugal.layernorm import FrugalLayerNorm, LayerNorm
@@ -197,7 +197,7 @@ class _Router:
                 weight.dtype if dtype is None else dtype,
             )
         following = self._next_convolution.get(layers[-1].module)
-        block = Block(
+        block = BlockCall(
             convolution=conv,
             normalisation=normalisation,
             activation=act,

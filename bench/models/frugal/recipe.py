@@ -9,7 +9,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 
 @dataclass
-class Slot:
+class Recomputed:
     """What the next layer computed once more, left here for the layer that made it first."""
 
     value: Tensor | None = None
@@ -22,7 +22,7 @@ class Recipe:
     tensors: tuple[Tensor | None, ...]
     compute: Callable[..., Tensor]
     """Takes the tensors; holds none of them."""
-    slot: Slot | None = None
+    slot: Recomputed | None = None
     """Where the layer wants to find the output; None if it has no use for it."""
     multiplies: bool = False
     """Whether it takes a matrix product or a convolution. No recipe is built on such a one."""
