@@ -1,1 +1,1 @@
-"""FWI PEFT Bench: the harness. See README.md for the map of the repository."""
+"""FWI PEFT Bench: the harness. ARCHITECTURE.md has the map of its rooms."""

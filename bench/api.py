@@ -85,7 +85,7 @@ class Run:
 
 
 def load_run(run: str | Path, home: Path | None = None) -> Run:
-    """A recorded run, by its folder, its run id or the beginning of one in the workspace `home`.
+    """Load a recorded run by its folder, its run id, or the beginning of an id in workspace `home`.
 
     `home` is `BENCH_HOME` or the user's data folder if it is not given. Raises `RecordError` for a
     record that cannot be read, `UnknownNameError` for a run that is not there.

@@ -45,7 +45,7 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in a folder. Only for who is alone in it."""
+    """Remove what killed writers left in a folder. Nobody else may be writing there."""
     for path in folder.glob(".*"):
         if path.is_file():
             path.unlink(missing_ok=True)

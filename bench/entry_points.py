@@ -1,4 +1,4 @@
-"""Entry points of plugins, methods and backbones alike: finding, naming, hashing them.
+"""Entry points of plugins: discovery, names, code hashes.
 
 Nothing is imported by looking; whoever loads a plugin does so by name.
 """
@@ -60,7 +60,7 @@ def check_unique(entry: EntryPoint, entries: Sequence[EntryPoint], kind: str) ->
 
 
 def reason(error: BaseException) -> str:
-    """One line on why a plugin cannot be loaded; never raises."""
+    """One line saying why a plugin cannot be loaded; never raises."""
     if isinstance(error, ValidationError):
         with suppress(Exception):  # its text is made of what the plugin gave
             first = error.errors()[0]

@@ -55,7 +55,7 @@ _LONGEST_LINE = 2000
 
 
 def describe(error: BaseException) -> str:
-    """One line on an error: a `BenchError`'s own sentence, else its type and its text.
+    """One line about an error: a `BenchError`'s own sentence, else its type and text.
 
     Never raises, whatever the error's class does, and can be written anywhere: characters that
     cannot be printed are replaced, and what is longer than 2,000 characters is cut.

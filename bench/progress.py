@@ -1,4 +1,4 @@
-"""How long work tells about itself; the terminal decides how it looks."""
+"""Progress reports of long work; the command line decides how they look."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,17 +9,17 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Where the conductor reports to."""
+    """Receiver of progress reports."""
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Report one line that stays."""
 
     def stage(self, title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """A piece of work of `total` units, such as ``("simulate FlatVel_A", 128, "records")``."""
+        """Context of `total` units of work, such as ``("simulate FlatVel_A", 128, "records")``."""
 
 
 class Silent:
-    """Reports to nobody."""
+    """Receiver that ignores all reports."""
 
     def say(self, text: str) -> None:
         pass

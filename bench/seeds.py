@@ -1,4 +1,4 @@
-"""Named seeds: hash (base, purpose, …), never the method, so that all methods see the same data."""
+"""Named seeds: hash of (base, purpose, …), never of the method, so that all see the same data."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""The leaderboard: records in, static pages out. Never imports torch."""
+"""The leaderboard: records to static pages, without torch."""

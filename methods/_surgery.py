@@ -1,4 +1,4 @@
-"""Steps that several methods take on a network: choose layers, find blocks, group parameters."""
+"""Steps that several methods share: choose layers, find blocks, group parameters."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -57,7 +57,7 @@ def select(
 
 
 def unknown(kind: str, name: str, known: list[str]) -> str:
-    """One sentence on a name that is not known, with the nearest and all known ones."""
+    """Sentence on an unknown name, with the nearest and all known ones."""
     stems = list(dict.fromkeys(k.partition(".")[0] for k in known))
     near = get_close_matches(name, known + stems, n=1, cutoff=0.5)
     ask = f" Did you mean '{near[0]}'?" if near else ""

@@ -1,4 +1,4 @@
-"""Where the attention of a transformer is."""
+"""Attention layers and blocks of transformers."""
 
 from torch import nn
 

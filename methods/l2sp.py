@@ -16,7 +16,7 @@ from methods._surgery import Anchors, everything
 
 
 class L2SPConfig(Config):
-    """Strength of the pull."""
+    """Strength of the penalty."""
 
     alpha: NonNegativeFloat = 0.01
     """Factor of ‖w − w₀‖² / 2 in the loss, which is L1 on [-1, 1]."""

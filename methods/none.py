@@ -1,4 +1,4 @@
-"""No adaptation: the foundation as it is, the level that every adaptation has to beat.
+"""No adaptation: the untouched foundation, which every adaptation has to beat.
 
 Nothing is trained and nothing changes, so that its scores on a dataset are those of the foundation,
 whatever dataset it was asked to adapt to.

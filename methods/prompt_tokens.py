@@ -19,7 +19,7 @@ from methods._transformer import ATTENTION, attention_blocks, is_attention
 
 
 class PromptTokensConfig(Config):
-    """How many tokens."""
+    """Number of prompt tokens per block."""
 
     tokens: PositiveInt = 10
     """Tokens in each block."""

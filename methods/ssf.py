@@ -48,7 +48,7 @@ class Scale(nn.Module):
 
 
 def targets(model: nn.Module) -> list[nn.Module]:
-    """For each weight layer the one to fold into: the BatchNorm right behind it, or itself."""
+    """For each weight layer, the layer to fold into: the BatchNorm behind it, or itself."""
     follower: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
         if isinstance(module, nn.Sequential):

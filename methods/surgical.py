@@ -20,7 +20,7 @@ _THIRDS = ("first", "middle", "last")
 
 
 class SurgicalConfig(Config):
-    """Which part."""
+    """The part of the network to train."""
 
     part: str = "last"
     """``first``, ``middle`` or ``last`` third, a block's name, or ``NAME:NAME``."""

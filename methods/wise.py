@@ -22,7 +22,7 @@ from methods._surgery import Anchors, everything
 
 
 class WiseConfig(Config):
-    """How finely the coefficient is searched."""
+    """Resolution of the search for the interpolation coefficient."""
 
     steps: Annotated[int, Field(ge=1, le=100)] = 10
     """Steps of the grid from 0 (foundation) to 1 (fine-tuned)."""

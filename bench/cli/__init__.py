@@ -52,11 +52,11 @@ app.add_typer(data.app, name="data")
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
-    """Read by `main`, which takes --debug anywhere on the line."""
+    """Declare --debug for the help text; `main` accepts it anywhere on the command line."""
 
 
 def main() -> NoReturn:
-    """Exit codes: 0 done, 1 some fits failed, 2 bad input, 130 interrupted."""
+    """Run the command. Exit codes: 0 done, 1 some fits failed, 2 bad input, 130 interrupted."""
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C and the termination signal of batch systems: stop in order, say how to go on."""
+"""Ctrl-C and SIGTERM of batch systems: stop cleanly and say how to resume."""
 
 import shlex
 import signal
@@ -12,7 +12,7 @@ import typer
 
 @contextmanager
 def interruptible(*, keeps: bool = True) -> Iterator[None]:
-    """Inside, SIGTERM (Slurm, `kill`) works like Ctrl-C; either ends the command with 130.
+    """Context in which SIGTERM (Slurm, `kill`) acts like Ctrl-C; either exits with code 130.
 
     `keeps`: what is finished is kept, so that the same command goes on.
     """

@@ -1,4 +1,4 @@
-"""How progress and tables look on a terminal: live with Rich, or plain lines when piped."""
+"""Progress and tables on a terminal: live with Rich, plain lines when piped."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _PLAIN_SECONDS = 30.0
 
 
 class Live:
-    """A live display: all of the command's work, and what is being done now."""
+    """Live display: progress of the whole command and of the current task."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -100,13 +100,13 @@ class Plain:
 
 
 def progress(*, quiet: bool) -> Live | Plain:
-    """A live display on a terminal, plain lines elsewhere or where quiet is asked for."""
+    """The live display on a terminal; plain lines elsewhere, or if `quiet`."""
     console = Console(stderr=True)
     return Live(console) if console.is_terminal and not quiet else Plain(quiet=quiet)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """Print a table; columns that start with ``#`` are numbers and stand right."""
+    """Print a table; columns whose heading starts with ``#`` are right-aligned numbers."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
@@ -119,7 +119,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
 
 
 def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """A duration in words: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.0f} s"
@@ -129,7 +129,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in binary units: ``4.4 MiB``."""
+    """A number of bytes in binary units: ``4.4 MiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"

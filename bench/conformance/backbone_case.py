@@ -1,4 +1,4 @@
-"""A backbone on trial: built, settled and trained for a few steps, for conformance."""
+"""Conformance case: a backbone, built and trained for a few steps."""
 
 import copy
 import socket

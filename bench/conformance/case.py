@@ -1,4 +1,4 @@
-"""A method on trial: adapted to a tiny network and trained for a few steps, for conformance."""
+"""Conformance case: a method adapted to a toy network and trained for a few steps."""
 
 import copy
 import math
@@ -56,7 +56,7 @@ class Trained:
 
 
 class Case:
-    """One method with one config on one tiny network; shared work is done once."""
+    """One method with one config on one toy network; shared work is done once."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""Velocity maps and records as files: made, found, checked, read, put on the device."""
+"""Datasets as files: generation, discovery, checks, reading, batches on the device."""

@@ -1,4 +1,4 @@
-"""What a folder of datasets is: generated or real, and which files it should have."""
+"""The datasets below a folder: generated or real, and the files that each should have."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ OFFICIAL = Data(source="files")
 
 @dataclass(frozen=True, kw_only=True)
 class Shelf:
-    """One dataset's folder; `manifest` is None for real files."""
+    """The folder of one dataset; `manifest` is None for real files."""
 
     dataset: str
     folder: Path
@@ -26,7 +26,7 @@ class Shelf:
 
 
 def shelf(root: Path, dataset: str, data: Data | None = None) -> Shelf | None:
-    """One dataset below `root`; None if it has no folder there.
+    """The folder of one dataset below `root`; None if there is none.
 
     Without `data`, a manifest tells what it should hold; without a manifest, it is the release.
     Raises `DataError` for a root that cannot be listed, two folders of one dataset, or a manifest
@@ -41,7 +41,7 @@ def shelf(root: Path, dataset: str, data: Data | None = None) -> Shelf | None:
 
 
 def shelves(root: Path, data: Data | None = None) -> list[Shelf]:
-    """All datasets below `root`. Raises `DataError` if there is none, or as `shelf` does."""
+    """The folders of all datasets below `root`. Raises `DataError` if none, or as `shelf`."""
     found = [s for dataset in DATASETS if (s := shelf(root, dataset, data))]
     if not found:
         raise DataError(

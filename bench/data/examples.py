@@ -27,7 +27,7 @@ def read_samples(shelf: Shelf, split: Split, count: int) -> tuple[list[int], Pic
 def simulate_samples(
     dataset: str, track: Track, split: Split, count: int, *, device: torch.device
 ) -> tuple[list[int], Pictures]:
-    """The same samples that the track's files hold, without making the files."""
+    """Samples of a track, simulated in memory: equal to those in its files."""
     pairs = layout.files(dataset, split, track.data)
     before = 0
     if split == "test":

@@ -1,4 +1,4 @@
-"""Makes a dataset's files: generated maps, simulated records, OpenFWI's layout, whole or absent."""
+"""Generation of a dataset: maps and simulated records in OpenFWI's layout, whole or absent."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ _GIGABYTE = 1e9
 
 
 def missing(folder: Path, dataset: str, data: Data) -> int:
-    """How many samples of a dataset have yet to be simulated."""
+    """Number of samples of a dataset that have yet to be simulated."""
     made = manifest.read(folder / dataset)
     pairs = all_files(dataset, data)
     return sum(p.samples for p in pairs if not _whole(folder / dataset, p, made))
@@ -37,7 +37,7 @@ def missing(folder: Path, dataset: str, data: Data) -> int:
 def make(
     folder: Path, dataset: str, data: Data, *, device: torch.device, advance: Callable[[int], None]
 ) -> None:
-    """Make what is missing of one dataset below `folder`; `advance` hears of finished samples.
+    """Generate what is missing of one dataset below `folder`; reports samples to `advance`.
 
     Each file appears under its name only when it is whole and its hash is in the manifest, so that
     an interrupted call goes on with the first file that is not there. A sample depends on (data
@@ -90,7 +90,7 @@ def _whole(folder: Path, pair: FilePair, made: Manifest | None) -> bool:
 
 
 def simulation_batch(device: torch.device) -> int:
-    """Maps at a time: on a CPU some for each thread, so that progress shows; a GPU wants more."""
+    """Maps simulated at a time: a few per CPU thread, so that progress shows; more on a GPU."""
     return 4 * torch.get_num_threads() if device.type == "cpu" else 64
 
 

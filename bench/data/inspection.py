@@ -1,4 +1,4 @@
-"""Checks a folder of datasets: what is there, what is missing, what is wrong."""
+"""Checks of a folder of datasets: missing files, faulty files, values out of range."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ _SIMULATED_AT_A_TIME = 16
 
 @dataclass(kw_only=True)
 class Inspection:
-    """What was found of one dataset."""
+    """Findings about one dataset."""
 
     dataset: str
     folder: Path | None
@@ -209,6 +209,6 @@ def _mismatches(pairs: Sequence[Opened], device: torch.device) -> Iterator[FileE
 
 
 def _in_threads(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """In order; reading and hashing let other threads run."""
+    """Map in order, on threads: reading and hashing release the interpreter lock."""
     with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
         return list(pool.map(work, items))

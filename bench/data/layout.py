@@ -52,7 +52,7 @@ def all_files(dataset: str, data: Data) -> tuple[FilePair, ...]:
 
 
 def size(dataset: str, split: Split, data: Data) -> int:
-    """How many samples a split has."""
+    """Number of samples of a split."""
     return sum(pair.samples for pair in files(dataset, split, data))
 
 
@@ -87,7 +87,7 @@ def find_folder(root: Path, dataset: str) -> Path | None:
 
 
 def folder(root: Path, dataset: str) -> Path:
-    """As `find_folder`, but raises `DataError` for an absent folder too."""
+    """The dataset's folder below `root`; raises `DataError` if `find_folder` finds none."""
     found = find_folder(root, dataset)
     if found is None:
         raise DataError(f"{root / dataset}: the folder is missing; fetch or make {dataset}.")

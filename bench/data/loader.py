@@ -31,7 +31,7 @@ _READERS = 4
 
 
 class SampleLoader:
-    """Samples of one or several splits, by one running number, as scaled tensors in batches.
+    """Samples of one or several splits under consecutive numbers, as scaled tensors in batches.
 
     Where they fit they live on the device, otherwise they stream from the files, the next batches
     being read while the present one is worked on. Both give the same bits: records as float16,
@@ -129,7 +129,7 @@ class Datasets:
         return self._memory_limit // 4
 
     def samples(self, dataset: str, split: layout.Split) -> Samples:
-        """One split, opened; raises `DataError` for missing or damaged files."""
+        """Open one split. Raises `DataError` for missing or damaged files."""
         key = (dataset, split)
         if key not in self._open:
             pairs = layout.files(dataset, split, self._track.data)

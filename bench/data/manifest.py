@@ -1,4 +1,4 @@
-"""The manifest of a generated dataset: which files are made, and the hash of each."""
+"""The manifest of a generated dataset: its finished files and their hashes."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ FILE = "manifest.json"
 
 
 class Manifest(Frozen):
-    """What has been made of one dataset. A file that is not listed is not made."""
+    """The finished files of one dataset; a file that is not listed is not finished."""
 
     dataset: str
     data: Data
@@ -27,13 +27,13 @@ class Manifest(Frozen):
         return hashlib.sha256(canonical(self.sha256).encode()).hexdigest()
 
     def with_files(self, sha256: dict[str, str]) -> "Manifest":
-        """With more files, in the order of the layout, so that interruptions leave no trace."""
+        """This manifest with more files, in the order of the layout whatever was interrupted."""
         known = self.sha256 | sha256
         names = [n for p in all_files(self.dataset, self.data) for n in (p.records, p.maps)]
         return self.model_copy(update={"sha256": {n: known[n] for n in names if n in known}})
 
     def write(self, folder: Path) -> None:
-        """Atomically. Raises `HomeError`."""
+        """Write the manifest atomically. Raises `HomeError`."""
         write_atomically(folder / FILE, self.model_dump_json(indent=1).encode())
 
 

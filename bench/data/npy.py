@@ -1,4 +1,4 @@
-"""One .npy file of records or of maps: what may be in it, and its samples read in place.
+"""One .npy file of records or maps: checks of its content, samples read in place.
 
 Plain positioned reads, not a memory map: as fast, and a file that shrinks or a disk that fails
 while it is read raises an error, where a map would kill the process. Nothing stays open, so the
@@ -46,7 +46,7 @@ _BLOCKS = 8
 
 
 class FileError(DataError):
-    """A data file that is not what it should be: which fault, in which file and sample."""
+    """A fault of a data file: its kind, the file, and the sample if there is one."""
 
     def __init__(self, fault: Fault, path: Path, what: str, *, sample: int | None = None) -> None:
         where = f"{path}: " if sample is None else f"{path}: sample {sample} "
@@ -60,7 +60,7 @@ class FileError(DataError):
 
 @dataclass(frozen=True, kw_only=True)
 class NpyFile:
-    """A file whose header and size are right. `open` it; samples are read when asked for."""
+    """A file whose header and size are valid. Created by `open`; samples are read on demand."""
 
     path: Path
     content: Content
@@ -167,7 +167,7 @@ class NpyFile:
 
 
 def sha256(path: Path) -> str:
-    """Of a whole file, as hex digits. Raises `FileError`."""
+    """SHA-256 of a whole file, as hex digits. Raises `FileError`."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,7 +20,7 @@ def pairs_in(folder: Path, pairs: Sequence[FilePair]) -> tuple[FilePair, ...]:
 
 
 def missing(folder: Path, pairs: Sequence[FilePair]) -> int:
-    """How many records have yet to be simulated."""
+    """Number of records that have yet to be simulated."""
     return sum(pair.samples for pair in pairs if not (folder / pair.records).exists())
 
 

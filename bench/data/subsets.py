@@ -1,4 +1,4 @@
-"""Which samples a fit trains on, and in which order: nested fractions, validation part, batches."""
+"""The samples of a fit and their order: nested fractions, validation part, batches."""
 
 from dataclasses import dataclass
 
@@ -35,12 +35,12 @@ def parts(samples: int, *, dataset: str, percent: int, seed: int, holdout: bool)
 
 
 def size(samples: int, percent: int) -> int:
-    """How many samples a fraction of a training split has, its validation part included."""
+    """Number of samples in a fraction of a training split, its validation part included."""
     return min(samples, max(SMALLEST_SUBSET, round(samples * percent / 100)))
 
 
 def validation_size(count: int) -> int:
-    """How many of a subset of `count` samples are held out for choices."""
+    """Number of samples of a subset of `count` that are held out for choices."""
     share = round(count * RULES.validation_percent / 100)
     return min(max(RULES.validation_samples, share), count // 2)
 
@@ -48,7 +48,7 @@ def validation_size(count: int) -> int:
 def batch_order(
     samples: int, *, batch: int, seed: int, datasets: tuple[str, ...], percent: int, epoch: int
 ) -> list[Indices]:
-    """One epoch's batches: a permutation cut into equal parts (to within one sample).
+    """The batches of one epoch: a permutation cut into equal parts (to within one sample).
 
     Never a batch of one sample where there are two, so that batches of two may become three;
     depends on the seed, never on the method.
@@ -59,5 +59,5 @@ def batch_order(
 
 
 def batches_per_epoch(samples: int, batch: int) -> int:
-    """As many as hold `batch` samples at most, but so few that each holds two."""
+    """Number of batches of at most `batch` samples, limited so that each holds at least two."""
     return max(1, min(-(-samples // batch), samples // 2))

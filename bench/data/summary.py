@@ -18,7 +18,7 @@ _CHUNK = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Of the samples of both splits. Standard deviations are over all values (n, not n − 1)."""
+    """Statistics of both splits. Standard deviations are over all values (n, not n − 1)."""
 
     dataset: str
     samples: int

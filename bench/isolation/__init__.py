@@ -1,4 +1,4 @@
-"""Where the harness calls a plugin: what it raises ends there, and what it changes is put back.
+"""Boundary around plugin code: its errors are contained, its changes of global state undone.
 
     with isolated("Method 'lora'", "adapt"):
         adapted = method.adapt(model, config)

@@ -1,4 +1,4 @@
-"""One setting of the process."""
+"""One process-wide setting."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: how to read it, and how to bring a value that was read back."""
+    """One process-wide setting: how to read it, and how to restore a value."""
 
     name: str
     """As a message says it."""
@@ -17,5 +17,5 @@ class Setting:
 
 
 def attribute(owner: object, name: str) -> tuple[Callable[[], Any], Callable[[Any], object]]:
-    """How to read and write an attribute."""
+    """The setting that is an attribute of an object."""
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)

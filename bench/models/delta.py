@@ -1,4 +1,4 @@
-"""What an adapted network changes in its foundation: trainables and changed buffers.
+"""Deltas: what an adapted network changes in its foundation, trainables and buffers.
 
 A delta is kept as safetensors; its header names method, config, backbone and foundation.
 """
@@ -81,7 +81,7 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a delta belongs to."""
+    """Provenance of a delta: method, config, backbone, foundation, seed."""
 
     method: str
     config: dict[str, Any]
@@ -92,7 +92,7 @@ class Header:
     """Torch seed before adapting, for methods with frozen random parts."""
 
     def metadata(self) -> dict[str, str]:
-        """As texts, for the header of a safetensors file."""
+        """The header as texts, for a safetensors file."""
         texts = {
             "method": self.method,
             "config": json.dumps(self.config, sort_keys=True),
@@ -105,7 +105,7 @@ class Header:
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> "Header":
-        """From a file's header; raises `KeyError` or `ValueError` if it is not a delta's."""
+        """Parse a file's header; raises `KeyError` or `ValueError` if it is not a delta's."""
         seed = metadata.get("adapt_seed")
         config = json.loads(metadata["config"])
         if not isinstance(config, dict):

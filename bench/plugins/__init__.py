@@ -1,1 +1,1 @@
-"""What stands between the harness and a method: finding it, its options, adapting, checking."""
+"""The harness's side of methods: discovery, options, adaptation, contract checks."""

@@ -64,7 +64,7 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Checked:
 
 
 def missing_layers(method: Method, model: nn.Module) -> str:
-    """What a network lacks of the layers that the method needs, in words; empty if nothing."""
+    """Layers that the method needs and the network lacks, in words; empty if none."""
     present = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
     missing = [need for need in sorted(method.traits.needs) if not present & set(need.split("|"))]
     return " and ".join(need.replace("|", " or ") for need in missing)
@@ -90,7 +90,7 @@ def _affine(model: nn.Module) -> list[nn.Parameter]:
 
 
 def training_mode(model: nn.Module, policy: BatchNorm) -> None:
-    """Like `model.train()`, with BatchNorm layers as the policy says.
+    """Set training mode like `model.train()`, with BatchNorm layers as the policy says.
 
     Freezing parameters does not stop running statistics, so layers whose statistics are frozen
     stay in evaluation mode. Under ``both`` that holds for layers whose scale and shift do not
@@ -128,7 +128,7 @@ def check_output(method: Method, model: nn.Module, x: Tensor) -> Tensor:
 
 
 def plain_facts(method: Method, facts: object) -> dict[str, Any]:
-    """What `Adapted.finish` returned, as a record holds it: plain values, None for NaN.
+    """What `Adapted.finish` returned as plain values for the record; NaN becomes None.
 
     Raises `MethodError` for what cannot be written as JSON with names, or is too large.
     """
@@ -152,7 +152,7 @@ def plain_facts(method: Method, facts: object) -> dict[str, Any]:
 
 
 def changeable(method: Method, adapted: Checked) -> set[str]:
-    """Names of what training may change in the network's state.
+    """Names of the tensors of the network's state that training may change.
 
     The groups' parameters and whatever shares their memory; what the foundation did not have, such
     as running averages of an adapter; and under the policies ``statistics`` and ``both`` the

@@ -42,7 +42,7 @@ class Loaded:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One tensor that is not the foundation's."""
+    """A tensor that differs from the foundation's."""
 
     name: str
     kind: Literal["added", "changed"]
@@ -139,7 +139,7 @@ def merged_state(loaded: Loaded) -> dict[str, Tensor]:
 
 
 def diff(foundation: Path, delta_file: Path, *, merged: bool = False) -> list[Difference]:
-    """What a delta adds to its foundation and changes in it, tensor by tensor.
+    """Differences of a delta from its foundation, tensor by tensor.
 
     With `merged`, the weights of the merged backbone that differ: what the adaptation amounts to.
     """

@@ -1,4 +1,4 @@
-"""Whether what `adapt` returned is what the contract asks for, whatever a plugin puts there."""
+"""Validation of what a method's `adapt` returns."""
 
 import math
 from numbers import Real
@@ -10,7 +10,7 @@ from bench.errors import MethodError, one_line
 
 
 def check_types(method: Method, adapted: object) -> Adapted:
-    """What `adapt` returned. Raises `MethodError` where it or a part of it is of a wrong type."""
+    """The returned `Adapted`; raises `MethodError` where it or a part of it has a wrong type."""
     who = f"Method '{method.name}'"
     if not isinstance(adapted, Adapted):
         raise MethodError(

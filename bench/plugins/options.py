@@ -108,7 +108,7 @@ def with_levels(
 def choose(
     chosen: Sequence[Installed], settings: Sequence[str], backbone: str, *, skip_unfit: bool
 ) -> tuple[list[Choice], list[str]]:
-    """Each method with its config, and why others were left out (only where `skip_unfit`).
+    """Methods with their configs, and reasons why others were left out (only if `skip_unfit`).
 
     A setting ``rank=8`` goes to every chosen method that has the option, ``lora.rank=8`` to one.
     Raises `ConfigError` for a setting that is malformed, unknown or out of range, or that the

@@ -74,17 +74,17 @@ def pretraining() -> Installed:
 
 
 def names() -> set[str]:
-    """What installed packages call their methods; loads none of them."""
+    """Names of the installed methods; none is imported."""
     return {entry.name for entry in _entries()}
 
 
 def valid_name(name: str) -> bool:
-    """Whether a method may be called so: short, in lower-case letters, digits and underscores."""
+    """Whether a name is valid for a method: short, lower-case letters, digits and underscores."""
     return bool(_NAME.fullmatch(name))
 
 
 def get(name: str) -> Installed:
-    """One method; no other package's plugin is imported. Raises what `Registry.get` raises."""
+    """Load one method and no other package's plugin. Raises what `Registry.get` raises."""
     return load((name,)).get(name)
 
 

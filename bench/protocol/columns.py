@@ -1,4 +1,4 @@
-"""What a fit costs, declared once: name, label, unit, which direction is better.
+"""The cost columns, declared once: name, label, unit, which direction is better.
 
 Scores are declared in `bench.seismic.metrics`.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One reported number. `better` is None where neither direction is."""
+    """A reported number. `better` is None where neither direction is."""
 
     name: str
     label: str

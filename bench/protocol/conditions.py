@@ -36,7 +36,7 @@ class Condition:
 
     @property
     def resimulated(self) -> bool:
-        """Whether records are simulated anew, not changed."""
+        """Whether records are simulated again instead of being modified."""
         return self.source_hz is not None
 
 
@@ -67,7 +67,7 @@ CONDITIONS = (
 
 
 def get(name: str) -> Condition:
-    """The condition of that name. Raises `UnknownNameError`."""
+    """Look a condition up by name. Raises `UnknownNameError`."""
     for condition in CONDITIONS:
         if condition.name == name:
             return condition

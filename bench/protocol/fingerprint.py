@@ -11,7 +11,7 @@ from bench.protocol.spec import RULES, BackboneSpec, Frozen, Rules, Track
 
 
 class Simulation(Frozen):
-    """What shapes generated samples: the version of the generators, and the survey."""
+    """Everything that determines generated samples: generator version and survey."""
 
     generator_version: int
     survey: dict[str, Any]
@@ -28,7 +28,7 @@ def simulation(track: Track) -> Simulation | None:
 def ingredients(
     track: Track, backbone: BackboneSpec, rules: Rules, simulation: Simulation | None
 ) -> dict[str, object]:
-    """Every ingredient by name, in plain values. Names in the code do not count, values do.
+    """Every ingredient by name, as plain values: renaming a constant in code changes nothing.
 
     What is None is left out, so that a new optional field changes no recorded fingerprint.
     """
@@ -52,12 +52,12 @@ def recorded(
 
 
 def fingerprint(track: Track, backbone: BackboneSpec, rules: Rules = RULES) -> str:
-    """16 hex digits; records with different fingerprints never share a table."""
+    """Fingerprint of a track and backbone, 16 hex digits; different ones never share a table."""
     return recorded(track, backbone, rules, simulation(track))
 
 
 def data_key(track: Track) -> str:
-    """Names the folder of a track's generated data: the hash of whatever shapes the samples."""
+    """Folder name of a track's generated data: the hash of whatever determines the samples."""
     return spec.digest(
         {
             "data": track.data.model_dump(mode="json", exclude_none=True),

@@ -14,7 +14,7 @@ from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Kind, TestSet
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """A training that a protocol asks for, method and seed left open, and its test sets."""
+    """A training that a protocol asks for, for any method and seed, and its test sets."""
 
     datasets: tuple[str, ...]
     tests: tuple[TestSet, ...]
@@ -27,7 +27,7 @@ class Slot:
 
     @property
     def training(self) -> tuple[Kind, tuple[str, ...], int, bool, bool]:
-        """What is trained; slots that agree in it share their fits."""
+        """Key of the training; slots with equal keys share their fits."""
         return self.kind, self.datasets, self.percent, self.holdout, self.scratch_only
 
 
@@ -207,7 +207,7 @@ def names() -> tuple[str, ...]:
 
 
 def together(words: Sequence[str]) -> Protocol:
-    """One protocol of all that are named, each training once: ``["id,ood", "retention"]``.
+    """Union of the named protocols, each training once: ``["id,ood", "retention"]``.
 
     Raises `UnknownNameError` for a name that is not a protocol, and `ConfigError` for two that
     search different grids.
@@ -229,7 +229,7 @@ def together(words: Sequence[str]) -> Protocol:
 
 
 def get(name: str) -> Protocol:
-    """Raises `UnknownNameError` for a name that is not a protocol."""
+    """Look a protocol up by name. Raises `UnknownNameError`."""
     if name not in _PROTOCOLS:
         raise UnknownNameError("protocol", name, _PROTOCOLS)
     return _PROTOCOLS[name]

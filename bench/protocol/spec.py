@@ -40,13 +40,13 @@ CLEAN = "clean"
 
 
 class Frozen(BaseModel):
-    """Immutable, strict about unknown fields."""
+    """Base model: immutable, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Rules(Frozen):
-    """Protocol v2: how networks are trained. Whatever only decides scores is not among it."""
+    """Training rules of protocol v2. Whatever only decides scores is not among them."""
 
     version: PositiveInt = 2
     record_scale: tuple[float, float] = (30.0, 60.0)
@@ -77,7 +77,7 @@ RULES = Rules()
 
 
 class Budget(Frozen):
-    """How long and how a network is trained."""
+    """Epochs and batch size of a training."""
 
     epochs: PositiveInt
     batch: Annotated[int, Field(ge=2)]
@@ -85,7 +85,7 @@ class Budget(Frozen):
 
 
 class Data(Frozen):
-    """Where a track's samples come from and how many there are in each dataset."""
+    """Source of a track's samples, and how many there are in each dataset."""
 
     source: Literal["generated", "files"]
     train: PositiveInt | None = None
@@ -104,7 +104,7 @@ class Data(Frozen):
 
 
 class Track(Frozen):
-    """Where data come from and how large the budget is; frozen and versioned."""
+    """Source of the data, budget and default backbone; frozen and versioned."""
 
     name: str
     version: PositiveInt
@@ -120,7 +120,7 @@ class Track(Frozen):
 
 
 class BackboneSpec(Frozen):
-    """The network of a fit, exactly."""
+    """Identity of a fit's backbone."""
 
     name: str
     distribution: str = HARNESS
@@ -136,7 +136,7 @@ class BackboneSpec(Frozen):
 
 
 class MethodSpec(Frozen):
-    """The method of a fit, exactly."""
+    """Identity of a fit's method."""
 
     name: str
     distribution: str
@@ -146,7 +146,7 @@ class MethodSpec(Frozen):
 
 
 class TestSet(Frozen):
-    """What a fit is scored on: a split of a dataset under a condition."""
+    """A split of a dataset under a condition, on which fits are scored."""
 
     __test__: ClassVar[bool] = False  # pytest collects classes of such a name
 
@@ -156,14 +156,14 @@ class TestSet(Frozen):
 
     @property
     def name(self) -> str:
-        """One word: ``Style_A``, ``Style_A:validation``, ``Style_A@noise_10db``."""
+        """The test set as one word: ``Style_A``, ``Style_A:validation``, ``Style_A@noise_10db``."""
         split = "" if self.split == "test" else f":{self.split}"
         condition = "" if self.condition == CLEAN else f"@{self.condition}"
         return f"{self.dataset}{split}{condition}"
 
 
 class FitSpec(Frozen):
-    """One training, exactly. Its hash is the run id; nothing that only decides scores is in it."""
+    """Identity of one training: its hash is the run id. What only decides scores is not in it."""
 
     kind: Kind = "adaptation"
     fingerprint: str
@@ -178,12 +178,12 @@ class FitSpec(Frozen):
 
     @property
     def run_id(self) -> str:
-        """16 hex digits: the same specification is found, not repeated."""
+        """Hash of the specification, 16 hex digits; a fit with a recorded id is not repeated."""
         return digest(self.model_dump(mode="json"))
 
     @property
     def title(self) -> str:
-        """For people: ``lora on FlatVel_B, 10 %, seed 0``; with a holdout, the config too."""
+        """Readable title: ``lora on FlatVel_B, 10 %, seed 0``; with a holdout, the config too."""
         share = "" if self.percent == 100 else f", {self.percent} %"
         on = self.datasets[0] if len(self.datasets) == 1 else f"{len(self.datasets)} datasets"
         name = self.method.name
@@ -194,7 +194,7 @@ class FitSpec(Frozen):
 
 
 def canonical(value: Any) -> str:
-    """One text for one meaning: JSON with sorted keys and no spaces."""
+    """Canonical JSON of a value: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 

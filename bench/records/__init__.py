@@ -1,1 +1,1 @@
-"""The record of a fit and the scores beside it, as files."""
+"""The record of a fit with its scores and maps, as files."""

@@ -1,4 +1,4 @@
-"""Predicted maps beside a record: one ``npz`` file for the pictures of the leaderboard.
+"""Predicted maps of a fit: one ``npz`` file for the pictures of the leaderboard.
 
 For each dataset D, scored on its clean test split, the arrays ``D.sample`` (n,) int32, ``D.truth``
 and ``D.prediction`` (n, 70, 70) uint16, velocity in whole m/s.

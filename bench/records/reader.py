@@ -1,4 +1,4 @@
-"""Reading records: of the present schema, and of older ones through their upgraders."""
+"""Reader of records: the present schema, and older ones through their upgraders."""
 
 import json
 from pathlib import Path

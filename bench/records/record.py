@@ -68,7 +68,7 @@ class Counts(Frozen):
 
 
 class MethodCard(Frozen):
-    """What a method's plugin said of itself when it ran."""
+    """A method's description of itself when it ran."""
 
     category: str
     summary: str
@@ -85,7 +85,7 @@ class Release(Frozen):
 
 
 class Machine(Frozen):
-    """The computer."""
+    """Hardware and operating system of a run."""
 
     processor: str
     cores: int
@@ -107,7 +107,7 @@ class Determinism(Frozen):
 
 
 class Execution(Frozen):
-    """Where, when and by which command a stage ran."""
+    """Place, time and command of one stage."""
 
     machine: Machine
     versions: dict[str, str]

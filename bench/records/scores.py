@@ -1,4 +1,4 @@
-"""Per-sample scores beside a record: one Parquet file, a row for each test set and sample.
+"""Per-sample scores of a fit: one Parquet file, a row per test set and sample.
 
 Columns: `dataset`, `split`, `condition`, `sample` and one for each metric, named by
 `bench.seismic.metrics.Metric.column`; null where undefined or not scored.
@@ -23,7 +23,7 @@ Values = Mapping[str, NDArray[np.float32]]
 
 
 def frame(test_set: TestSet, values: Values) -> pl.DataFrame:
-    """The rows of one test set."""
+    """The rows of one test set as a frame."""
     return (
         pl.DataFrame(dict(values))
         .with_columns(pl.all().fill_nan(None))
@@ -39,7 +39,7 @@ def frame(test_set: TestSet, values: Values) -> pl.DataFrame:
 
 
 def read(path: Path) -> pl.DataFrame:
-    """All scores of a file. Raises what polars raises for one that cannot be read."""
+    """Read all scores of a file. Raises what polars raises for an unreadable one."""
     return normalised(pl.read_parquet(path))
 
 

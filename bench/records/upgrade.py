@@ -48,11 +48,11 @@ _SCORES = ("mae", "rmse", "ssim", "edge")
 
 
 class UpgradeError(Exception):
-    """Where an old record is not what its schema says."""
+    """A record of an old schema that does not follow that schema."""
 
 
 def from_schema_1(old: dict[str, Any]) -> dict[str, Any]:
-    """Scoring apart from training, identity without source text, pretraining as a kind of fit.
+    """Upgrade JSON of schema 1 to 2: scores apart, identity without code, pretraining as a fit.
 
     Raises `UpgradeError` for a record that is not of schema 1, or whose id is not the hash of its
     specification.

@@ -1,4 +1,4 @@
-"""The conductor: makes a plan's data, then executes its jobs one after the other."""
+"""Execution of a plan: data first, then the jobs one after the other."""
 
 import gc
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from bench.runner.training import budget_of
 
 
 def conduct(plan: Plan, context: RunContext) -> list[Record]:
-    """Make what is missing: data, then for each seed its foundation and its fits.
+    """Execute a plan: missing data, then for each seed its foundation and its fits.
 
     Returns the records of the jobs that were executed now. Failed fits are recorded and the others
     go on; a foundation that fails stops its fits. Fits that another process works on are left to
@@ -68,7 +68,7 @@ def _samples(job: Job, plan: Plan, context: RunContext) -> int:
 
 @contextmanager
 def _quick_collection() -> Iterator[None]:
-    """Inside, the collector passes over what is there now, modules above all.
+    """Context in which garbage collection skips the objects that exist now, mainly modules.
 
     Looking through them after each fit takes a quarter of a second.
     """

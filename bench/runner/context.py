@@ -1,4 +1,4 @@
-"""The run context: what jobs need where they run, and cannot be sent there."""
+"""The run context: what jobs need in their process and cannot be serialised."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Foundation:
 
 @dataclass(kw_only=True)
 class RunContext:
-    """Workspace, track, network, device, and what is kept between the jobs of one process."""
+    """Workspace, track, backbone, device, and caches shared by the jobs of one process."""
 
     workspace: Workspace
     track: Track
@@ -71,7 +71,7 @@ class RunContext:
 
     @property
     def data_root(self) -> Path:
-        """The folder that has one folder for each dataset."""
+        """The folder that holds one folder per dataset."""
         if self.track.data.source == "generated":
             return self.workspace.data(fingerprint.data_key(self.track))
         if self.data_folder is None:
@@ -165,17 +165,17 @@ class RunContext:
         return installed
 
     def distrust(self, fit: FitSpec, reason: str) -> None:
-        """Let no other fit of the same method be trained in this process, for this reason."""
+        """Refuse further fits of the same method in this process, for the given reason."""
         self.nonconformance[_owner(fit)] = f"Method '{fit.method.name}' is not tried: {reason}"
 
     def found_against(self, fit: FitSpec, check: Callable[[], str | None]) -> str | None:
-        """Why no fit of this method is trained; `check` is asked once for each method."""
+        """Reason why fits of this method are refused; `check` is called once per method."""
         if _owner(fit) not in self.nonconformance:
             self.nonconformance[_owner(fit)] = check()
         return self.nonconformance[_owner(fit)]
 
     def parts(self, fit: FitSpec, method: Method) -> dict[str, subsets.Parts]:
-        """What a fit trains on and what it holds out, by dataset."""
+        """Training and validation samples of a fit, by dataset."""
         return {
             name: subsets.parts(
                 len(self.datasets.samples(name, "train")),
@@ -202,7 +202,7 @@ class RunContext:
         return self.datasets.held_out([(test_set.dataset, parts.validation)])
 
     def condition_folder(self, dataset: str, condition: Condition) -> Path:
-        """Where records of a test split lie that are simulated anew: by their maps' content."""
+        """Folder of records simulated under a condition, keyed by the content of their maps."""
         (content,) = self.data_sha256((dataset,)).values()
         return self.workspace.conditions / content[:16] / f"{dataset}@{condition.name}"
 

@@ -1,4 +1,4 @@
-"""Native crashes in a fit: noted by the dying process, found by the next one.
+"""Native crashes during a fit: noted by the dying process, reported by the next one.
 
 While a job runs, Python's fault handler has a file in the run's folder. A segmentation fault or an
 abort in native code of a plugin leaves a traceback there; whoever takes up the job next records the
@@ -22,7 +22,7 @@ _LONGEST_NOTE = 100_000
 
 @contextmanager
 def noted(folder: Path) -> Iterator[None]:
-    """Inside, a crash of this process leaves a note in a run's folder. Raises `HomeError`.
+    """Context in which a crash leaves a note in a run's folder. Raises `HomeError`.
 
     The caller must hold the run's lock.
     """
@@ -45,7 +45,7 @@ def noted(folder: Path) -> Iterator[None]:
 
 
 def take(folder: Path) -> str | None:
-    """One sentence on the crash that a dead process has noted, which is then forgotten; else None.
+    """Take the note of a crashed process: one sentence, removed from disk; None if there is none.
 
     The caller must hold the run's lock.
     """

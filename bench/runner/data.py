@@ -1,4 +1,4 @@
-"""The data of a run: made where they are generated, checked before anything trains on them."""
+"""The data of a run: generated if missing, checked before any training."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from bench.runner.workspace import Workspace
 
 
 def make(dataset: str, context: RunContext) -> Path:
-    """Make what is missing of one dataset of the context's track; returns its folder.
+    """Generate what is missing of one dataset of the context's track; returns its folder.
 
     Raises `ConfigError` for a track of real files, `HomeError` where files cannot be written.
     """
@@ -40,7 +40,7 @@ def make_dataset(
     device: torch.device,
     progress: Progress,
 ) -> Path:
-    """Make what is missing of one dataset of a track, one process at a time; returns its folder.
+    """Generate what is missing of a dataset, one process at a time; returns its folder.
 
     Raises `ConfigError` for a track of real files, `HomeError` where files cannot be written.
     """
@@ -57,7 +57,7 @@ def make_dataset(
 
 
 def resimulate(test: TestSet, context: RunContext) -> None:
-    """Simulate the records of a test set under another source, as far as they are not there."""
+    """Simulate the missing records of a test set under another source."""
     condition = conditions.get(test.condition)
     folder = context.condition_folder(test.dataset, condition)
     pairs = layout.files(test.dataset, "test", context.track.data)
@@ -79,7 +79,7 @@ def resimulate(test: TestSet, context: RunContext) -> None:
 
 
 def folder(workspace: Workspace, track: Track) -> Path:
-    """Where a track's generated datasets lie. Raises `ConfigError` for a track of real files."""
+    """Folder of a track's generated datasets. Raises `ConfigError` for real files."""
     if track.data.source != "generated":
         raise ConfigError(
             f"Track '{track.name}' reads the real files, nothing is generated for it; "

@@ -1,4 +1,4 @@
-"""What a plan costs on this machine: time, memory and disk."""
+"""Cost of a plan on this machine: time, memory and disk."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ _COPIES_IN_TRAINING = 3
 
 @dataclass(frozen=True, kw_only=True)
 class CostEstimate:
-    """What is still to be spent.
+    """Remaining time, memory and disk of a plan.
 
     Memory is that of the most demanding fit, its data included: all of the process on a CPU, the
     device's on a GPU.
@@ -39,7 +39,7 @@ class CostEstimate:
 
 
 def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> CostEstimate:
-    """From the plan's counts and measured speeds."""
+    """Estimate the cost of a plan from its counts and measured speeds."""
     train_seconds = _FIT_OVERHEAD_SECONDS * (plan.fits + plan.foundations)
     scored = weights = 0
     memory = 0.0

@@ -1,4 +1,4 @@
-"""Evaluation, a stage of its own: trained weights and test sets → scores, only those missing."""
+"""Evaluation as a stage of its own: trained weights and missing test sets to scores."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ def missing(record: Record, wanted: Iterable[TestSet]) -> tuple[TestSet, ...]:
 
 
 def samples(fit: FitSpec, test_set: TestSet, context: RunContext) -> int:
-    """How many samples a test set has, without opening files."""
+    """Number of samples of a test set, without opening files."""
     if test_set.split == "test":
         return layout.size(test_set.dataset, "test", context.track.data)
     size = layout.size(test_set.dataset, "train", context.track.data)

@@ -25,7 +25,7 @@ from bench.runner.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """What of a checkpoint goes into a backbone."""
+    """The tensors of a checkpoint that fit a backbone, and those that do not."""
 
     tensors: dict[str, Tensor]
     """By the network's own names, in its types."""
@@ -110,7 +110,7 @@ def borrow(backbone: BackboneSpec, source: Workspace, target: Workspace) -> None
 
 
 def summary(found: Match, path: Path, backbone: str) -> str:
-    """What was taken and what was not, in a few lines."""
+    """Summary of the tensors taken and left, in a few lines."""
     lines = [
         f"Initial weights: {len(found.tensors)} tensors of {path.name} go into {backbone}, "
         f"{len(found.random)} of the network's stay random."

@@ -40,7 +40,7 @@ class Job(Frozen):
 
     @property
     def key(self) -> str:
-        """Names the job; its fit's run id."""
+        """Name of the job: the run id of its fit."""
         return self.spec.run_id
 
 

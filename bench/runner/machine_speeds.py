@@ -27,7 +27,7 @@ _BATCH, _GPU_BATCH = 8, 32
 
 
 class Speeds(Frozen):
-    """What a second is enough for, and what a training step takes."""
+    """Throughputs of this machine, and the memory of training steps."""
 
     simulate_records_per_second: PositiveFloat
     score_samples_per_second: PositiveFloat
@@ -43,7 +43,7 @@ class Speeds(Frozen):
 
 
 def measured(context: RunContext) -> Speeds:
-    """From the home's file if this machine has been measured before, else now (seconds)."""
+    """Speeds from the workspace's file for this machine, else measured now (seconds)."""
     about = context.workspace, context.backbone.name, context.numerics
     if found := recall(*about):
         return found
@@ -52,12 +52,12 @@ def measured(context: RunContext) -> Speeds:
 
 
 def recall(workspace: Workspace, backbone: str, numerics: Numerics) -> Speeds | None:
-    """What is known about this machine with these settings; None where nothing (valid) is."""
+    """Stored speeds for this machine and these settings; None if there are none that are valid."""
     return _read(workspace).get(_key(backbone, numerics))
 
 
 def remember(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
-    """Keep speeds for later; those of methods that were not measured this time stay."""
+    """Store speeds; those of methods that were not measured this time are kept."""
     kept, key = _read(workspace), _key(backbone, numerics)
     if known := kept.get(key):
         methods = known.train_samples_per_second | speeds.train_samples_per_second

@@ -1,4 +1,4 @@
-"""Protocol → jobs: the cells that are wanted, less those that are recorded."""
+"""Protocol to jobs: the wanted cells minus the recorded ones."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from bench.runner.jobs import Job
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a command has to do, and what it finds done."""
+    """The jobs of a command, and the recorded fits that it reuses."""
 
     jobs: tuple[Job, ...]
     """Each after the foundation that it starts from."""
@@ -40,17 +40,17 @@ class Plan:
 
     @property
     def foundations(self) -> int:
-        """How many foundations have to be pretrained."""
+        """Number of foundations to pretrain."""
         return sum(j.spec.kind == "pretraining" and j.key in self.untrained for j in self.jobs)
 
     @property
     def fits(self) -> int:
-        """How many fits have to be trained, foundations apart."""
+        """Number of fits to train, without foundations."""
         return sum(j.spec.kind == "adaptation" and j.key in self.untrained for j in self.jobs)
 
     @property
     def cells(self) -> int:
-        """How many cells have to be scored, those of the floors apart."""
+        """Number of cells to score, without those of the floors."""
         return sum(len(job.tests) for job in self.jobs if job.spec.kind != "floor")
 
 
@@ -63,7 +63,7 @@ def plan(
     candidates: Sequence[Choice] = (),
     again: bool = False,
 ) -> Plan:
-    """Everything that a protocol asks of these methods and seeds, less what is recorded.
+    """Plan what a protocol asks of these methods and seeds, minus what is recorded.
 
     `candidates` are the configs that slots with a holdout try. With `again`, fits that were
     recorded with other code or from another foundation are trained again. Raises `DataError` for
@@ -244,7 +244,7 @@ def datasets(jobs: Iterable[Job], untrained: frozenset[str] | set[str]) -> tuple
 
 
 def epoch_samples(spec: FitSpec, track: Track) -> int:
-    """How many samples a fit trains on in an epoch, what a method holds out included."""
+    """Number of samples a fit trains on in an epoch, including its validation part."""
     return sum(
         subsets.size(layout.size(name, "train", track.data), spec.percent) for name in spec.datasets
     )

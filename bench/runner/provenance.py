@@ -1,4 +1,4 @@
-"""Where results come from: machine, versions, commit, releases of plugins."""
+"""Provenance of results: machine, versions, commit, releases of plugins."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from bench.training import probe
 
 
 def execution(context: RunContext, started: datetime) -> Execution:
-    """The stage that started then and ends now, in this process."""
+    """Execution of the stage that started then and ends now, in this process."""
     commit, dirty = probe.commit()
     return Execution(
         machine=probe.machine(),
@@ -29,7 +29,7 @@ def execution(context: RunContext, started: datetime) -> Execution:
 
 
 def simulation(track: Track) -> Simulation | None:
-    """How this program generates the track's data; None for real files."""
+    """Generator version and survey of the track's data; None for real files."""
     return fingerprint.simulation(track)
 
 
@@ -39,7 +39,7 @@ def release(installed: Installed) -> Release:
 
 
 def own_release() -> Release:
-    """This distribution, where no plugin is at work."""
+    """The release of this distribution, for fits that involve no plugin."""
     return Release(distribution_version=probe.versions().get(HARNESS), code=None)
 
 

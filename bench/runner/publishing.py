@@ -1,4 +1,4 @@
-"""Copies what is published of runs: records, per-sample scores, the gallery's maps."""
+"""Copies of runs for publication: records, per-sample scores, maps of the gallery."""
 
 from pathlib import Path
 

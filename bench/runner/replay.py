@@ -1,4 +1,4 @@
-"""Repeats a recorded run from its record alone, aside from the workspace that has it."""
+"""Replay: repeat a recorded run from its record alone, outside its workspace."""
 
 import shutil
 from collections.abc import Sequence

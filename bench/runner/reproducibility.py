@@ -1,4 +1,4 @@
-"""Two records of one specification: do their numbers agree as far as their settings promise?"""
+"""Reproducibility: whether two runs of one specification agree as far as settings promise."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ RELATIVE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far two runs of one specification may differ in a score, relative to it."""
+    """Largest relative difference allowed between two runs of one specification."""
 
     relative: float
     reasons: tuple[str, ...]
@@ -20,7 +20,7 @@ class Tolerance:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreDifference:
-    """One score of one cell."""
+    """Difference of one score in one cell."""
 
     test_set: str
     metric: str
@@ -36,14 +36,14 @@ class ScoreDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """A recorded run beside its repetition."""
+    """A recorded run and its repetition."""
 
     recorded: Record
     replayed: Record
 
     @cached_property
     def tolerance(self) -> Tolerance:
-        """What the determinism settings and the two machines promise."""
+        """Agreement that the determinism settings and the two machines promise."""
         return tolerance(self.recorded, self.replayed)
 
     @cached_property
@@ -108,7 +108,7 @@ class Reproduction:
 
 
 def tolerance(recorded: Record, replayed: Record) -> Tolerance:
-    """What the determinism settings and the two machines promise.
+    """Agreement that the determinism settings and the two machines promise.
 
     On one kind of CPU, with the same number of threads and versions, training is deterministic to
     the bit, also where it was interrupted and resumed. Elsewhere sums are rounded in another order,

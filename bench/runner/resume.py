@@ -1,4 +1,4 @@
-"""A training in progress: what it takes to go on after the last finished epoch.
+"""Checkpoints of unfinished training, from which it resumes after the last full epoch.
 
 All of it lies in the folder ``unfinished`` of the run and is gone when the record is written. It
 belongs to a key, a hash of everything that the numbers depend on; under another key it is dropped.
@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 class Unfinished:
-    """Reads and writes the state of one run in progress. Writing raises `HomeError`."""
+    """Checkpoint store of one unfinished run. Writing raises `HomeError`."""
 
     def __init__(self, run: Path, key: str) -> None:
         self._folder = run / FOLDER
@@ -69,7 +69,7 @@ class Unfinished:
         return Checkpoint(**content)
 
     def kept_epochs(self) -> int:
-        """How many epochs an interruption does not lose."""
+        """Number of epochs that an interruption does not lose."""
         kept = self.checkpoint()
         return len(kept.curve) if kept else 0
 

@@ -56,7 +56,7 @@ def adapt(spec: FitSpec, context: RunContext) -> tuple[Checked, str | None]:
 
 
 class FitTraining:
-    """Trains one specification: `run` does it all; the attributes hold what is known so far."""
+    """Training of one specification: `run` executes it; attributes hold its state and results."""
 
     def __init__(self, spec: FitSpec, context: RunContext) -> None:
         self.spec, self.context = spec, context
@@ -209,13 +209,13 @@ class FitTraining:
 
     @property
     def progress_kept(self) -> str:
-        """What an interruption does not lose."""
+        """Sentence on the progress that an interruption does not lose."""
         kept = self._unfinished.kept_epochs() if self._unfinished else 0
         return f"{kept} of {self.budget.epochs} epochs are kept"
 
     @property
     def card(self) -> MethodCard:
-        """What the method's plugin says of itself."""
+        """The method's description of itself, for the record."""
         return MethodCard(
             category=self.method.traits.category,
             summary=self.method.summary,
@@ -242,7 +242,7 @@ class FitTraining:
         )
 
     def _step_cost(self, adapted: Checked) -> probe.StepCost:
-        """Of a training step; the same for all fits of a method's config, so measured once.
+        """Cost of a training step; the same for all fits of a config, so measured once.
 
         Raises `MethodError` for a network that predicts a wrong shape or NaN.
         """

@@ -14,7 +14,7 @@ from bench.runner.context import RunContext
 
 
 def tuned(choice: Choice, protocol: Protocol, context: RunContext) -> Choice:
-    """The choice with the config of the protocol's grid that is best on validation data.
+    """The method with the config of the protocol's grid that is best on validation data.
 
     Best is the lowest mean MAE over the protocol's validation sets and the seeds that all configs
     have. Raises `ConfigError` where the tuning is not complete.

@@ -1,4 +1,4 @@
-"""Scores of any weights file: a checkpoint of a backbone, or a delta on one."""
+"""Evaluation of any weights file: a backbone's checkpoint, or a delta on one."""
 
 from collections.abc import Sequence
 from pathlib import Path

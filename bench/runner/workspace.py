@@ -16,13 +16,13 @@ from bench.records.record import DELTA_FILE, FILE, FOUNDATION_FILE, Record
 
 
 def default() -> Path:
-    """`BENCH_HOME`, or the user's data folder."""
+    """Default workspace: `BENCH_HOME`, or the user's data folder."""
     given = os.environ.get("BENCH_HOME")
     return Path(given) if given else user_data_path("fwi-peft-bench")
 
 
 class Workspace:
-    """Paths below one folder. Opening it makes the folder and checks that it can be written."""
+    """Paths below one folder. Construction creates the folder and checks that it is writable."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().absolute()

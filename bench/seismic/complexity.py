@@ -1,4 +1,4 @@
-"""Spatial information of velocity maps: the paper's measure of how complex a dataset is."""
+"""Spatial information of velocity maps: the paper's measure of a dataset's complexity."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What a condition does to records: noise, dead traces, gain, statics, displaced receivers."""
+"""Effects of conditions on records: noise, dead traces, gain, statics, displaced receivers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ Records = NDArray[np.float32]
 
 
 def disturb(record: Records, condition: Condition, rng: np.random.Generator) -> Records:
-    """One record (5 shots, 1000 time steps, 70 receivers) under a condition, as a new array.
+    """Apply a condition to one record (5 shots, 1000 time steps, 70 receivers); a new array.
 
     A record that is simulated anew (`Condition.resimulated`) is returned as it is.
     """

@@ -1,4 +1,4 @@
-"""The scores of predicted velocity maps: one table, and one function for each of its entries.
+"""The metrics of predicted velocity maps: one table, and one function for each entry.
 
 A score function takes a prediction and the truth of shape (n, 1, 70, 70), on [-1, 1], and returns
 (n,) float32. To add a metric, write such a function and add an entry to `METRICS`: records, score
@@ -34,7 +34,7 @@ _MPS_PER_UNIT = (RULES.velocity_scale_mps[1] - RULES.velocity_scale_mps[0]) / 2
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Column):
-    """One score. Raise `version` when its values change: fits are then scored again."""
+    """A metric. Raise `version` when its values change: fits are then scored again."""
 
     per_sample: "Callable[[Tensor, Tensor], Tensor]"
     """(prediction, truth) of shape (n, 1, 70, 70) → (n,) float32; NaN where undefined."""
@@ -118,7 +118,7 @@ def sobel_magnitude(maps: "Tensor") -> "Tensor":
 
 
 def edge_f1(prediction: "Tensor", truth: "Tensor") -> "Tensor":
-    """How well interfaces are placed: F1 score of interface cells, in [0, 1], NaN without any.
+    """F1 score of interface cells, in [0, 1]: how well interfaces are placed.
 
     A cell is an interface where the velocity changes by 100 m/s a cell or more (Sobel). It counts
     as placed if the other map has an interface within one cell (a boundary F-measure, after
@@ -186,7 +186,7 @@ METRICS: tuple[Metric, ...] = (
 
 
 def get(name: str) -> Metric:
-    """Raises `UnknownNameError` for a name that is not a metric."""
+    """Look a metric up by name. Raises `UnknownNameError`."""
     for metric in METRICS:
         if metric.name == name:
             return metric

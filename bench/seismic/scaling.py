@@ -1,4 +1,4 @@
-"""Physical ↔ network units (DESIGN section 3): one range for every dataset, so nothing leaks."""
+"""Physical ↔ network units: one range for every dataset, so that test statistics never leak."""
 
 import math
 

@@ -1,1 +1,1 @@
-"""`bench speed`: what this machine does a second, as ratios from one process run."""
+"""`bench speed`: throughput of this machine, as ratios within one process."""

@@ -1,4 +1,4 @@
-"""What the machine can do at best: matrix products and memory copies, measured here."""
+"""Upper bounds of this machine: matrix products and memory copies, measured."""
 
 from collections.abc import Callable
 

@@ -63,7 +63,7 @@ class PlainLoop:
         return sum(self.step(x, y) for x, y in self._loader) / len(self._loader)
 
     def step(self, x: Tensor, y: Tensor) -> float:
-        """One training step; the loss."""
+        """Do one training step; returns the loss."""
         x, y = x.to(self._device), y.to(self._device)
         self._adam.zero_grad()
         loss = F.l1_loss(self.network(x), y)

@@ -22,7 +22,7 @@ Turns = Mapping[str, Callable[[], None]]
 def reference_process(
     records: Array, maps: Array, *, backbone: str, batch: int, device: torch.device
 ) -> Iterator[Turns]:
-    """Start the process; it waits between turns and ends with the context."""
+    """Run the reference loop in a process, which waits between turns and ends with the context."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_serve,

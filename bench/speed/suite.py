@@ -41,7 +41,7 @@ MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
 
 @dataclass(frozen=True, kw_only=True)
 class StepCounts:
-    """What a training step costs whatever the hardware."""
+    """Hardware-independent cost of a training step."""
 
     saved_bytes_per_sample: float
     flops_per_sample: float
@@ -54,7 +54,7 @@ class StepCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured thing."""
+    """One measurement."""
 
     kind: Kind
     name: str
@@ -263,7 +263,7 @@ def _order(source: Samples) -> list[Indices]:
 def _count(
     model: nn.Module, numerics: Numerics, step: Callable[[], object], samples: int
 ) -> StepCounts:
-    """What `step`, a training step of so many samples, costs; the model in its training modes."""
+    """Hardware-independent cost of `step`, of so many samples; the model in its training modes."""
     cost = probe.step_cost(model, numerics)
     step()  # the optimiser's state is there before the peak is taken
     with Traffic() as traffic:
@@ -278,7 +278,7 @@ def _count(
 
 
 def speeds(figures: Sequence[Figure], batch: int) -> Speeds:
-    """What `bench speed` has measured, as needed for estimates."""
+    """The measurements of `bench speed` as speeds for estimates."""
     named = {figure.name: figure for figure in figures}
     trained = {figure.method: figure for figure in figures if figure.method}
     steps = [f.counts.peak_bytes - f.counts.gradient_bytes for f in trained.values() if f.counts]

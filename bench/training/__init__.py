@@ -1,1 +1,1 @@
-"""A network in, a trained and scored network out: the loop, its numerics and its cost."""
+"""Training and scoring of one network: loop, numerics, costs."""

@@ -28,7 +28,7 @@ def keep() -> None:
 
 
 def trim() -> None:
-    """Give back what is free now, so that one fit's memory does not count as the next one's."""
+    """Return free memory to the system, so that one fit's peak excludes the previous one's."""
     if libc := _libc():
         libc.malloc_trim(0)
 

@@ -19,7 +19,7 @@ _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """How a run computes."""
+    """Device, precision and layer implementation of a run."""
 
     device: torch.device
     bfloat16: bool

@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass
 class Meter:
-    """Filled while a phase runs; `phase` holds the result afterwards."""
+    """Measurements of a phase while it runs; `phase` holds the result afterwards."""
 
     samples: int = 0
     warmup_samples: int = 0
@@ -47,7 +47,7 @@ class Meter:
 
 @contextmanager
 def measure(device: torch.device) -> Iterator[Meter]:
-    """Time and peak memory of what happens inside.
+    """Context that measures time and peak memory.
 
     On a GPU the peaks are the allocator's, on a CPU the process's resident memory, polled; the
     memory in use before is given beside them.
@@ -98,7 +98,7 @@ def measure(device: torch.device) -> Iterator[Meter]:
 
 
 def _energy_joules(device: torch.device) -> float | None:
-    """What an NVIDIA GPU has used since its driver was loaded; None where nothing tells."""
+    """Energy that an NVIDIA GPU has used since its driver was loaded; None if unknown."""
     if device.type != "cuda":
         return None
     import pynvml

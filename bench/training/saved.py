@@ -1,4 +1,4 @@
-"""What autograd keeps between the forward and the backward pass, counted on any device.
+"""Bytes that autograd keeps between forward and backward pass, counted on any device.
 
 The count does not depend on hardware or allocator: all distinct storages that are saved for the
 backward pass, whole, except those of the model's parameters and buffers. Activations, masks and

@@ -1,4 +1,4 @@
-"""The learning rate of protocol v1, as a pure function of the step."""
+"""The learning-rate schedule, as a pure function of the step."""
 
 from bench.protocol.spec import RULES, Rules
 

@@ -1,4 +1,4 @@
-"""Counts what a piece of work does to memory, whatever the hardware: bytes moved, bytes alive."""
+"""Memory traffic of a computation, whatever the hardware: bytes moved, bytes alive."""
 
 import weakref
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class Traffic(TorchDispatchMode):
-    """Inside it, every tensor operation is counted.
+    """Context that counts the tensor operations inside it.
 
     `moved_bytes`: inputs read and outputs written by each operation, as if none were fused and
     nothing cached; views are free. `peak_bytes`: the most that was alive at once of what was

@@ -123,7 +123,7 @@ def train_step(
     rate: float,
     numerics: Numerics,
 ) -> Tensor:
-    """One step at this learning rate. Returns the detached L1 loss, not synchronised."""
+    """Do one step at this learning rate. Returns the detached L1 loss, not synchronised."""
     set_rate(adam, rate)
     return step(adapted, adam, x, y, numerics=numerics)
 
@@ -131,7 +131,7 @@ def train_step(
 def step(
     adapted: Adapted, adam: torch.optim.AdamW | None, x: Tensor, y: Tensor, *, numerics: Numerics
 ) -> Tensor:
-    """One step: forward, loss, backward, update. Returns the detached L1 loss, not synchronised."""
+    """Do one step: forward, loss, backward, update. Returns the detached L1 loss."""
     if adam is None:  # only BatchNorm statistics change
         with torch.no_grad():
             return l1(adapted.model, x, y, numerics)

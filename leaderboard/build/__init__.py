@@ -1,1 +1,1 @@
-"""Records → a static site, all or nothing."""
+"""Site generation: records to static pages, all or nothing."""

@@ -1,4 +1,4 @@
-"""A folder that is replaced as a whole: whoever looks finds the old site or the new one."""
+"""Atomic replacement of a folder: readers see the old site or the new one."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ _LOCK = "fwi-peft-bench-report"
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `out` when the block ends without an error.
+    """Context with a new folder, which replaces `out` when the block ends without an error.
 
     What a killed report left beside `out` is cleared away first. Raises `HomeError` if `out` holds
     something that is not a site, or cannot be written.

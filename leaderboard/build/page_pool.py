@@ -1,4 +1,4 @@
-"""Run pages, which are many and alike, written by a pool of processes where that pays."""
+"""Process pool for run pages, which are many and alike."""
 
 import gc
 import multiprocessing
@@ -24,7 +24,7 @@ _Result = tuple[int, list[Problem]]
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for cycles of garbage: it walks all records again and again, and finds none."""
+    """Context without garbage collection, which would walk all records and find nothing."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -35,7 +35,7 @@ def without_collection() -> Iterator[None]:
 
 
 class PagePool:
-    """Writes run pages: `start` them, do other work, `finish`."""
+    """Writer of run pages: `start` it, do other work, `finish`."""
 
     def __init__(self, site: Site, executor: ProcessPoolExecutor | None, processes: int) -> None:
         self._site = site
@@ -75,7 +75,7 @@ class PagePool:
 
 @contextmanager
 def opened(site: Site, expected: int) -> Iterator[PagePool]:
-    """A pool for so many runs; of processes, which get ready meanwhile, where that pays."""
+    """A pool for so many runs; of processes, started in the background, where that pays."""
     processes = min(os.cpu_count() or 1, _MOST)
     if expected < _WORTH_IT or processes < 2:
         yield PagePool(site, None, 1)

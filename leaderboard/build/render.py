@@ -1,4 +1,4 @@
-"""Records → a static site: the one entry point."""
+"""Site generation: the one entry point."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ TITLE = "FWI PEFT Bench"
 
 @dataclass(frozen=True)
 class BuiltSite:
-    """What was written."""
+    """What was written, and what was left out."""
 
     index: Path
     records: int

@@ -1,1 +1,1 @@
-"""Frames and records → figures."""
+"""Figures of frames and records, as SVG and PNG."""

@@ -58,7 +58,7 @@ def gains(
 
 
 def legend(series: Sequence[str], colours: Sequence[int] | None = None) -> Markup:
-    """Colours of the series, in words beside."""
+    """Legend of the series: colours with their names."""
     fills = list(colours) if colours is not None else list(range(len(series)))
     items = [
         svg.tag(

@@ -23,7 +23,7 @@ AXES = (
 
 
 class Point(NamedTuple):
-    """A method in the plane."""
+    """A method in the plane of accuracy and cost."""
 
     row: Row
     cost: float

@@ -14,7 +14,7 @@ from leaderboard.tables.boards import Variant
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One method: by per cent, the score and its interval."""
+    """Low-data curve of one method: by per cent, the score and its interval."""
 
     variant: Variant
     values: Mapping[int, float]

@@ -32,7 +32,7 @@ _COMPRESSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Kept maps of one cell, m/s, axes (sample, z, x)."""
+    """Stored maps of one cell, m/s, axes (sample, z, x)."""
 
     samples: npt.NDArray[np.int32]
     truth: npt.NDArray[np.uint16]
@@ -40,7 +40,7 @@ class Gallery:
 
 
 def load(folder: Path, datasets: Sequence[str]) -> dict[str, Gallery]:
-    """Galleries by dataset; empty if the run keeps no maps. Raises ValueError for a bad file."""
+    """Stored maps by dataset; empty if the run has none. Raises ValueError for a bad file."""
     path = folder / MAPS_FILE
     if not path.is_file():
         return {}

@@ -27,7 +27,7 @@ _PREFERRED = (
 
 
 def style_sheet(boards: Iterable[Board]) -> str:
-    """A class for each method, and for the foundation, that sets the colour variable."""
+    """Style sheet with the colour variable of each method and of the foundation."""
     lines = []
     indices = {v.index for b in boards for v in (*b.variants, b.foundation) if v}
     for index in sorted(indices):
@@ -40,12 +40,12 @@ def style_sheet(boards: Iterable[Board]) -> str:
 
 
 def classes(variant: Variant) -> str:
-    """For a group of marks that a legend can switch off."""
+    """Style classes for a group of marks that a legend can switch off."""
     return f"m-{variant.index} s-{variant.index}"
 
 
 def sign(variant: Variant) -> Markup:
-    """The method's sign as a small picture."""
+    """The method's marker as a small picture."""
     return svg.tag(
         "svg",
         svg.marker(7, 7, variant.index, size=4.6),

@@ -83,7 +83,7 @@ def area(points: Iterable[tuple[float, float]], **attributes: object) -> Markup:
 
 
 def marker(x: float, y: float, index: int, *, size: float = 4.5, **attributes: object) -> Markup:
-    """The sign of the method with that index."""
+    """The marker of the method with that index."""
     shape = SHAPES[index % len(SHAPES)]
     if shape == "circle":
         return tag("circle", cx=x, cy=y, r=size, **attributes)

@@ -1,4 +1,4 @@
-"""Sources of records → records that are what they say they are, and problems with the others."""
+"""Discovery and validation of records; whatever is wrong becomes a problem."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class BoardKey:
 
     @property
     def slug(self) -> str:
-        """Safe as a file name whatever the record says."""
+        """File name of the board, safe whatever the record says."""
         return f"{slug(self.track)}-{slug(self.backbone)}-{slug(self.fingerprint)[:8]}"
 
 
@@ -65,7 +65,7 @@ def walk(sources: Sequence[Path]) -> Iterator[tuple[Origin, Path]]:
 
 
 class Gate:
-    """Lets each record through once, if it is what it says it is."""
+    """Validation of records: admits each valid record once."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -103,7 +103,7 @@ class Gate:
         return None
 
     def _fingerprint(self, record: Record) -> str:
-        """Computed from the record's own rules; once for all records that share them."""
+        """Fingerprint computed from the record's own rules, once for all that share them."""
         parts = (record.track, record.spec.backbone, record.rules, record.simulation)
         key = digest([part.model_dump(mode="json") if part else None for part in parts])
         if key not in self._fingerprints:
@@ -112,7 +112,7 @@ class Gate:
 
 
 def irregular(path: Path, most_bytes: int) -> str | None:
-    """Why a file is not read at all; None for a regular file of a bearable size.
+    """Reason why a file is not read at all; None for a regular file of acceptable size.
 
     Links are not followed: one may point to a file that is nobody's business, or to a device.
     """

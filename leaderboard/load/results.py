@@ -1,4 +1,4 @@
-"""All records → tidy frames: a row a fit, a row a scored cell, a row a scored sample.
+"""Records to tidy frames: fits, scored cells, scored samples.
 
 `fits`: a row a record, with its identity, status and costs. `cells`: a row for each fit and test
 set, with a column for each metric. `samples`: a row for each fit, test set and sample, with a
@@ -32,7 +32,7 @@ _TOLERANCE = {"rel_tol": 1e-3, "abs_tol": 1e-4}
 
 @dataclass
 class Results:
-    """What was read. Whole records are not kept."""
+    """The frames of all records; the records themselves are not kept."""
 
     fits: pl.DataFrame
     cells: pl.DataFrame
@@ -68,7 +68,7 @@ def collect(paths: Iterable[tuple[Origin, Path]]) -> Results:
 
 
 def of_records(records: Sequence[Record]) -> Results:
-    """Frames of records at hand, without per-sample scores."""
+    """Frames of given records, without per-sample scores."""
     fits = [fit_row(record, "local", Path()) for record in records]
     cells = [row for record in records for row in cell_rows(record)]
     return Results(
@@ -160,7 +160,7 @@ def peak_bytes(phase: Phase) -> int | None:
 
 
 def machine(record: Record) -> str:
-    """Timings are comparable within one of these only."""
+    """Description of the machine; timings are comparable within one of these only."""
     m, settings = record.execution.machine, record.execution.determinism
     name = m.gpu if m.gpu and settings.device != "cpu" else f"{m.processor}, {m.cores} cores"
     return name if settings.frugal else f"{name}, stock layers"

@@ -1,1 +1,1 @@
-"""The kinds of page, one module each."""
+"""The pages, one module for each kind."""

@@ -1,4 +1,4 @@
-"""The protocol, as the specification has it, and how to take part."""
+"""The pages on the protocol and on contributing."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ _SENTENCES = {
 
 
 def write(site: Site, boards: Sequence[Board]) -> None:
-    """The pages on the protocol and on contributing; they need no record."""
+    """Write the pages on the protocol and on contributing; they need no record."""
     site.page(
         "protocol.html",
         "protocol",

@@ -49,7 +49,7 @@ def switches() -> tuple[tuple[str, str], ...]:
 
 
 def shown(views: Sequence[Protocol]) -> tuple[str, ...]:
-    """Switched on at first: of the paper's protocols, those in which a method has scores."""
+    """Keys of the columns shown at first: of the paper's protocols, those with scores."""
     return (*(view.name for view in views if view.name in _FIRST_PROTOCOLS), *_SHOWN)
 
 

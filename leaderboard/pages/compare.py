@@ -31,7 +31,7 @@ class Matrix:
 
 
 def write(site: Site, board: Board, urls: Urls) -> None:
-    """A matrix for each protocol, and a page for each method with its differences per cell."""
+    """Write a matrix per protocol, and a page per method with its differences per cell."""
     matrices = [m for view in ranked() if (m := _matrix(board, view))]
     cells = [m for train in TARGETS for m in _cells(board, train)]
     signs = {v.key: palette.sign(v) for v in board.variants}

@@ -20,7 +20,7 @@ from leaderboard.tables.standings import Score, Standing
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A cell of the leaderboard."""
+    """One table cell of the leaderboard."""
 
     sort: str
     text: str

@@ -48,7 +48,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One test sample."""
+    """The maps of one test sample."""
 
     rank: str
     sample: int
@@ -59,7 +59,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class TestSetMaps:
-    """One test dataset."""
+    """The maps of one test dataset."""
 
     test: str
     own: bool
@@ -101,7 +101,7 @@ def chapters(board: Board) -> list[Chapter]:
 
 
 def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
-    """A page for each chapter, the first under the plain name; returns maps that cannot be read."""
+    """Write a page per chapter, the first under the plain name; returns unreadable maps."""
     problems: list[Problem] = []
     all_chapters = chapters(board)
     files = {

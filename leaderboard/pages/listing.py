@@ -18,7 +18,7 @@ _SHOWN = ("mae", "ssim")
 
 
 def runs(site: Site, board: Board, urls: Urls) -> None:
-    """One row a run, searchable."""
+    """Write the searchable list of runs, one row each."""
     clean = (pl.col("split") == "test") & (pl.col("condition") == CLEAN)
     held = pl.col("split") == "validation"
     own = board.cells.filter(clean | held).select("run_id", "dataset", *_SHOWN)
@@ -30,7 +30,7 @@ def runs(site: Site, board: Board, urls: Urls) -> None:
 
 
 def data(site: Site, board: Board, urls: Urls, rows: Sequence[Row]) -> None:
-    """The leaderboard as CSV, JSON and Parquet."""
+    """Write the leaderboard as CSV, JSON and Parquet."""
     frame = overview.frame(rows)
     site.file(urls.data(board, "csv"), frame.write_csv().encode())
     document = {
@@ -51,7 +51,7 @@ def _metadata(board: Board) -> dict[str, str]:
 
 
 def problems(site: Site, boards: Sequence[Board], found: Sequence[Problem]) -> None:
-    """What was left out and why, and what stands on a board of its own."""
+    """Write the page of records left out, with reasons, and of separate boards."""
     shown = [
         ("/".join(p.path.parts[-3:]), p.reason.replace(str(p.path), p.path.name)) for p in found
     ]

@@ -22,7 +22,7 @@ _PRINTED = {"FFT-PFM": "6 3", "LoRA-PFM": "2 3", "Baseline": "8 3 1 3"}
 def write(
     site: Site, board: Board, urls: Urls, table: dict[Key, CellScore], paper: pl.DataFrame
 ) -> None:
-    """Panels for each training target, test set and metric."""
+    """Write panels for each training target, test set and metric."""
     blocks = [
         (
             metric,

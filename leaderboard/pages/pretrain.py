@@ -1,4 +1,4 @@
-"""What pretraining brings: the foundation against training from scratch."""
+"""The pretraining page: the foundation against training from scratch."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from leaderboard.tables.cells import means
 
 
 def write(site: Site, board: Board, urls: Urls) -> None:
-    """The paper's Figs 2 and 3 for each method that starts from scratch."""
+    """Write the paper's Figs 2 and 3 for each method that starts from scratch."""
     scratch = [v for v in board.variants if v.start == "scratch"]
     blocks = [(v, _fig2(board, v), _fig3(board, v)) for v in scratch]
     shown = [v for v in (board.foundation, *scratch) if v and _trained(board, v)]

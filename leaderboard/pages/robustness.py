@@ -1,4 +1,4 @@
-"""What adapting costs on other data, and what survives a changed acquisition."""
+"""The robustness page: retention, and scores under a changed acquisition."""
 
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
@@ -7,7 +7,7 @@ from leaderboard.tables.boards import Board
 
 
 def write(site: Site, board: Board, urls: Urls) -> None:
-    """A table of each protocol, methods side by side."""
+    """Write a table for each protocol, methods side by side."""
     shift, retention = robustness.shift(board), robustness.retention(board)
     site.page(
         urls.page(board, "robustness"),

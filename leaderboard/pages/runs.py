@@ -47,7 +47,7 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """A run to write a page of."""
+    """A run whose page is to be written."""
 
     origin: Origin
     folder: Path

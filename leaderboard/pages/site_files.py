@@ -1,4 +1,4 @@
-"""Files of the site: templates filled in and written."""
+"""Files of the site: templates are filled in and written."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 
 def environment() -> Environment:
-    """Every value is escaped; a name that a template does not get is an error."""
+    """Template environment: values are escaped, an undefined name is an error."""
     made = Environment(
         loader=PackageLoader("leaderboard"),
         autoescape=True,
@@ -24,7 +24,7 @@ def environment() -> Environment:
 
 
 class Site:
-    """Writes pages below one folder. Counts them."""
+    """Writer of pages below one folder; counts them."""
 
     def __init__(self, folder: Path, title: str) -> None:
         self.folder = folder

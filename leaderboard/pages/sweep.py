@@ -16,7 +16,7 @@ from leaderboard.tables.sweeps import Tried, configs, varying
 
 
 def write(site: Site, board: Board, urls: Urls, paper: pl.DataFrame) -> None:
-    """Heat maps over the two options with most values, and a table of all configs."""
+    """Write heat maps over the two options with most values, and a table of all configs."""
     blocks = []
     for name, fits in board.sweeps.items():
         tried = configs(fits, board.cells)

@@ -1,4 +1,4 @@
-"""Where the pages of a board are, and the navigation that they share."""
+"""URLs of a board's pages, and the navigation that they share."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ class Urls:
         return f"data/{board.key.slug}.{suffix}"
 
     def common(self, board: Board) -> dict[str, object]:
-        """What every page of a board is given."""
+        """Template values that every page of a board needs."""
         tabs = [(self.page(board, kind), label) for kind, label in _PAGES if has_page(board, kind)]
         return {
             "board": board,
@@ -56,12 +56,12 @@ class Urls:
 
 
 def method_page(board: BoardKey, variant: str) -> str:
-    """Known before the board is: run pages link to it."""
+    """URL of a method's page, known before the board is: run pages link to it."""
     return f"methods/{board.slug}-{variant}.html"
 
 
 def has_page(board: Board, kind: str) -> bool:
-    """A page that would have nothing to show is not made."""
+    """Whether the board has a page of this kind; pages with nothing to show are not written."""
     fits = board.datasets
     match kind:
         case "lowdata":

@@ -1,4 +1,4 @@
-"""Comparisons that hold: paired differences, gains, Holm's correction, shared ranks, verdicts.
+"""Comparisons: paired differences, gains, Holm's correction, shared ranks, verdicts.
 
 Methods are positions in `leaderboard.stats.estimates.Moments`. `better` says which direction of the
 score is better. Nothing here is random: the same scores give the same ranks.
@@ -33,12 +33,12 @@ class Comparison:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference, uncorrected."""
+        """Two-sided p-value of no difference, uncorrected."""
         return self.difference.p_value
 
     @property
     def probability_better(self) -> float:
-        """That the method is better, given these scores and no other knowledge."""
+        """Probability that the method is better, given these scores and no other knowledge."""
         below = self.difference.probability_below_zero
         return below if self.better == "lower" else 1 - below
 
@@ -60,14 +60,14 @@ class Comparison:
 
     @property
     def turned(self) -> "Comparison":
-        """The same pair seen from the other method."""
+        """The same pair from the other method's side."""
         d = self.difference
         return replace(self, difference=replace(d, value=-d.value, low=-d.high, high=-d.low))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A method's place among those it was compared with."""
+    """Rank of a method among those it was compared with."""
 
     method: int
     score: Estimate
@@ -94,7 +94,7 @@ def compare_pairs(
 
 
 def corrected(found: Sequence[Comparison]) -> list[Comparison]:
-    """The same comparisons as one family."""
+    """The comparisons with p-values corrected as one family."""
     adjusted = holm([c.p_value for c in found])
     return [
         replace(c, p_holm=float(p), comparisons=len(found))

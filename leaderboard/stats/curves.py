@@ -27,7 +27,7 @@ class LowDataCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Crossover:
-    """Where the lead between two low-data curves changes for the first time."""
+    """First change of the lead between two low-data curves."""
 
     fraction_percent: float | None
     """Linear interpolation between the fractions; None where one method leads throughout."""
@@ -83,7 +83,7 @@ def crossover(
     *,
     methods: int,
 ) -> Crossover:
-    """Where the lead between two methods changes."""
+    """The fraction at which the lead between two methods changes."""
     found = scores.contrasts(_gaps(fractions_percent, method, reference, methods))
     place = float(first_crossing([d.value for d in found], fractions_percent))
     return Crossover(fraction_percent=None if np.isnan(place) else place, differences=found)

@@ -50,14 +50,14 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of the hypothesis that the number is zero."""
+        """Two-sided p-value of the hypothesis that the number is zero."""
         if self.standard_error <= _ROUNDING * abs(self.value):
             return 1.0 if self.value == 0 else 0.0
         return float(2 * stdtr(self.degrees_of_freedom, -abs(self.value) / self.standard_error))
 
     @property
     def probability_below_zero(self) -> float:
-        """Of the number, given these data and no other knowledge."""
+        """Probability that the number is below zero, given these data and no other knowledge."""
         if self.standard_error <= _ROUNDING * abs(self.value):
             return 0.5 if self.value == 0 else float(self.value < 0)
         return float(stdtr(self.degrees_of_freedom, -self.value / self.standard_error))
@@ -78,11 +78,11 @@ class Moments:
     """Of each stratum."""
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """Each of the numbers."""
+        """Estimates of the numbers."""
         return self.contrasts(np.eye(len(self.means)))
 
     def contrasts(self, weights: ArrayLike) -> tuple[Estimate, ...]:
-        """Each linear combination (k, m) of the numbers, such as a difference of two."""
+        """Estimates of linear combinations (k, m) of the numbers, such as differences."""
         w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
         value = w @ self.means
         seeds = _quadratic(w, self.of_seeds)

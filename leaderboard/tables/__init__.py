@@ -1,1 +1,1 @@
-"""Boards and their tables."""
+"""Boards, and the tables that pages and commands show."""

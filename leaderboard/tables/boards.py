@@ -44,7 +44,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Board:
-    """One leaderboard."""
+    """The records of one track, backbone and fingerprint, as frames."""
 
     key: BoardKey
     track: Track
@@ -89,7 +89,7 @@ class Board:
 
     @cached_property
     def datasets(self) -> frozenset[tuple[str, int]]:
-        """What any method was fitted on: dataset and per cent."""
+        """The trainings of any method: dataset and per cent."""
         adapted = self.tested.filter(pl.col("kind") == "adaptation")
         return frozenset(adapted.select("train", "percent").unique().iter_rows())
 
@@ -150,7 +150,7 @@ class Board:
 
     @property
     def local(self) -> int:
-        """Records that are not published."""
+        """Records of the workspaces, which are not published."""
         return int((self.fits["origin"] == "local").sum())
 
     @property
@@ -179,7 +179,7 @@ class Board:
         return {}
 
     def seeds(self, protocol: Protocol) -> dict[str, tuple[int, ...]]:
-        """By variant key, the seeds with every cell of a protocol.
+        """Seeds with every cell of a protocol, by variant key.
 
         Means over fewer cells are not comparable.
         """

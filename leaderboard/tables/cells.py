@@ -29,7 +29,7 @@ class CellScore:
 
 
 def table(board: Board) -> dict[Key, CellScore]:
-    """All cells of the low-data protocol; it has those of id and ood."""
+    """Scores of every method on the cells of `lowdata`, which include those of id and ood."""
     found: dict[Key, CellScore] = {}
     for metric in metrics.METRICS:
         rows = _rows(board, metric)

@@ -1,4 +1,4 @@
-"""`bench compare`: methods side by side on one protocol, with what the scores allow to say."""
+"""The comparison of `bench compare`: methods side by side on one protocol."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class LowData:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodComparison:
-    """All that `bench compare` says."""
+    """Everything that `bench compare` reports."""
 
     board: Board
     protocol: Protocol
@@ -83,7 +83,7 @@ class MethodComparison:
 def compare(
     board: Board, names: Sequence[str], *, protocol: Protocol, metric: Metric, reference: str
 ) -> MethodComparison:
-    """Methods of one board on the seeds they share.
+    """Compare methods of one board on the seeds they share.
 
     A name is a method's name or its label on the board. Raises `MissingCellsError` where cells are
     not recorded, and `BenchError` for a name that fits several configs.
@@ -146,7 +146,7 @@ def groups(result: MethodComparison) -> list[str]:
 
 
 def averages(result: MethodComparison) -> list[str]:
-    """Where the sign of a difference depends on how cells are averaged, one sentence each."""
+    """Sentences where the sign of a difference depends on how cells are averaged."""
     lines = []
     better = result.metric.better or "lower"
     sign = 1 if better == "lower" else -1

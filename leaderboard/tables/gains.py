@@ -16,7 +16,7 @@ Gains = dict[tuple[str, str], Estimate | float]
 
 
 def low_data(table: dict[Key, CellScore], variant: Variant, train: str, metric: str) -> Gains:
-    """Over the reference by (per cent, test set) out of distribution (Figs 5, 6, 14, 15)."""
+    """Gains over the reference by (per cent, test set) out of distribution (Figs 5, 6, 14, 15)."""
     found: Gains = {}
     for percent in PERCENTS:
         for test in others(train):
@@ -33,7 +33,7 @@ def own(
     datasets: Sequence[str],
     names: Sequence[str],
 ) -> Gains:
-    """By (dataset, metric), trained and tested on each dataset (Figs 2 and 3)."""
+    """Gains by (dataset, metric), trained and tested on each dataset (Figs 2 and 3)."""
     found: Gains = {}
     for dataset in datasets:
         for name in names:

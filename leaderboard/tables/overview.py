@@ -1,4 +1,4 @@
-"""A board → one row a method: scores with intervals, gains, ranks, costs."""
+"""The overview of a board: one row per method, with scores, gains, ranks and costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def ranked() -> tuple[Protocol, ...]:
 
 
 def rows(board: Board) -> list[Row]:
-    """Best first: by MAE out of distribution, then in distribution, then with low data."""
+    """Rows of the board, best first: by MAE out of distribution, in distribution, low data."""
     by_protocol = {protocol.name: standings(board, protocol) for protocol in ranked()}
     made = [
         _row(board, v, {name: found[v.key] for name, found in by_protocol.items()})
@@ -66,7 +66,7 @@ def frame(made: Sequence[Row]) -> pl.DataFrame:
 
 
 def configs_tried(board: Board, variant: Variant) -> int:
-    """How many configs of a method were tried on validation data, its own included.
+    """Number of configs of a method tried on validation data, its own included.
 
     Counted from the fits with a holdout that are on the board.
     """

@@ -1,4 +1,4 @@
-"""Our cells beside the published ones, flagged where a printed number cannot be relied on."""
+"""Our cells next to published ones, flagged where a printed number is unreliable."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ PAPER_NAMES = {"baseline": "Baseline", "fft": "FFT-PFM", "lora": "LoRA-PFM"}
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCell:
-    """One of our cells and a published number for the same datasets, method and fraction."""
+    """One of our cells with a published number for the same datasets, method and fraction."""
 
     train: str
     percent: int
@@ -29,7 +29,7 @@ class PublishedCell:
 
 
 def other_data(result: MethodComparison) -> str | None:
-    """What must be said beside the numbers where the track's data are not the paper's."""
+    """A warning that the track's data are not the paper's; None if they are."""
     track = result.board.track
     if track.data.source == "files":
         if track.data.train is None:

@@ -1,4 +1,4 @@
-"""What adapting costs elsewhere, and what survives a changed acquisition: means over cells.
+"""Mean scores on other datasets and under a changed acquisition.
 
 Only complete sets of cells are averaged: a method counts at the seeds at which it has every target
 under every condition, or every target on every pretraining dataset.

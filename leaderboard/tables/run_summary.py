@@ -1,4 +1,4 @@
-"""What a command has recorded, as tables of text: means over datasets and seeds."""
+"""The results of a command as tables of text: means over datasets and seeds."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,7 +24,7 @@ _COSTS = ("trainable_parameters", "adapter_bytes", "samples_per_second", "train_
 
 
 def tables(found: Results) -> Iterator[Table]:
-    """Those that have rows."""
+    """The tables that have rows."""
     scored = found.fits.join(found.cells, on="run_id")
     tested = scored.filter(~pl.col("holdout"))
     if rows := _results(tested):

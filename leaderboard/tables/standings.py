@@ -1,4 +1,4 @@
-"""How the methods of a board stand in a protocol: intervals, gains, ratios to the floor, ranks."""
+"""Standings of a board's methods in a protocol: intervals, gains, ratios to floor, ranks."""
 
 from collections import Counter
 from collections.abc import Sequence

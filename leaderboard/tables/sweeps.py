@@ -13,7 +13,7 @@ from leaderboard.tables import text
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One config: mean over datasets and seeds."""
+    """A config that was tried: mean over datasets and seeds."""
 
     config: dict[str, Any]
     scores: dict[str, float]
@@ -29,7 +29,7 @@ class Tried:
 
 
 def configs(fits: pl.DataFrame, cells: pl.DataFrame) -> list[Tried]:
-    """Best validation score first, those with fewer fits last.
+    """Configs that were tried, best validation score first, those with fewer fits last.
 
     `fits` are those of one method with a holdout; `cells` hold their validation scores.
     """

@@ -1,4 +1,4 @@
-"""Numbers and facts as people read them."""
+"""Numbers and facts as text for people."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,17 +18,17 @@ def column(name: str) -> Column:
 
 
 def label(name: str) -> str:
-    """Of a metric or cost."""
+    """Label of a metric or cost."""
     return column(name).label
 
 
 def arrow(name: str) -> str:
-    """Which direction of a metric is better."""
+    """Arrow in the direction in which a metric is better."""
     return "↑" if column(name).better == "higher" else "↓"
 
 
 def score(value: float | None, metric: str = "") -> str:
-    """With the metric's own number of decimals; those of the first metric if none is named."""
+    """A score with the metric's number of decimals; the first metric's if none is named."""
     if value is None or not math.isfinite(value):
         return NOTHING
     digits = (metrics.get(metric) if metric else metrics.METRICS[0]).digits
@@ -36,7 +36,7 @@ def score(value: float | None, metric: str = "") -> str:
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """With a true minus sign."""
+    """A number with its sign, a true minus among them."""
     if value is None or not math.isfinite(value):
         return NOTHING
     shown = f"{value:+.{digits}f}".replace("-", "−")
@@ -48,7 +48,7 @@ def count(value: float | None) -> str:
 
 
 def short(value: float | None) -> str:
-    """1148480 → 1.15 M."""
+    """A number with a magnitude suffix: 1148480 → 1.15 M."""
     if value is None:
         return NOTHING
     for limit, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -58,7 +58,7 @@ def short(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes in binary units."""
+    """A number of bytes in binary units."""
     if value is None:
         return NOTHING
     for limit, sign in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
@@ -85,7 +85,7 @@ def duration(seconds: float | None) -> str:
 
 
 def cost(value: float | None, name: str) -> str:
-    """In the unit of the cost column of that name."""
+    """A cost in the unit of its column."""
     if "bytes" in name:
         return size(value)
     if name == "train_seconds":
@@ -96,21 +96,21 @@ def cost(value: float | None, name: str) -> str:
 
 
 def unit(column: Column) -> str:
-    """What must stand beside the label of a column, because `cost` does not write it."""
+    """Unit to show next to the label of a column; empty where `cost` writes it."""
     if column.unit in ("bytes", "s"):
         return ""
     return "per sample" if column.unit == "bytes/sample" else column.unit
 
 
 def axis(column: Column) -> str:
-    """Label and unit for the axis of a figure."""
+    """Label and unit of a column for the axis of a figure."""
     if column.unit.startswith("["):  # a range, not a unit
         return f"{column.label} on {column.unit}"
     return f"{column.label} ({column.unit})" if column.unit else column.label
 
 
 def dataset(name: str) -> str:
-    """Narrow labels of figures: FlatVel_B → FlatVel-B."""
+    """Label of a dataset for narrow figures: FlatVel_B → FlatVel-B."""
     return name.replace("_", "-")
 
 
@@ -119,12 +119,12 @@ def config(values: dict[str, Any]) -> str:
 
 
 def command(words: Sequence[str]) -> str:
-    """As typed in a shell."""
+    """A command line as typed in a shell."""
     return " ".join(quote(word) for word in words)
 
 
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """For a choice whose keys are their own labels."""
+    """Pairs of key and label for a choice whose keys are their own labels."""
     return [(name, name) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""Per-sample scores of several methods as one array, ready for `leaderboard.stats`."""
+"""Per-sample scores of several methods as one array for `leaderboard.stats`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _KEY = [*FIT, *TEST]
 
 @dataclass(frozen=True, eq=False)
 class ScoreArray:
-    """Weighted per-sample values of methods, (method, seed, sample), and each sample's test set."""
+    """Weighted per-sample values, axes (method, seed, sample), and each sample's test set."""
 
     methods: Floats
     strata: NDArray[np.intp]

@@ -154,6 +154,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(
     assert contents(tmp_path) == contents(made)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_stops_with_one_sentence_and_nothing_half_written(
     made: Path, tmp_path: Path
 ) -> None:

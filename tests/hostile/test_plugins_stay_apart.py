@@ -17,6 +17,8 @@ from homes import assert_same, copy, records, remove_runs
 from bench.entry_points import HARNESS
 from bench.plugins import registry
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 IN_A_FIT = {
     # what it does to the process: the words by which the record names it

@@ -290,6 +290,7 @@ def test_a_published_copy_wins_over_the_local_one(
     assert found.filter(pl.col("origin") == "published")["run_id"].to_list() == [run.name]
 
 
+@pytest.mark.slow
 def test_published_records_are_whole(
     unpublished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +315,7 @@ def test_the_readers_own_board_comes_first(tmp_path: Path, monkeypatch: pytest.M
     assert [(b.track.version, b.fits.height) for b in boards] == [(2, 1), (1, 16)]
 
 
+@pytest.mark.slow
 def test_front_page_of_500_records_is_light(tmp_path: Path) -> None:
     methods = [factory.Fake(name=f"m{i:02}", reach=1 - i / 50) for i in range(24)]
     track = factory.TRACK
@@ -379,6 +381,7 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     assert report.records == 2
 
 
+@pytest.mark.slow
 def test_ranks_do_not_depend_on_chance(home: Path, tmp_path: Path) -> None:
     """Nothing is drawn: the same records give the same table, whatever NumPy's seed."""
     frames = []

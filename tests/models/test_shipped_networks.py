@@ -16,6 +16,8 @@ from bench.protocol.spec import Data
 from bench.seismic.scaling import scale_maps, scale_records
 from bench.seismic.simulation import simulate
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("hybrid_vit", "caformer_unet")
 
 

@@ -180,6 +180,7 @@ def test_a_new_method_installs_and_conforms(tmp_path: Path) -> None:
     assert "1 passed" in tested.stdout
 
 
+@pytest.mark.slow
 def test_the_commands_for_authors(tmp_path: Path, inside: Inside) -> None:
     code, out, _ = inside("new-method", "fresh", "--folder", tmp_path)
     assert (code, out.count("\n")) == (0, 1)
@@ -295,6 +296,7 @@ def test_methods_that_do_not_apply_to_a_backbone_say_why(inside: Inside) -> None
     )
 
 
+@pytest.mark.slow
 def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -> None:
     code, out, _ = inside("new-backbone", "fresh", "--folder", tmp_path)
     assert code == 0
@@ -320,6 +322,7 @@ def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -
         assert (code, expected in error) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_backbone_that_cannot_be_built_is_told_in_a_sentence(tmp_path: Path) -> None:
     source = """
 from bench.contract import Backbone

@@ -49,6 +49,7 @@ def network() -> Adapted:
     return adaptation.adapt(PRETRAINING, model, PRETRAINING.config())
 
 
+@pytest.mark.slow
 def test_a_fit_overfits_four_samples() -> None:
     x, y = batch(4)
     curve = learn(network(), x, y, 30, choose("cpu"))

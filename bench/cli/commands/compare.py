@@ -155,7 +155,7 @@ def _command(names: Sequence[str], protocol: str, options: Mapping[str, object])
 
 
 def _track_word(track: str) -> str:
-    """As `bench run` takes it: a track of one's own is a file."""
+    """The track as `bench run` takes it: a name, or the path of a track file."""
     from bench.protocol import tracks
 
     return track if track in tracks.names() or track.endswith(".toml") else f"{track}.toml"

@@ -34,7 +34,7 @@ DatasetsOption = Annotated[
     typer.Option("--dataset", "-d", help="Only this one; may be repeated.", show_default=False),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-QuietOption = Annotated[bool, typer.Option(help="Plain lines, and few.")]
+QuietOption = Annotated[bool, typer.Option(help="Print a few plain lines only.")]
 Folder = Annotated[Path, typer.Argument(help="The folder that holds FlatVel_A, Style_B, …")]
 
 
@@ -46,7 +46,7 @@ def make(
     home: HomeOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Generate maps and simulate their records; goes on where an earlier call stopped."""
+    """Generate maps and simulate their records; resumes where an earlier call stopped."""
     from bench.cli import terminal
     from bench.protocol import tracks
     from bench.runner import data as run_data
@@ -81,14 +81,14 @@ def show(
         typer.Option(
             "--track",
             "-t",
-            help="A track, or a TOML file. Default: mini; with PATH, what lies there.",
+            help="A track, or a TOML file. Default: small; with PATH, the files there.",
             show_default=False,
         ),
     ] = None,
     device: DeviceOption = "auto",
     home: HomeOption = None,
 ) -> None:
-    """Draw maps and shot records into a PNG; generated samples need not have been made."""
+    """Draw maps and shot records as a PNG; samples of a track need no files on disk."""
     from bench.data import catalogue, drawing, examples, generate
     from bench.errors import ConfigError, DataError
     from bench.protocol import tracks
@@ -100,7 +100,7 @@ def show(
     if split not in ("train", "test"):
         raise ConfigError(f"--split {split}: choose train or test.")
     part: Split = "train" if split == "train" else "test"
-    chosen = tracks.load(track or "mini")
+    chosen = tracks.load(track or tracks.DEFAULT)
     root = path or run_data.folder(Workspace(home or default()), chosen)
     data = None if path and not track else chosen.data
     if path is None and generate.missing(root, name, chosen.data):
@@ -137,7 +137,7 @@ def check(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Say what is there, what is missing and what is wrong. Exit code 1 if anything is wrong."""
+    """Check files: what is present, missing or faulty. Exit code 1 if anything is wrong."""
     from bench.cli import terminal
     from bench.data import inspection
     from bench.training import numerics
@@ -173,7 +173,7 @@ def stats(
     track: LayoutOption = None,
     samples: Annotated[
         int | None,
-        typer.Option(min=1, help="About so many, evenly spaced. Default: all.", show_default=False),
+        typer.Option(min=1, help="Samples, evenly spaced. Default: all.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -196,7 +196,7 @@ def stats(
 
 
 def _known(datasets: list[str] | None) -> tuple[str, ...]:
-    """The datasets asked for, or all. Raises `UnknownNameError`."""
+    """The datasets asked for, or all of them. Raises `UnknownNameError`."""
     from bench.data.layout import dataset_named
     from bench.protocol.spec import DATASETS
 

@@ -23,7 +23,7 @@ def evaluate(
         typer.Option("--dataset", "-d", help="Default: the four targets; may be repeated."),
     ] = None,
     track: Annotated[
-        str, typer.Option("--track", "-t", help="Whose test data; a track, or a TOML file.")
+        str, typer.Option("--track", "-t", help="Track whose test data are used, or a TOML file.")
     ] = "small",
     backbone: BackboneOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

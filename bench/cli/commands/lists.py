@@ -1,4 +1,4 @@
-"""`bench methods`, `backbones`, `protocols`, `tracks`, `runs`: what there is."""
+"""`bench methods`, `backbones`, `protocols`, `tracks` and `runs`: lists of what is available."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ def methods(
         str, typer.Option("--backbone", "-b", help="The network to count on.")
     ] = "inversionnet",
 ) -> None:
-    """Installed methods: origin, traits, parameters on a backbone."""
+    """List installed methods: origin, traits, parameters on a backbone."""
     from dataclasses import asdict
 
     from bench.cli.terminal import table
@@ -92,7 +92,7 @@ def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
 
 
 def backbones(as_json: JsonOption = False) -> None:
-    """Installed backbones: origin, parameters."""
+    """List installed backbones: origin and parameters."""
     from bench.cli.terminal import table
     from bench.errors import BackboneError
     from bench.models import backbones as known
@@ -144,7 +144,7 @@ def _backbone(name: str) -> dict[str, Any]:
 
 
 def protocols(as_json: JsonOption = False) -> None:
-    """The protocols and how many fits each asks of a method."""
+    """List the protocols and how many fits each asks of a method."""
     from bench.cli.terminal import table
     from bench.protocol import protocols as known
 
@@ -167,7 +167,7 @@ def protocols(as_json: JsonOption = False) -> None:
 
 
 def tracks(as_json: JsonOption = False) -> None:
-    """The tracks: data and budget."""
+    """List the tracks: data and budget."""
     from bench.cli.terminal import table
     from bench.protocol import tracks as known
 
@@ -232,7 +232,7 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def _train_samples(track: "Track") -> str:
-    """Of a target, and of a pretraining dataset where it differs."""
+    """Training samples of a target, and of a pretraining dataset where they differ."""
     data = track.data
     both = dict.fromkeys(str(n or "official") for n in (data.pretraining_train, data.train) if n)
     return " / ".join(both) or "official"

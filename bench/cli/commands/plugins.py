@@ -11,7 +11,7 @@ from bench.cli.options import JsonOption
 if TYPE_CHECKING:
     from bench.conformance import CheckResult
 
-FolderOption = Annotated[Path, typer.Option(help="Where the package's folder is made.")]
+FolderOption = Annotated[Path, typer.Option(help="Parent folder of the new package.")]
 
 
 def check(
@@ -84,7 +84,7 @@ def new_backbone(
 
 
 def _tell(what: str, results: "list[CheckResult]", as_json: bool) -> None:
-    """Print the outcome; exit code 1 if a check failed."""
+    """Print the results of the checks; exit code 1 if one failed."""
     from dataclasses import asdict
 
     from bench.cli.terminal import table

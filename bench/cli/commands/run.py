@@ -1,4 +1,4 @@
-"""`bench run`: plan, estimate, do, show."""
+"""`bench run`: plan, estimate, train and score, print results."""
 
 import sys
 from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", "-m", help="One, several (fft,lora or repeated) or all."),
+        typer.Option("--method", "-m", help="Methods: fft,lora, or repeated, or all."),
     ] = None,
     protocol: Annotated[
         list[str] | None,
@@ -36,7 +36,7 @@ def run(
     grid: Annotated[
         list[str] | None,
         typer.Option(
-            help="For protocol sweep: an option's values, rank=4,8; repeat it, or add more words."
+            help="Protocol sweep: values of an option, rank=4,8; repeat it, or add words."
         ),
     ] = None,
     backbone: BackboneOption = None,
@@ -58,7 +58,7 @@ def run(
         typer.Option(
             envvar="BENCH_CHECKPOINT_SHARE",
             min=0.0,
-            help="Part of the training time that may go into checkpoints.",
+            help="Share of the training time that checkpoints may take.",
         ),
     ] = 0.01,
     stock: Annotated[
@@ -81,7 +81,7 @@ def run(
         bool,
         typer.Option(
             "--tuned",
-            help="With the learning-rate factors that `--protocol tuning` found best on validation "
+            help="Use the learning-rate factors that `--protocol tuning` found best on validation "
             "data.",
         ),
     ] = False,
@@ -94,7 +94,7 @@ def run(
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
-    quiet: Annotated[bool, typer.Option(help="Plain lines, and few.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Print a few plain lines only.")] = False,
     more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""

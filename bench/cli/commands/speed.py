@@ -17,13 +17,13 @@ def speed(
         typer.Option("--method", "-m", help="One, several or all.", show_default="all"),
     ] = None,
     batch: Annotated[int, typer.Option(min=2, help="Samples in a training step.")] = 16,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed turns of each.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each task.")] = 5,
     against: Annotated[
         Literal["reference"] | None,
-        typer.Option(help="'reference': also a plain loop as public training scripts have it."),
+        typer.Option(help="'reference': also a plain loop as in public scripts."),
     ] = None,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Also with each means of being fast turned off.")
+        bool, typer.Option("--ablate", help="Also measure with each optimisation turned off.")
     ] = False,
     stock: Annotated[
         bool, typer.Option("--stock", help="Torch's layers instead of the memory-frugal ones.")
@@ -82,7 +82,7 @@ def speed(
 
 
 def show(told: dict[str, Any]) -> None:
-    """The table of what `--json` prints."""
+    """Print the measurements that `--json` writes as tables."""
     from bench.cli import terminal
 
     settings = told["settings"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show(result: "MethodComparison") -> None:
-    """Cells, ranking, low-data curves, verdicts."""
+    """Print cells, ranking, low-data curves and verdicts."""
     from leaderboard.tables import comparison
 
     board, reference = result.board, result.labels[result.reference]
@@ -39,7 +39,7 @@ def show(result: "MethodComparison") -> None:
 
 
 def show_reference(rows: "Sequence[PublishedCell]", other_data: str | None) -> None:
-    """Published numbers beside ours."""
+    """Print published numbers next to ours."""
     if not rows:
         typer.echo("No published number has one of these cells beside it.")
         return

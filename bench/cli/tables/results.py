@@ -9,7 +9,7 @@ from leaderboard.tables import run_summary
 
 
 def show(records: Sequence[Record]) -> None:
-    """Results by method, what pretraining gains, and the configs of a sweep."""
+    """Print results by method, gains from pretraining, and the configs of a sweep."""
     found = results.of_records(records)
     for title, columns, rows in run_summary.tables(found):
         table(columns, rows, title=title)

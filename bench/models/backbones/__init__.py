@@ -40,7 +40,7 @@ class InstalledBackbone:
 
 
 def names() -> tuple[str, ...]:
-    """What installed packages call their backbones; imports none of them."""
+    """Names of the installed backbones; none is imported."""
     return tuple(dict.fromkeys(entry.name for entry in entry_points.find(GROUP)))
 
 

@@ -73,7 +73,7 @@ def recognise(module: nn.Module) -> Activation | None:
 
 
 def pack_signs(y: Tensor) -> Tensor:
-    """One bit for each element, set where y > 0, in the order in which y lies in memory.
+    """Pack the signs of y: one bit per element, set where y > 0, in memory order.
 
     y must fill its memory without gaps (contiguous or channels-last); returns bytes (⌈numel / 8⌉,).
     """

@@ -27,7 +27,7 @@ def recognise(module: nn.Module) -> bool:
 
 
 class FrugalAttentions(TorchFunctionMode):
-    """Within it calls of `F.scaled_dot_product_attention` keep as little as they can."""
+    """Context in which `F.scaled_dot_product_attention` saves as little as it can."""
 
     def __init__(self, recipes: Recipes) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Batch normalisation as plain functions that tell what they need for the backward pass."""
+"""Batch normalisation as pure functions, explicit about what the backward pass needs."""
 
 from dataclasses import dataclass
 
@@ -105,7 +105,7 @@ def recognise(module: nn.Module) -> _BatchNorm | None:
 
 
 def count(module: _BatchNorm) -> Normalisation:
-    """What `module` would do in a call now; counts the batch as the module does."""
+    """The `Normalisation` that `module` would do now; counts the batch as the module does."""
     momentum = 0.0 if module.momentum is None else module.momentum
     if module.training and module.track_running_stats and module.num_batches_tracked is not None:
         module.num_batches_tracked.add_(1)

@@ -51,7 +51,7 @@ class BlockCall:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockValues:
-    """What a call of a block computes."""
+    """The intermediate tensors of one call of a block."""
 
     x: Tensor
     """The input, of the type that the convolution computes in."""

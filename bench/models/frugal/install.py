@@ -1,4 +1,4 @@
-"""Run a model's standard layers through frugal blocks, for a while."""
+"""Run a model's standard layers as memory-frugal blocks, within a context."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ from bench.models.frugal.recipe import Recipe, Recipes
 
 @contextmanager
 def frugal(model: nn.Module, *, fold: bool | None = None) -> Iterator[None]:
-    """Within this context `model` keeps as little as it can for its backward passes.
+    """Context in which `model` saves as little as it can for its backward passes.
 
     Convolutions (depthwise ones too) and linear layers, BatchNorm, LayerNorm, (leaky) ReLU, Tanh,
     Sigmoid, GELU and timm's StarReLU are taken over, and scaled-dot-product attention inside

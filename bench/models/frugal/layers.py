@@ -1,4 +1,4 @@
-"""Which modules the frugal blocks understand, and which of them form one block."""
+"""The modules that frugal blocks support, and how they are grouped into blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def recognise(module: nn.Module) -> Layer | None:
 
 
 def weight_and_bias(module: nn.Module) -> tuple[Tensor | None, Tensor | None]:
-    """What a weighted or normalising layer computes with now, parametrizations applied."""
+    """Current weight and bias of a weighted or normalising layer, parametrizations applied."""
     weight, bias = module.weight, module.bias
     assert weight is None or isinstance(weight, Tensor)
     assert bias is None or isinstance(bias, Tensor)

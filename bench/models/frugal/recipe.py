@@ -1,4 +1,4 @@
-"""How to compute an activation once more from tensors that the graph keeps anyway."""
+"""Recipes: recompute an activation from tensors that the graph keeps anyway."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 @dataclass
 class Recomputed:
-    """What the next layer computed once more, left here for the layer that made it first."""
+    """An activation that the next layer has recomputed, left for the layer that made it first."""
 
     value: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to compute a layer's output once more from tensors that its graph keeps anyway."""
+    """How to recompute a layer's output from tensors that its graph keeps anyway."""
 
     tensors: tuple[Tensor | None, ...]
     compute: Callable[..., Tensor]
@@ -28,7 +28,7 @@ class Recipe:
     """Whether it takes a matrix product or a convolution. No recipe is built on such a one."""
 
     def without_tensors(self) -> "Recipe":
-        """What the graph may hold on to; the tensors come back from it."""
+        """The recipe without its tensors, for the graph to hold; they come back from the graph."""
         return replace(self, tensors=())
 
     def again(self, tensors: tuple[Tensor | None, ...]) -> Tensor:
@@ -84,7 +84,7 @@ def _owner(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class View:
-    """Where the elements of a tensor lie in memory."""
+    """Position of a tensor's elements in memory."""
 
     shape: torch.Size
     stride: tuple[int, ...]

@@ -14,7 +14,7 @@ BLEND = 3
 
 
 class Rock(NamedTuple):
-    """Where the rock at each point of a grid lay before any fault moved it, in cells."""
+    """Position, before any fault moved it, of the rock at each point of a grid, in cells."""
 
     depth: NDArray[np.float64]
     position: NDArray[np.float64]

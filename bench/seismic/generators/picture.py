@@ -43,7 +43,7 @@ def objects(
 
 
 def fringe(rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Where upright strokes of a few cells stand on the bottom of the picture, (70, 70)."""
+    """Mask (70, 70) of upright strokes of a few cells at the bottom of the picture."""
     height = np.maximum(rng.normal(0.0, 3.0, WIDTH_CELLS), 0.0)
     tufts = np.repeat(rng.random(WIDTH_CELLS // 7) < 0.6, 7)
     rows = np.arange(DEPTH_CELLS)[:, None]
