@@ -17,8 +17,11 @@ def tuned(choice: Choice, protocol: Protocol, context: RunContext) -> Choice:
     """The method with the config of the protocol's grid that is best on validation data.
 
     Best is the lowest mean MAE over the protocol's validation sets and the seeds that all configs
-    have. Raises `ConfigError` where the tuning is not complete.
+    have. A method that trains nothing has nothing to tune and stays as it is. Raises `ConfigError`
+    where the tuning is not complete.
     """
+    if not choice.installed.method.traits.trains:
+        return choice
     assert protocol.grid is not None
     (option, values), *_ = protocol.grid.items()
     errors: dict[float, list[float]] = {}
