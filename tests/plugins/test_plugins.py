@@ -180,6 +180,13 @@ def test_a_new_method_installs_and_conforms(tmp_path: Path) -> None:
     assert "1 passed" in tested.stdout
 
 
+@pytest.mark.parametrize("kind", ["method", "backbone"])
+def test_a_new_package_passes_the_linter_of_the_plugin_workflow(kind: str, tmp_path: Path) -> None:
+    package = scaffold.write("fresh", tmp_path, kind)
+    linted = python("-m", "ruff", "check", "--isolated", ".", path=tmp_path, cwd=package)
+    assert linted.returncode == 0, linted.stdout
+
+
 @pytest.mark.slow
 def test_the_commands_for_authors(tmp_path: Path, inside: Inside) -> None:
     code, out, _ = inside("new-method", "fresh", "--folder", tmp_path)
