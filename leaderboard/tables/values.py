@@ -135,7 +135,7 @@ def _rows(
         )
     )
     cells = rows.select("variant", "seed", *_KEY).unique().height
-    if not seeds or cells != len(keys) * len(set(seeds)) * wanted.height:
+    if not keys or not seeds or cells != len(keys) * len(set(seeds)) * wanted.height:
         return None
     missing = rows.filter(pl.col("value").is_null()).select(*TEST, "sample").unique()
     if not missing.is_empty():  # undefined for one method: left out for all

@@ -361,6 +361,20 @@ def test_a_metric_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "Median error" in next(site.glob("runs/*.html")).read_text(encoding="utf-8")
 
 
+def test_a_board_from_before_a_metric_was_added_shows_gaps(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = replace(metrics.get("mae"), name="median", label="Median error", description="New.")
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, extra))
+    (board,) = gather(results.read([home]))
+    for row in overview.frame(overview.rows(board)).to_dicts():
+        assert row["ood_median"] is None
+        assert row["ood_mae"] is not None
+    built = render.build([home], tmp_path / "site")
+    assert built.problems == ()
+    assert "Median error" in built.index.read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links and FIFOs of POSIX")
 def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     factory.populate(tmp_path / "home", (factory.FFT,), seeds=(0,), **FULL)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Inside
+from packages import install
 
 from bench.errors import BenchError, ConfigError, HomeError
 from bench.plugins import registry, scaffold
@@ -51,21 +52,6 @@ def listing(path: Path) -> dict[str, dict[str, object]]:
     assert result.returncode == 0, result.stderr
     answer: dict[str, dict[str, object]] = json.loads(result.stdout)
     return answer
-
-
-def install(site: Path, distribution: str, methods: dict[str, str], source: str) -> None:
-    """What pip would leave of a package with one module."""
-    module = distribution.replace("-", "_")
-    (site / f"{module}.py").write_text(source, encoding="utf-8")
-    info = site / f"{module}-2.5.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.5\n", encoding="utf-8"
-    )
-    lines = [f"{name} = {module}:{target}" for name, target in methods.items()]
-    (info / "entry_points.txt").write_text(
-        "\n".join([f"[{registry.GROUP}]", *lines]) + "\n", encoding="utf-8"
-    )
 
 
 SOURCE = '''

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from conftest import Bench, Inside
 from homes import assert_same, copy, records, remove_runs
-from test_plugins import install
+from packages import install
 
 from bench.records.record import write
 from bench.runner.workspace import Workspace
