@@ -11,6 +11,7 @@ from bench.cli.commands import (
     data,
     evaluate,
     lists,
+    misfit,
     plugins,
     publish,
     replay,
@@ -34,6 +35,7 @@ app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
+app.command("misfit")(misfit.misfit)
 app.command("publish")(publish.publish)
 app.command("methods")(lists.methods)
 app.command("backbones")(lists.backbones)

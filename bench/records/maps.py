@@ -5,17 +5,57 @@ and ``D.prediction`` (n, 70, 70) uint16, velocity in whole m/s.
 """
 
 import io
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.atomic import write_atomically
+from bench.protocol.survey import MAP_SHAPE
 from bench.records.record import MAPS_FILE
 
 Pair = tuple[NDArray[np.uint16], NDArray[np.uint16]]
 """Truth and prediction, (n, 70, 70) m/s each, of the first n samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Stored maps of one dataset, m/s, axes (sample, z, x)."""
+
+    samples: NDArray[np.int32]
+    truth: NDArray[np.uint16]
+    prediction: NDArray[np.uint16]
+
+
+def read(folder: Path) -> dict[str, Kept]:
+    """Stored maps by dataset; empty if the run has none. Raises ValueError for a bad file."""
+    path = folder / MAPS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names = [name.removesuffix(".truth") for name in arrays if name.endswith(".truth")]
+            return {
+                name: _kept(
+                    arrays[f"{name}.sample"], arrays[f"{name}.truth"], arrays[f"{name}.prediction"]
+                )
+                for name in names
+            }
+    except (OSError, BadZipFile, KeyError, EOFError, zlib.error) as error:
+        raise ValueError(f"Maps cannot be read: {error}.") from error
+
+
+def _kept(
+    samples: NDArray[np.int32], truth: NDArray[np.uint16], prediction: NDArray[np.uint16]
+) -> Kept:
+    shape = (len(samples), *MAP_SHAPE)
+    if truth.shape != shape or prediction.shape != shape:
+        raise ValueError(f"Maps are {truth.shape} and {prediction.shape}, not {shape}.")
+    return Kept(samples, truth, prediction)
 
 
 def update(folder: Path, new: Mapping[str, Pair]) -> None:

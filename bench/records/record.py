@@ -18,6 +18,7 @@ SCHEMA_VERSION = 2
 FILE = "record.json"
 SCORES_FILE = "scores.parquet"
 MAPS_FILE = "maps.npz"
+MISFIT_FILE = "misfit.parquet"
 DELTA_FILE = "delta.safetensors"
 FOUNDATION_FILE = "foundation.safetensors"
 

@@ -1,4 +1,4 @@
-"""Copies of runs for publication: records, per-sample scores, maps of the gallery."""
+"""Copies of runs for publication: records, per-sample scores, maps of the gallery, misfits."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from bench.atomic import write_atomically
 from bench.protocol import fingerprint
 from bench.protocol.spec import PERCENTS, BackboneSpec, Track
 from bench.records.reader import read
-from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
+from bench.records.record import FILE, MAPS_FILE, MISFIT_FILE, SCORES_FILE, Record
 from bench.runner.workspace import Workspace
 
 _WITH_MAPS = (PERCENTS[0], PERCENTS[-1])
@@ -30,7 +30,7 @@ def publish(
         if record.spec.fingerprint != present or record.status == "interrupted":
             continue
         target = folder / track.name / record.run_id
-        maps = (MAPS_FILE,) if record.spec.percent in _WITH_MAPS else ()
+        maps = (MAPS_FILE, MISFIT_FILE) if record.spec.percent in _WITH_MAPS else ()
         for name in (SCORES_FILE, *maps, FILE):
             if (source := path.parent / name).exists():
                 write_atomically(target / name, source.read_bytes())

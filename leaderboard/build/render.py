@@ -90,15 +90,16 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
     if has_page(board, "ood"):
         printed = reference.openfwi_cross_dataset()
         generalisation.write(site, board, urls, complexity.of(board), printed)
-    if has_page(board, "robustness"):
-        robustness.write(site, board, urls)
+    problems = robustness.write(site, board, urls) if has_page(board, "robustness") else []
     if has_page(board, "pretrain"):
         pretrain.write(site, board, urls)
     if has_page(board, "sweep"):
         sweep.write(site, board, urls, paper)
     if has_page(board, "compare"):
         compare.write(site, board, urls)
-    return gallery.write(site, board, urls) if has_page(board, "gallery") else []
+    if has_page(board, "gallery"):
+        problems += gallery.write(site, board, urls)
+    return problems
 
 
 def _assets(site: Site, boards: Sequence[Board]) -> None:
