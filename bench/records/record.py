@@ -35,6 +35,12 @@ class Epoch(Frozen):
     learning_rate: float
     """At the last step of the epoch, before any scale of the method."""
     seconds: float
+    test_mae: float | None = None
+    """MAE on the fit's own test set after this epoch, with BatchNorm's running statistics.
+
+    Only with `bench run --test-curve`, and a curiosity: it tells what keeping the epoch that is
+    best on the test files, as OpenFWI's scripts do, would have flattered the result by.
+    """
 
 
 class Phase(Frozen):

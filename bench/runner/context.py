@@ -53,6 +53,8 @@ class RunContext:
     """Where real files lie, for a track that reads them."""
     checkpoint_share: float = 0.01
     """Part of the training time that may go into writing checkpoints."""
+    test_curve: bool = False
+    """Score each epoch on the fit's own test set, for the record; no choice sees it."""
     step_costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
     nonconformance: dict[str, str | None] = field(default_factory=dict)

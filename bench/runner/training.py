@@ -121,9 +121,10 @@ class FitTraining:
                 steps_per_epoch=subsets.batches_per_epoch(len(loader), budget.batch),
                 numerics=context.numerics,
             ):
-                self.curve.append(epoch)
                 meter.samples += len(loader)
                 meter.warmed_up(len(loader))
+                with meter.paused():
+                    self.curve.append(self._with_test_mae(epoch, adapted))
                 if pace.due:
                     with pace.writing():
                         self._checkpoint(adapted, adam, before)
@@ -153,6 +154,14 @@ class FitTraining:
         for x, y in loader.batches(order):
             yield x, y
             advance(len(x))
+
+    def _with_test_mae(self, epoch: Epoch, adapted: Checked) -> Epoch:
+        """The epoch with its error on the fit's own test set, if that is asked for."""
+        if not self.context.test_curve or len(self.spec.datasets) > 1:
+            return epoch
+        loader = self.context.datasets.test(self.spec.datasets[0])
+        scored = evaluate.score(adapted.model, loader, gallery=0, numerics=self.context.numerics)
+        return epoch.model_copy(update={"test_mae": float(np.mean(scored.scores["mae"]))})
 
     def _checkpoint(
         self, adapted: Checked, adam: torch.optim.Optimizer | None, before: float

@@ -36,13 +36,23 @@ class Meter:
     warmup_samples: int = 0
     warmup_seconds: float | None = None
     phase: Phase | None = None
+    paused_seconds: float = 0.0
     _start: float = field(default_factory=time.perf_counter)
 
     def warmed_up(self, samples: int) -> None:
         """The first `samples` samples were the warm-up; call once, when they are done."""
         if self.warmup_seconds is None:
-            self.warmup_seconds = time.perf_counter() - self._start
+            self.warmup_seconds = time.perf_counter() - self._start - self.paused_seconds
             self.warmup_samples = samples
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Context whose time does not count."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.paused_seconds += time.perf_counter() - start
 
 
 @contextmanager
@@ -80,7 +90,7 @@ def measure(device: torch.device) -> Iterator[Meter]:
     finally:
         done.set()
         watcher.join()
-    seconds = time.perf_counter() - meter._start
+    seconds = time.perf_counter() - meter._start - meter.paused_seconds
     steady = seconds - (meter.warmup_seconds or 0.0)
     counted = meter.samples - meter.warmup_samples
     meter.phase = Phase(

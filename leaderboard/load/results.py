@@ -109,6 +109,7 @@ def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
         "error": record.error,
         "foundation": record.foundation_sha256,
         "level": record.level,
+        "best_epoch_gain": best_epoch_gain(record),
         "machine": machine(record),
         "started": record.execution.started.strftime("%Y-%m-%d"),
         **costs(record),
@@ -128,6 +129,13 @@ def cell_rows(record: Record) -> list[dict[str, Any]]:
         }
         for cell in record.cells
     ]
+
+
+def best_epoch_gain(record: Record) -> float | None:
+    """MAE on the own test set after the last epoch, minus that of the best; None if unknown."""
+    errors = [epoch.test_mae for epoch in record.curve]
+    known = [error for error in errors if error is not None]
+    return known[-1] - min(known) if known and len(known) == len(errors) else None
 
 
 def costs(record: Record) -> dict[str, float | None]:
@@ -187,6 +195,7 @@ def _fit_schema() -> dict[str, pl.DataType]:
         "percent": pl.Int64(),
         "seed": pl.Int64(),
         "holdout": pl.Boolean(),
+        "best_epoch_gain": pl.Float64(),
     }
     return schema | {column.name: pl.Float64() for column in COSTS}
 

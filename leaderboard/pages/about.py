@@ -9,6 +9,7 @@ from bench.protocol.columns import COSTS
 from bench.protocol.spec import PERCENTS, PRETRAINING, RULES, TARGETS
 from bench.seismic import metrics
 from leaderboard.pages.site_files import Site
+from leaderboard.tables import epoch_choice
 from leaderboard.tables.boards import REFERENCE, Board
 
 _SENTENCES = {
@@ -39,6 +40,7 @@ def write(site: Site, boards: Sequence[Board]) -> None:
         boards=[
             (b, _facts(b.track.data), _facts(b.track.pretrain), _facts(b.track.fit)) for b in boards
         ],
+        epoch_choices=[(b, lines) for b in boards if (lines := epoch_choice.table(b))],
         protocols=[protocols.get(name) for name in protocols.names()],
         scores=metrics.METRICS,
         costs=COSTS,

@@ -85,6 +85,14 @@ def run(
             "data.",
         ),
     ] = False,
+    test_curve: Annotated[
+        bool,
+        typer.Option(
+            "--test-curve",
+            help="Also record each epoch's error on the test data: what choosing the best epoch "
+            "there would flatter a method by. Takes more time; no choice sees it.",
+        ),
+    ] = False,
     again: Annotated[
         bool,
         typer.Option(
@@ -136,6 +144,7 @@ def run(
             command=("bench", *sys.argv[1:]),
             data_folder=data,
             checkpoint_share=checkpoint_share,
+            test_curve=test_curve,
         )
         set_words = [*(setting or []), *([f"batchnorm={batchnorm}"] if batchnorm else [])]
         choices, left_out = options.choose(named, set_words, network, skip_unfit=everything)
