@@ -8,7 +8,7 @@ from leaderboard.tables.boards import Board, Variant
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EpochChoice:
     """One method: MAE after the last epoch minus that after the best, on the own test set."""
 
     variant: Variant
@@ -17,7 +17,7 @@ class Line:
     fits: int
 
 
-def table(board: Board) -> list[Line]:
+def table(board: Board) -> list[EpochChoice]:
     """A line for each method with such fits, the most flattered first."""
     gains = (
         board.tested.filter(pl.col("kind") == "adaptation")
@@ -32,5 +32,6 @@ def table(board: Board) -> list[Line]:
     )
     variants = {v.key: v for v in board.variants}
     return [
-        Line(variant=variants[row.pop("variant")], **row) for row in gains.iter_rows(named=True)
+        EpochChoice(variant=variants[row.pop("variant")], **row)
+        for row in gains.iter_rows(named=True)
     ]

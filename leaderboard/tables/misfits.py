@@ -16,7 +16,7 @@ from leaderboard.tables.boards import Board, Variant
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MisfitRow:
     """The misfits of one method."""
 
     variant: Variant
@@ -32,7 +32,7 @@ class Line:
     """Of each test set, at least."""
 
 
-def table(board: Board) -> tuple[list[Line], list[Problem]]:
+def table(board: Board) -> tuple[list[MisfitRow], list[Problem]]:
     """A line for each method, best out of distribution first; and files that cannot be used."""
     fits = board.tested.filter(
         pl.col("kind") == "adaptation", pl.col("percent") == 100, pl.col("train").is_in(TARGETS)
@@ -67,5 +67,7 @@ def table(board: Board) -> tuple[list[Line], list[Problem]]:
         .sort("out_of_distribution", "variant")
     )
     by_key = {v.key: v for v in board.variants}
-    lines = [Line(variant=by_key[row.pop("variant")], **row) for row in means.iter_rows(named=True)]
+    lines = [
+        MisfitRow(variant=by_key[row.pop("variant")], **row) for row in means.iter_rows(named=True)
+    ]
     return lines, problems
