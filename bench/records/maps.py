@@ -30,6 +30,11 @@ class Kept:
     truth: NDArray[np.uint16]
     prediction: NDArray[np.uint16]
 
+    def first(self, count: int) -> "Kept":
+        """The maps of the first `count` samples."""
+        few = slice(count)
+        return Kept(self.samples[few], self.truth[few], self.prediction[few])
+
 
 def read(folder: Path) -> dict[str, Kept]:
     """Stored maps by dataset; empty if the run has none. Raises ValueError for a bad file."""
@@ -61,20 +66,22 @@ def _kept(
 def update(folder: Path, new: Mapping[str, Pair]) -> None:
     """Write `maps.npz` with new datasets, which replace those of the same name.
 
-    Raises `HomeError` if it cannot be written, `ValueError` or `OSError` if the old file cannot be
-    read.
+    Raises `HomeError` if it cannot be written, `ValueError` if the old file cannot be read.
     """
-    arrays: dict[str, NDArray[np.generic]] = {}
-    path = folder / MAPS_FILE
-    if path.exists():
-        with np.load(path) as old:
-            arrays = {name: old[name] for name in old if name.rpartition(".")[0] not in new}
+    kept = {name: maps for name, maps in read(folder).items() if name not in new}
     for dataset, (truth, prediction) in new.items():
-        arrays[f"{dataset}.sample"] = np.arange(len(truth), dtype=np.int32)
-        arrays[f"{dataset}.truth"] = truth
-        arrays[f"{dataset}.prediction"] = prediction
-    if not arrays:
-        return
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+        kept[dataset] = Kept(np.arange(len(truth), dtype=np.int32), truth, prediction)
+    write(folder, kept)
+
+
+def write(folder: Path, kept: Mapping[str, Kept]) -> None:
+    """Write `maps.npz`, unless there is nothing to keep. Raises `HomeError`."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for dataset, maps in kept.items():
+        arrays[f"{dataset}.sample"] = maps.samples
+        arrays[f"{dataset}.truth"] = maps.truth
+        arrays[f"{dataset}.prediction"] = maps.prediction
+    if arrays:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        write_atomically(folder / MAPS_FILE, buffer.getvalue())

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from bench.atomic import write_atomically
+from bench.errors import RecordError
 from bench.protocol import fingerprint
 from bench.protocol.spec import PERCENTS, BackboneSpec, Track
+from bench.records import maps, misfits
 from bench.records.reader import read
-from bench.records.record import FILE, MAPS_FILE, MISFIT_FILE, SCORES_FILE, Record
+from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
 from bench.runner.workspace import Workspace
 
 _WITH_MAPS = (PERCENTS[0], PERCENTS[-1])
@@ -14,12 +18,18 @@ _WITH_MAPS = (PERCENTS[0], PERCENTS[-1])
 
 
 def publish(
-    workspace: Workspace, track: Track, backbone: BackboneSpec, folder: Path
+    workspace: Workspace,
+    track: Track,
+    backbone: BackboneSpec,
+    folder: Path,
+    *,
+    samples: int | None = None,
 ) -> list[Record]:
     """Copy all runs of the track's present fingerprint to ``folder/TRACK/RUN_ID/``.
 
     Failed ones too: a failed seed stays visible. Weights stay at home, and so do the maps of fits
-    on 25, 50 and 75 % of the data, which the gallery does not show. The record comes last, so that
+    on 25, 50 and 75 % of the data, which the gallery does not show. `samples`: at most so many maps
+    of each test set, the first ones; None: all that were kept. The record comes last, so that
     a copy that was interrupted shows no run without its scores. Raises `RecordError` for a damaged
     record, `HomeError` where files cannot be written.
     """
@@ -30,9 +40,25 @@ def publish(
         if record.spec.fingerprint != present or record.status == "interrupted":
             continue
         target = folder / track.name / record.run_id
-        maps = (MAPS_FILE, MISFIT_FILE) if record.spec.percent in _WITH_MAPS else ()
-        for name in (SCORES_FILE, *maps, FILE):
-            if (source := path.parent / name).exists():
-                write_atomically(target / name, source.read_bytes())
+        if (scores := path.parent / SCORES_FILE).exists():
+            write_atomically(target / SCORES_FILE, scores.read_bytes())
+        if record.spec.percent in _WITH_MAPS:
+            _publish_maps(path.parent, target, samples)
+        write_atomically(target / FILE, path.read_bytes())
         published.append(record)
     return published
+
+
+def _publish_maps(source: Path, target: Path, samples: int | None) -> None:
+    """Copy a run's maps and their misfits, of the first samples only where that is asked for."""
+    try:
+        kept = maps.read(source)
+    except ValueError as error:
+        raise RecordError(f"{source / MAPS_FILE}: {error}") from error
+    rows = misfits.read(source)
+    if samples is not None:
+        kept = {name: gallery.first(samples) for name, gallery in kept.items()}
+        rows = rows.filter(pl.col("sample") < samples)
+    maps.write(target, kept)
+    if not rows.is_empty():
+        misfits.write(target, rows.with_columns(maps=pl.lit(misfits.maps_sha256(target))))

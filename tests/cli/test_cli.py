@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from bench.data import layout
 from bench.models.checkpoint import content_hash
 from bench.protocol import tracks
+from bench.records import maps, misfits
 from bench.records.reader import read
 from bench.records.record import Record
 
@@ -207,6 +208,26 @@ def test_maps_that_the_gallery_does_not_show_are_not_published(
         75: False,
         100: True,
     }
+
+
+def test_fewer_maps_are_published_with_their_misfits(tmp_path: Path, inside: Inside) -> None:
+    record = factory.make(tmp_path, factory.FFT, ("Style_A",), track=tracks.load("mini"))
+    folder = tmp_path / "runs" / record.run_id
+    kept = maps.read(folder)
+    rows = [(name, i, 0.1, 0.0, 0.0) for name in kept for i in range(len(kept[name].samples))]
+    columns = ["dataset", "sample", "relative_l2", "clamped", "excess_mps"]
+    own = {"version": pl.lit(1), "maps": pl.lit(misfits.maps_sha256(folder))}
+    misfits.write(folder, pl.DataFrame(rows, columns, orient="row").with_columns(**own))
+    words = ("publish", tmp_path / "out", "--track", "mini", "--maps", "1")
+    assert inside(*words, home=tmp_path)[0] == 0
+    copy = tmp_path / "out/mini" / record.run_id
+    fewer = maps.read(copy)
+    assert fewer.keys() == kept.keys()
+    for name, gallery in fewer.items():
+        assert gallery.samples.tolist() == [0]
+        assert (gallery.prediction == kept[name].prediction[:1]).all()
+        assert (gallery.truth == kept[name].truth[:1]).all()
+    assert misfits.read(copy)["dataset"].to_list() == list(kept)
 
 
 @pytest.mark.parametrize(

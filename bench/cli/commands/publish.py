@@ -12,6 +12,14 @@ def publish(
     folder: Annotated[Path, typer.Argument(help="Such as leaderboard/records in a checkout.")],
     track: Annotated[str, typer.Option("--track", "-t", help="A track, or a TOML file.")] = "small",
     backbone: BackboneOption = None,
+    maps: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Maps of each test set to copy, the first ones. Default: all that were kept.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Copy records, per-sample scores and gallery maps of a track's runs, for a pull request."""
@@ -27,6 +35,7 @@ def publish(
         chosen,
         backbones.spec(backbone or chosen.default_backbone),
         folder,
+        samples=maps,
     )
     if not records:
         raise ConfigError(
