@@ -13,7 +13,7 @@ from bench.models import delta
 from bench.models.checkpoint import content_hash, load_safetensors
 from bench.plugins import adaptation
 from bench.protocol.spec import CLEAN, FitSpec, TestSet
-from bench.records import maps, scores
+from bench.records import gathers, maps, scores
 from bench.records.record import Cell, Evaluation, Phase, Record, write
 from bench.runner import provenance
 from bench.runner.context import RunContext
@@ -128,8 +128,11 @@ def _keep(
     scores.update(folder, {test: result.scores for test, result in done.items()})
     maps.update(
         folder,
-        {t.dataset: (r.truth, r.prediction) for t, r in done.items() if _pictured(t)},
+        {t.dataset: r.kept for t, r in done.items() if _pictured(t)},
     )
+    for result in done.values():
+        for truth, picture in zip(result.kept.truth, result.gathers, strict=True):
+            gathers.write(folder, truth, picture)
     evaluation = Evaluation(
         cells=tuple(_cell(test, result) for test, result in done.items()),
         data_sha256=context.data_sha256(tuple(dict.fromkeys(test.dataset for test in done))),

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from bench.data.generate import simulation_batch
 from bench.errors import RecordError
 from bench.progress import Advance, Progress
-from bench.records import maps, misfits
+from bench.records import gathers, maps, misfits
 from bench.records.record import MAPS_FILE
+from bench.seismic.gather import gather
 from bench.seismic.misfit import VERSION, Maps, misfit, records_of
 
 
@@ -34,7 +35,9 @@ def missing(folders: Sequence[Path]) -> list[Path]:
 
 
 def measure(folders: Sequence[Path], device: torch.device, progress: Progress) -> None:
-    """Compute and write the misfits of these runs, one after the other.
+    """Compute and write the misfits of these runs, and the gathers of their samples.
+
+    Gathers lie beside the runs. One run is done after the other.
 
     Raises `RecordError` for maps that cannot be read, `HomeError` where a file cannot be written.
     """
@@ -44,6 +47,9 @@ def measure(folders: Sequence[Path], device: torch.device, progress: Progress) -
         total = sum(len(gallery.truth) for gallery in kept.values())
         with progress.stage(f"misfit of {folder.name}", total, "maps") as advance:
             parts = [_rows(name, gallery, true, advance) for name, gallery in kept.items()]
+        for gallery in kept.values():
+            for truth, record in zip(gallery.truth, true.of(gallery.truth), strict=True):
+                gathers.write(folder, truth, gather(record))
         sha = misfits.maps_sha256(folder)
         rows = pl.concat(parts).with_columns(
             pl.lit(VERSION).alias("version"), pl.lit(sha).alias("maps")

@@ -8,7 +8,7 @@ from bench.atomic import write_atomically
 from bench.errors import RecordError
 from bench.protocol import fingerprint
 from bench.protocol.spec import PERCENTS, BackboneSpec, Track
-from bench.records import maps, misfits
+from bench.records import gathers, maps, misfits
 from bench.records.reader import read
 from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
 from bench.runner.workspace import Workspace
@@ -28,10 +28,10 @@ def publish(
     """Copy all runs of the track's present fingerprint to ``folder/TRACK/RUN_ID/``.
 
     Failed ones too: a failed seed stays visible. Weights stay at home, and so do the maps of fits
-    on 25, 50 and 75 % of the data, which the gallery does not show. `samples`: at most so many maps
-    of each test set, the first ones; None: all that were kept. The record comes last, so that
-    a copy that was interrupted shows no run without its scores. Raises `RecordError` for a damaged
-    record, `HomeError` where files cannot be written.
+    on 25, 50 and 75 % of the data, which the gallery does not show. `samples`: maps of the first so
+    many of each test set, and of the worst; None: all that were kept. The record comes last, so
+    that a copy that was interrupted shows no run without its scores. Raises `RecordError` for a
+    damaged record, `HomeError` where files cannot be written.
     """
     present = fingerprint.fingerprint(track, backbone)
     published = []
@@ -58,7 +58,12 @@ def _publish_maps(source: Path, target: Path, samples: int | None) -> None:
     rows = misfits.read(source)
     if samples is not None:
         kept = {name: gallery.first(samples) for name, gallery in kept.items()}
-        rows = rows.filter(pl.col("sample") < samples)
+        numbers = [(name, int(i)) for name, gallery in kept.items() for i in gallery.samples]
+        few = pl.DataFrame(numbers, schema=rows.select("dataset", "sample").schema, orient="row")
+        rows = rows.join(few, on=["dataset", "sample"], how="semi", maintain_order="left")
     maps.write(target, kept)
+    for truth in (map_ for gallery in kept.values() for map_ in gallery.truth):
+        if (picture := gathers.path(source, truth)).is_file():
+            gathers.write(target, truth, gathers.read(picture))
     if not rows.is_empty():
         misfits.write(target, rows.with_columns(maps=pl.lit(misfits.maps_sha256(target))))

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.data.loader import SampleLoader
+from bench.records.gathers import SHAPE
+from bench.records.maps import Kept
 from bench.seismic import metrics
-from bench.seismic.scaling import unscale_maps
+from bench.seismic.gather import gather
+from bench.seismic.scaling import unscale_maps, unscale_records
 from bench.training.numerics import Numerics
 
 _BATCH = 32
@@ -17,14 +20,14 @@ _BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Scores of each sample, and the first samples' maps in whole m/s for the page's gallery."""
+    """Scores of each sample, and some samples' maps in whole m/s for the page's pictures."""
 
     scores: dict[str, NDArray[np.float32]]
     """(n,) each, by `Metric.column`; NaN where undefined."""
-    truth: NDArray[np.uint16]
-    """(gallery, 70, 70) m/s."""
-    prediction: NDArray[np.uint16]
-    """(gallery, 70, 70) m/s."""
+    kept: Kept
+    """The first samples, and the one with the largest error of all."""
+    gathers: NDArray[np.int8]
+    """(kept, 250, 70): what is shown of their records, see `bench.seismic.gather`."""
 
     @property
     def samples(self) -> int:
@@ -34,25 +37,41 @@ class Scored:
 def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numerics) -> Scored:
     """Score every sample in evaluation mode and float32, without batch statistics.
 
+    Maps are kept of the first `gallery` samples and, unless that is 0, of the one with the largest
+    MAE.
+
     Frugal numerics compute BatchNorm as part of the convolution before it, which is faster and
     rounds differently, to about 1e-7.
     """
     model.eval()
     collected: dict[str, list[Tensor]] = {m.column: [] for m in metrics.METRICS}
-    kept: list[tuple[Tensor, Tensor]] = []
+    kept: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+    worst, largest = -1, -np.inf
     order = [np.arange(s, min(s + _BATCH, len(pool))) for s in range(0, len(pool), _BATCH)]
     with numerics.frugal_pass(model, fold=True), torch.inference_mode():
         for indices, (x, y) in zip(order, pool.batches(order), strict=True):
             prediction, scores = score_batch(model, x, y)
             for name, values in scores.items():
                 collected[name].append(values)
-            if indices[0] < gallery:
-                keep = gallery - int(indices[0])
-                kept.append((y[:keep, 0].cpu(), prediction[:keep, 0].cpu()))
+            if not gallery:
+                continue
+            errors = scores[metrics.METRICS[0].column]
+            place = int(errors.argmax())
+            if float(errors[place]) > largest:
+                if worst >= gallery:
+                    del kept[worst]
+                worst, largest = int(indices[place]), float(errors[place])
+            for i, sample in enumerate(indices.tolist()):
+                if sample < gallery or sample == worst:
+                    kept[sample] = (y[i, 0].cpu(), prediction[i, 0].cpu(), x[i].cpu())
     return Scored(
         scores={name: torch.cat(values).cpu().numpy() for name, values in collected.items()},
-        truth=_whole_mps([t for t, _ in kept]),
-        prediction=_whole_mps([p for _, p in kept]),
+        kept=Kept(
+            np.array(list(kept), dtype=np.int32),
+            _whole_mps([truth for truth, _, _ in kept.values()]),
+            _whole_mps([prediction for _, prediction, _ in kept.values()]),
+        ),
+        gathers=_gathers([record for _, _, record in kept.values()]),
     )
 
 
@@ -65,5 +84,10 @@ def score_batch(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, dict[st
 def _whole_mps(maps: list[Tensor]) -> NDArray[np.uint16]:
     if not maps:
         return np.empty((0, 70, 70), dtype=np.uint16)
-    velocity = unscale_maps(torch.cat(maps)).clamp(0, 65535).round()
+    velocity = unscale_maps(torch.stack(maps)).clamp(0, 65535).round()
     return velocity.numpy().astype(np.uint16)
+
+
+def _gathers(scaled: list[Tensor]) -> NDArray[np.int8]:
+    pictures = [gather(unscale_records(record.float()).numpy()) for record in scaled]
+    return np.stack(pictures) if pictures else np.empty((0, *SHAPE), dtype=np.int8)

@@ -13,6 +13,7 @@ from leaderboard.load.results import Results
 from leaderboard.pages import (
     about,
     compare,
+    explorer,
     front,
     gallery,
     generalisation,
@@ -97,8 +98,12 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
         sweep.write(site, board, urls, paper)
     if has_page(board, "compare"):
         compare.write(site, board, urls)
+    pictured: gallery.MapsShown = {}
     if has_page(board, "gallery"):
-        problems += gallery.write(site, board, urls)
+        unreadable, pictured = gallery.write(site, board, urls)
+        problems += unreadable
+    if has_page(board, "explorer"):
+        explorer.write(site, board, urls, pictured)
     return problems
 
 

@@ -38,6 +38,16 @@ class Gallery:
     truth: npt.NDArray[np.uint16]
     prediction: npt.NDArray[np.uint16]
 
+    def errors_mps(self) -> list[float]:
+        """Mean absolute errors of the samples, m/s."""
+        return [mae_mps(p, t) for p, t in zip(self.prediction, self.truth, strict=True)]
+
+    def only(self, samples: Sequence[int]) -> "Gallery":
+        """The maps of these samples, in their order; each must be there."""
+        places = {int(sample): i for i, sample in enumerate(self.samples)}
+        rows = [places[sample] for sample in samples]
+        return Gallery(self.samples[rows], self.truth[rows], self.prediction[rows])
+
 
 def load(folder: Path, datasets: Sequence[str]) -> dict[str, Gallery]:
     """Stored maps by dataset; empty if the run has none. Raises ValueError for a bad file."""

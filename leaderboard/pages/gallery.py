@@ -6,20 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
 from bench.protocol.protocols import others
-from bench.protocol.spec import PRETRAINING, TARGETS
+from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS
+from bench.records import gathers
 from bench.records.record import MAPS_FILE
-from leaderboard.figures import depth_profile, maps, palette, scales
-from leaderboard.load.records import Problem
+from leaderboard.figures import depth_profile, gather, maps, palette, scales
+from leaderboard.load.records import Problem, irregular
 from leaderboard.pages.runs import chosen
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables.boards import Board, Variant
 
+Map = npt.NDArray[np.uint16]
+
+MapsShown = dict[tuple[str, str], dict[str, dict[int, str]]]
+"""URL of the maps of a sample, by (training dataset, test dataset), method key and sample."""
+
 PROFILE_COLUMN = 35
 """Lateral cell of the vertical profile."""
+_LARGEST_GATHER_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +64,16 @@ class Shown:
     y: int
     tiles: tuple[Tile, ...]
     profile: Markup
+    gather: Markup | None
+    """The seismic record that was inverted, where a run has kept it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestSetMaps:
     """The maps of one test dataset."""
 
+    train: str
+    percent: int
     test: str
     own: bool
     """The methods were trained on it."""
@@ -70,6 +83,8 @@ class TestSetMaps:
     width: int
     height: int
     items: tuple[Shown, ...]
+    alone: dict[str, dict[int, str]]
+    """URL of the page that shows a sample for one method alone, by method key and sample."""
 
 
 def chapters(board: Board) -> list[Chapter]:
@@ -100,9 +115,13 @@ def chapters(board: Board) -> list[Chapter]:
     return made
 
 
-def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
-    """Write a page per chapter, the first under the plain name; returns unreadable maps."""
+def write(site: Site, board: Board, urls: Urls) -> tuple[list[Problem], MapsShown]:
+    """Write a page per chapter, the first under the plain name.
+
+    Returns unreadable maps, and where the maps of fits on all of a dataset are shown.
+    """
     problems: list[Problem] = []
+    pictured: MapsShown = {}
     all_chapters = chapters(board)
     files = {
         c.kind: urls.page(board, "gallery" if c is all_chapters[0] else c.kind)
@@ -110,13 +129,22 @@ def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
     }
     groups = list(dict.fromkeys(c.group for c in all_chapters))
     for chapter in all_chapters:
+        blocks = _blocks(site, board, chapter, problems)
+        for block in blocks:
+            if block.percent == PERCENTS[-1]:
+                together = {
+                    item.sample: f"{files[chapter.kind]}#{block.test}-{item.sample}"
+                    for item in block.items
+                }
+                alone = {key: places | together for key, places in block.alone.items()}
+                pictured.setdefault((block.train, block.test), alone)
         site.page(
             files[chapter.kind],
             "gallery",
             chapter=chapter,
             choices=[(g, [c for c in all_chapters if c.group == g]) for g in groups],
             files=files,
-            blocks=_blocks(site, board, chapter, problems),
+            blocks=blocks,
             pitch=maps.PITCH,
             signs={v.key: palette.sign(v) for v in chapter.methods},
             variants=[(v, palette.sign(v)) for v in chapter.methods],
@@ -124,7 +152,7 @@ def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
             error_bar=scales.error(),
             **urls.common(board),
         )
-    return problems
+    return problems, pictured
 
 
 def _blocks(
@@ -155,12 +183,16 @@ def _block(
     if seed is None or not have:
         return None
     judge = next(v for v in (chapter.judge, *chapter.methods) if v and v.key in have)
-    ours = have[judge.key]
-    same = {k: g for k, g in have.items() if _same(g, ours)}
-    errors = [maps.mae_mps(p, t) for p, t in zip(ours.prediction, ours.truth, strict=True)]
+    same = _shared(have, judge.key)
+    ours = same[judge.key]
+    pages = {key: f"runs/{runs[key][seed]['run_id']}.html#maps" for key in have}
+    alone = {
+        key: {int(kept.samples[i]): pages[key] for _, i in chosen(kept.errors_mps())}
+        for key, kept in have.items()
+    }
     rows, items = [], []
     shown = [v for v in chapter.methods if v.key in same]
-    for number, (rank, i) in enumerate(chosen(errors)):
+    for number, (rank, i) in enumerate(chosen(ours.errors_mps())):
         truth = ours.truth[i]
         row, tiles, lines = [maps.velocity_tile(truth)], [], []
         for variant in shown:
@@ -175,12 +207,17 @@ def _block(
             column=PROFILE_COLUMN,
             name=f"{test} sample {int(ours.samples[i])}",
         )
-        items.append(Shown(rank, int(ours.samples[i]), maps.PITCH * number, tuple(tiles), plot))
+        record = _gather(site, [Path(runs[v.key][seed]["folder"]) for v in shown], truth, problems)
+        sample = int(ours.samples[i])
+        drawn = gather.panel(record, f"{test} sample {sample}") if record else None
+        items.append(Shown(rank, sample, maps.PITCH * number, tuple(tiles), plot, drawn))
     sheet = maps.Sheet.of(rows)
     name = f"maps/{board.key.slug}-{chapter.kind}-{test}.png"
     site.file(name, sheet.png)
     own = test == train
-    return TestSetMaps(test, own, judge, seed, name, sheet.width, sheet.height, tuple(items))
+    return TestSetMaps(
+        *cell, own, judge, seed, name, sheet.width, sheet.height, tuple(items), alone
+    )
 
 
 def _seed(runs: Iterable[dict[int, dict[str, Any]]]) -> int | None:
@@ -197,10 +234,28 @@ def _maps(folder: Path, test: str, problems: list[Problem]) -> maps.Gallery | No
         return None
 
 
-def _same(gallery: maps.Gallery, judge: maps.Gallery) -> bool:
-    """Whether the same samples were kept, with the same truth."""
-    return (
-        gallery.truth.shape == judge.truth.shape
-        and bool((gallery.samples == judge.samples).all())
-        and bool((gallery.truth == judge.truth).all())
-    )
+def _shared(have: dict[str, maps.Gallery], judge: str) -> dict[str, maps.Gallery]:
+    """The samples that all methods kept; without methods whose truth is another one."""
+    common = sorted(set.intersection(*(set(g.samples.tolist()) for g in have.values())))
+    cut = {key: gallery.only(common) for key, gallery in have.items()}
+    truth = cut[judge].truth
+    return {key: gallery for key, gallery in cut.items() if (gallery.truth == truth).all()}
+
+
+def _gather(site: Site, folders: Iterable[Path], truth: Map, problems: list[Problem]) -> str | None:
+    """The file of a sample's seismic record in the site, written at the first call."""
+    name = f"maps/gathers/{gathers.key(truth)}.png"
+    for folder in folders:
+        path = gathers.path(folder, truth)
+        if not path.exists() and not path.is_symlink():
+            continue
+        if reason := irregular(path, _LARGEST_GATHER_BYTES):
+            problems.append(Problem(path, reason))
+            continue
+        try:
+            site.file(name, gather.png(gathers.read(path)))
+        except ValueError as error:
+            problems.append(Problem(path, str(error)))
+            continue
+        return name
+    return None

@@ -131,9 +131,7 @@ def _pictures(site: Site, record: Record, folder: Path) -> Pictures | None:
     items, rows = [], []
     datasets = tuple(dict.fromkeys(cell.test_set.dataset for cell in record.cells))
     for dataset, gallery in maps.load(folder, datasets).items():
-        errors = [
-            maps.mae_mps(p, t) for p, t in zip(gallery.prediction, gallery.truth, strict=True)
-        ]
+        errors = gallery.errors_mps()
         for rank, i in chosen(errors):
             truth, prediction = gallery.truth[i], gallery.prediction[i]
             items.append(Picture(dataset, rank, int(gallery.samples[i]), errors[i]))

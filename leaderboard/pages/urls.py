@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bench.protocol.spec import TARGETS
 from leaderboard.load.records import BoardKey
-from leaderboard.tables import robustness
+from leaderboard.tables import errors, robustness
 from leaderboard.tables.boards import Board, Variant
 
 _PAGES = (
@@ -15,6 +15,7 @@ _PAGES = (
     ("pretrain", "Pretraining"),
     ("sweep", "Sweeps"),
     ("gallery", "Maps"),
+    ("explorer", "Errors"),
     ("compare", "Compare"),
     ("runs", "Runs"),
 )
@@ -76,6 +77,8 @@ def has_page(board: Board, kind: str) -> bool:
             return bool(robustness.shift(board) or robustness.retention(board))
         case "gallery":
             return has_page(board, "ood") or board.foundation is not None
+        case "explorer":
+            return bool(errors.cells(board))
         case "compare":
             return len(board.variants) > 1
         case _:

@@ -37,11 +37,12 @@ def table(board: Board) -> tuple[list[MisfitRow], list[Problem]]:
     fits = board.tested.filter(
         pl.col("kind") == "adaptation", pl.col("percent") == 100, pl.col("train").is_in(TARGETS)
     )
+    common = pl.col("sample") < board.track.gallery  # not the worst one of each fit
     folders = {run: Path(folder) for run, folder in fits.select("run_id", "folder").iter_rows()}
     found, problems = misfits.read(folders)
     cells = (
         fits.select("run_id", "variant", "train", "seed")
-        .join(found.filter(pl.col("dataset").is_in(TARGETS)), on="run_id")
+        .join(found.filter(pl.col("dataset").is_in(TARGETS), common), on="run_id")
         .group_by("variant", "seed", "train", "dataset")
         .agg(
             pl.col("relative_l2", "clamped").mean(),

@@ -13,6 +13,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
 
 from leaderboard.build import render
 
@@ -226,8 +227,42 @@ def test_every_page_is_reached_and_is_silent(page: Chrome, site: Path) -> None:
         assert missing == []
     names = {url.rsplit("/", 1)[1] for url in seen}
     assert {"problems.html", "protocol.html", "contribute.html"} <= names
-    for kind in ("lowdata", "ood", "pretrain", "sweep", "gallery", "compare", "runs"):
+    for kind in ("lowdata", "ood", "pretrain", "sweep", "gallery", "explorer", "compare", "runs"):
         assert any(name.endswith(f"-{kind}.html") for name in names), kind
+
+
+def test_the_error_explorer_sorts_by_the_chosen_method(page: Chrome, site: Path) -> None:
+    """Choices change chart, table and address; the address alone restores them."""
+    (path,) = site.glob("*-explorer.html")
+    page.get(path.as_uri())
+
+    def column() -> list[int]:
+        cells = page.find_elements(By.CSS_SELECTOR, "#samples tbody td:nth-child(2)")
+        return [int(cell.text) for cell in cells]
+
+    def choose(name: str, label: str) -> None:
+        Select(page.find_element(By.ID, name)).select_by_visible_text(label)
+
+    before = column()
+    assert before == sorted(before, reverse=True) and len(before) == factory.SAMPLES
+    choose("method", "fft")
+    choose("other", "lora")
+    choose("train", "Style_A")
+    choose("test", "Style_B")
+    after = column()
+    assert after == sorted(after, reverse=True) != before
+    dots = page.find_elements(By.CSS_SELECTOR, "#sorted circle")
+    crosses = page.find_elements(By.CSS_SELECTOR, "#sorted .plus")
+    assert len(dots) == len(crosses) == len(after)
+    said = page.find_element(By.ID, "summary").text
+    assert f"worst {after[0]} m/s" in said and "lora: mean" in said
+    address = page.current_url
+    page.get("about:blank")
+    page.get(address)
+    assert column() == after
+    (link, *_) = page.find_elements(By.CSS_SELECTOR, "#samples tbody a")
+    link.click()
+    assert "Style_B" in page.find_element(By.TAG_NAME, "main").text
 
 
 def test_fits_a_phone_in_both_themes(page: Chrome, site: Path) -> None:

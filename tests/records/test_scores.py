@@ -96,9 +96,22 @@ def test_a_damaged_file_is_not_overwritten(tmp_path: Path) -> None:
 # --- maps -----------------------------------------------------------------------------------------
 
 
-def pair(level: int, count: int = 2) -> maps.Pair:
+def pair(level: int, count: int = 2) -> maps.Kept:
     truth = np.full((count, 70, 70), level, dtype=np.uint16)
-    return truth, truth + 1
+    return maps.Kept(np.arange(count, dtype=np.int32), truth, truth + 1)
+
+
+def test_the_first_maps_and_the_worst_one_by_hand() -> None:
+    truth = np.full((4, 70, 70), 2000, dtype=np.uint16)
+    prediction = truth.copy()
+    prediction[1, :35] -= 30  # half of the cells: 15 m/s
+    prediction[2] += 20
+    prediction[3, :7] += 100  # a tenth: 10 m/s
+    kept = maps.Kept(np.array([0, 1, 2, 90], dtype=np.int32), truth, prediction)
+    assert kept.errors_mps().tolist() == [0, 15, 20, 10]
+    assert kept.first(2).samples.tolist() == [0, 1, 2]
+    assert kept.first(3).samples.tolist() == [0, 1, 2]
+    assert kept.first(0).samples.tolist() == [2]
 
 
 def test_new_maps_replace_those_of_the_datasets_named_and_no_others(tmp_path: Path) -> None:

@@ -22,7 +22,14 @@ def folder(tmp_path: Path) -> Path:
     truth = np.full((2, 70, 70), 2000, dtype=np.uint16)
     truth[:, 40:] = 3000
     prediction = (truth + rng.integers(-100, 100, truth.shape)).astype(np.uint16)
-    maps.update(tmp_path, {"FlatVel_B": (truth, prediction), "Style_A": (truth, truth)})
+    numbers = np.arange(2, dtype=np.int32)
+    maps.update(
+        tmp_path,
+        {
+            "FlatVel_B": maps.Kept(numbers, truth, prediction),
+            "Style_A": maps.Kept(numbers, truth, truth),
+        },
+    )
     return tmp_path
 
 
@@ -47,7 +54,7 @@ def test_other_maps_and_another_definition_make_it_missing(
     assert runner.missing([folder]) == [folder]
     monkeypatch.undo()
     truth = np.full((1, 70, 70), 2500, dtype=np.uint16)
-    maps.update(folder, {"Style_B": (truth, truth)})
+    maps.update(folder, {"Style_B": maps.Kept(np.zeros(1, dtype=np.int32), truth, truth)})
     assert misfits.read(folder).is_empty()
     assert runner.missing([folder]) == [folder]
 

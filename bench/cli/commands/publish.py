@@ -16,7 +16,8 @@ def publish(
         int | None,
         typer.Option(
             min=0,
-            help="Maps of each test set to copy, the first ones. Default: all that were kept.",
+            help="Maps of each test set to copy: the first ones, and the worst. Default: all that "
+            "were kept.",
             show_default=False,
         ),
     ] = None,
