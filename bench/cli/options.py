@@ -20,4 +20,10 @@ BackboneOption = Annotated[
         "--backbone", "-b", help="See `bench backbones`. Default: the track's.", show_default=False
     ),
 ]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", help="The checkpoint that the runs started from.", show_default=False
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

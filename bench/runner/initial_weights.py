@@ -62,6 +62,18 @@ def match(path: Path, backbone: str) -> Match:
     return Match(tensors=tensors, left_out=left_out, random=random)
 
 
+def specification(backbone: str, weights: Path | None) -> BackboneSpec:
+    """The backbone as runs with these initial weights, or with random ones, name it.
+
+    Raises what `match` raises.
+    """
+    plain = backbones.spec(backbone)
+    if weights is None:
+        return plain
+    sha256 = content_hash(match(weights, backbone).tensors)
+    return plain.model_copy(update={"weights": sha256})
+
+
 def keep(found: Match, workspace: Workspace, backbone: BackboneSpec) -> BackboneSpec:
     """Put the tensors into the workspace; returns the backbone that starts from them.
 

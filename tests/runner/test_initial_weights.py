@@ -128,6 +128,14 @@ def test_a_run_starts_from_them_and_says_so(
     assert (code, "pretrain 0 foundations" in out) == (0, True)
     code, out, _ = inside(*words, "--dry-run", home=home)
     assert (code, "pretrain 1 foundation," in out) == (0, True)
+    publish = ("publish", tmp_path / "out", "--track", tiny_track)
+    assert inside(*publish, home=home)[0] == 2, "the track's own board is another one"
+    assert inside(*publish, "--weights", source, home=home)[0] == 0
+    assert {path.parent.name for path in (tmp_path / "out").glob("*/*/record.json")} == {
+        record.run_id for record in records
+    }
+    code, _, error = inside("compare", "none", "lora", "--weights", source, home=home)
+    assert code == 2 and f"--weights {source}" in error
     run = next(r.run_id for r in records if r.spec.method.name == "none")
     code, out, error = inside("replay", run, home=home)
     assert code == 0, out + error

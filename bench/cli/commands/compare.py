@@ -4,11 +4,12 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import BackboneOption, HomeOption, JsonOption
+from bench.cli.options import BackboneOption, HomeOption, JsonOption, WeightsOption
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
@@ -37,6 +38,7 @@ def compare(
         typer.Option(help="The reference method. Default: fft if named, else the last."),
     ] = None,
     backbone: BackboneOption = None,
+    weights: WeightsOption = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Show published numbers beside ours.")
     ] = False,
@@ -62,7 +64,7 @@ def compare(
     view = protocols.get(protocol)
     boards = gather(results.read([Workspace(home or default()).folder]))
     try:
-        board = _board(boards, names, view, track, backbone)
+        board = _board(boards, names, view, track, backbone, weights)
         result = comparison.compare(
             board, names, protocol=view, metric=chosen_metric, reference=chosen
         )
@@ -71,6 +73,7 @@ def compare(
         fitting = (b for b in boards if backbone in (None, b.key.backbone))
         fullest = next((b.key.track for b in fitting), None)
         options = {"--track": track or fullest, "--home": home, "--backbone": backbone}
+        options["--weights"] = weights
         command = _command(names, protocol, options)
         raise comparison.MissingCellsError(f"{error} Make them with: {command}") from None
     rows = reference_comparison.published_cells(result) if reference else []
@@ -109,27 +112,34 @@ def _board(
     view: "Protocol",
     track: str | None,
     backbone: str | None,
+    weights: Path | None,
 ) -> "Board":
     """The board of the track's present fingerprint; without a track the fullest that has it all,
     those of the present protocol first."""
     from bench.models import backbones
     from bench.protocol import fingerprint, tracks
+    from bench.runner import initial_weights
     from leaderboard.tables.comparison import MissingCellsError, complete
 
     def present(board: "Board") -> bool:
-        known = board.key.backbone in backbones.names()
-        return known and board.key.fingerprint == fingerprint.fingerprint(
-            board.track, backbones.spec(board.key.backbone)
-        )
+        if board.key.backbone not in backbones.names():
+            return False
+        if weights is not None and board.key.backbone != (backbone or board.track.default_backbone):
+            return False  # they are those of another network
+        network = initial_weights.specification(board.key.backbone, weights)
+        return board.key.fingerprint == fingerprint.fingerprint(board.track, network)
 
     fitting = [board for board in boards if backbone in (None, board.key.backbone)]
     if track is None:
+        if weights is not None:
+            fitting = [board for board in fitting if present(board)]
         if not fitting:
             raise MissingCellsError("This home has no records.")
         fitting.sort(key=lambda board: not present(board))
         return next((b for b in fitting if complete(b, names, view)), fitting[0])
     chosen = tracks.load(track)
-    wanted = fingerprint.fingerprint(chosen, backbones.spec(backbone or chosen.default_backbone))
+    network = initial_weights.specification(backbone or chosen.default_backbone, weights)
+    wanted = fingerprint.fingerprint(chosen, network)
     for board in fitting:
         if board.key.fingerprint == wanted:
             return board

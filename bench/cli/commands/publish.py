@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import BackboneOption, HomeOption
+from bench.cli.options import BackboneOption, HomeOption, WeightsOption
 
 
 def publish(
     folder: Annotated[Path, typer.Argument(help="Such as leaderboard/records in a checkout.")],
     track: Annotated[str, typer.Option("--track", "-t", help="A track, or a TOML file.")] = "small",
     backbone: BackboneOption = None,
+    weights: WeightsOption = None,
     maps: Annotated[
         int | None,
         typer.Option(
@@ -25,16 +26,15 @@ def publish(
 ) -> None:
     """Copy records, per-sample scores and gallery maps of a track's runs, for a pull request."""
     from bench.errors import ConfigError
-    from bench.models import backbones
     from bench.protocol import tracks
-    from bench.runner import publishing
+    from bench.runner import initial_weights, publishing
     from bench.runner.workspace import Workspace, default
 
     chosen = tracks.load(track)
     records = publishing.publish(
         Workspace(home or default()),
         chosen,
-        backbones.spec(backbone or chosen.default_backbone),
+        initial_weights.specification(backbone or chosen.default_backbone, weights),
         folder,
         samples=maps,
     )
