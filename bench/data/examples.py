@@ -46,6 +46,7 @@ def simulate_samples(
         ]
     )[:, 0]
     records = simulation.simulate(torch.from_numpy(velocity).to(device)).cpu().numpy()
+    records = records.astype(generate.TYPES["records"]).astype(np.float32)
     return numbers.tolist(), (velocity, records)
 
 

@@ -103,7 +103,7 @@ def _open_all(found: Shelf, report: Inspection) -> list[Opened]:
 
 
 def _open(path: Path, content: Literal["records", "maps"], pair: FilePair) -> NpyFile | FileError:
-    types = pair.map_types if content == "maps" else ("<f4",)
+    types = pair.map_types if content == "maps" else pair.record_types
     try:
         return NpyFile.open(path, content, pair.samples, types=types)
     except FileError as error:

@@ -5,7 +5,7 @@ Vel and Style: ``<Dataset>/data/data{i}.npy`` with ``<Dataset>/model/model{i}.np
 of the data spell the folders in several ways: ``FlatVel_A``, ``flatvel-a``, ``FlatVel-A``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,6 +25,8 @@ class FilePair:
     maps: str
     samples: int
     layers: int | None = None
+    record_types: tuple[str, ...] = ("<f4",)
+    """numpy types that the records may have."""
     map_types: tuple[str, ...] = ("<f4",)
     """numpy types that the maps may have."""
 
@@ -129,7 +131,8 @@ def generated(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
         start, total = (first, sizes[0]) if split == "train" else (first + files, sizes[1])
         for number, done in enumerate(range(0, total, data.samples_per_file), start=start):
             size = min(data.samples_per_file, total - done)
-            pairs.append(_pair(dataset, number, count, size))
+            pair = _pair(dataset, number, count, size)
+            pairs.append(replace(pair, record_types=("<f2", "<f4")))
     return tuple(pairs)
 
 

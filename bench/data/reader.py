@@ -22,7 +22,10 @@ class Samples:
 
     def __init__(self, folder: Path, pairs: Sequence[FilePair]) -> None:
         self._pairs = tuple(pairs)
-        self._records = [NpyFile.open(folder / p.records, "records", p.samples) for p in pairs]
+        self._records = [
+            NpyFile.open(folder / p.records, "records", p.samples, types=p.record_types)
+            for p in pairs
+        ]
         self._maps = [
             NpyFile.open(folder / p.maps, "maps", p.samples, types=p.map_types) for p in pairs
         ]

@@ -66,9 +66,26 @@ def test_files_are_those_of_the_layout_and_of_numpy(made: Path) -> None:
     maps = np.load(made / DATASET / "vel2_1_0.npy")
     records = np.load(made / DATASET / "seis2_1_0.npy")
     assert (maps.shape, records.shape) == ((2, 1, 70, 70), (2, 5, 1000, 70))
-    assert maps.dtype == records.dtype == np.float32
+    assert (maps.dtype, records.dtype) == (np.float32, np.float16)
     assert 1500 <= maps.min() < maps.max() <= 4500
-    assert np.array_equal(simulation.simulate(torch.from_numpy(maps[:, 0])).numpy(), records)
+    exact = simulation.simulate(torch.from_numpy(maps[:, 0])).numpy()
+    assert np.array_equal(exact.astype(np.float16), records)
+    # Half precision has 11 significant bits, and steps of 2^-24 where it runs out of exponents
+    np.testing.assert_allclose(records.astype(np.float32), exact, rtol=2**-11, atol=2**-25)
+
+
+def test_records_in_single_precision_are_still_read(made: Path, tmp_path: Path) -> None:
+    """Homes made by earlier versions hold them."""
+    folder = tmp_path / DATASET
+    for pair in layout.all_files(DATASET, DATA):
+        for name in (pair.records, pair.maps):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(folder / name, np.load(made / DATASET / name).astype(np.float32))
+    pairs = layout.files(DATASET, "train", DATA)
+    old, new = (Samples(root / DATASET, pairs) for root in (tmp_path, made))
+    every = np.arange(len(new))
+    assert np.array_equal(old.records(every), new.records(every))
+    assert new.records(every).dtype == np.float32
 
 
 def test_manifest_holds_the_hashes_and_the_content_hash_follows_them(made: Path) -> None:
@@ -160,7 +177,7 @@ def test_a_disk_that_fills_up_stops_with_one_sentence_and_nothing_half_written(
 ) -> None:
     """A limit on the size of files stands for the full disk: the third write fails."""
     limited = (
-        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000,) * 2)\n{MAKE}"
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000,) * 2)\n{MAKE}"
     )
     words = [sys.executable, "-c", limited, str(tmp_path), DATA.model_dump_json(), DATASET]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

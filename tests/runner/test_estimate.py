@@ -15,7 +15,7 @@ SPEEDS = Speeds(
     train_samples_per_second={"baseline": 4, "lora": 5, "foundation": 8},
     step_bytes_per_sample=1e6,
 )
-RECORD_AND_MAP = 4 * (5 * 1000 * 70 + 70 * 70)
+RECORD_AND_MAP = 2 * 5 * 1000 * 70 + 4 * 70 * 70
 PARAMETERS = 24_409_123
 
 
