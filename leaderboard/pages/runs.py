@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from bench.protocol.columns import COSTS
-from bench.protocol.spec import CLEAN
+from bench.records import scores
 from bench.records.reader import read
 from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
-from bench.records.scores import read as read_scores
 from bench.seismic import metrics
 from leaderboard.figures import maps, scales
 from leaderboard.figures import run as figures
@@ -103,15 +101,7 @@ def write(site: Site, run: RunPage) -> list[Problem]:
 
 def _spread(run: RunPage) -> Any:
     """Per-sample errors on each clean test set."""
-    scores = read_scores(run.folder / SCORES_FILE).filter(pl.col("condition") == CLEAN)
-    first = metrics.METRICS[0].column
-    by_dataset = {
-        str(dataset): part[first].drop_nulls().to_numpy()
-        for (dataset,), part in scores.partition_by(
-            "dataset", as_dict=True, maintain_order=True
-        ).items()
-    }
-    known = {dataset: values for dataset, values in by_dataset.items() if len(values)}
+    known = scores.clean(run.folder / SCORES_FILE, metrics.METRICS[0].column)
     return figures.spread(known) if known else None
 
 

@@ -1,6 +1,6 @@
 """URLs of a board's pages, and the navigation that they share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.protocol.spec import TARGETS
 from leaderboard.load.records import BoardKey
@@ -26,6 +26,7 @@ class Urls:
     """Names of files in the site. The first board has the front page of the site."""
 
     boards: tuple[Board, ...]
+    _common: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def front(self, board: Board) -> str:
         first = bool(self.boards) and board is self.boards[0]
@@ -44,7 +45,12 @@ class Urls:
         return f"data/{board.key.slug}.{suffix}"
 
     def common(self, board: Board) -> dict[str, object]:
-        """Template values that every page of a board needs."""
+        """Template values that every page of a board needs; the same at every call."""
+        if board.key.slug not in self._common:
+            self._common[board.key.slug] = self._values(board)
+        return self._common[board.key.slug]
+
+    def _values(self, board: Board) -> dict[str, object]:
         tabs = [(self.page(board, kind), label) for kind, label in _PAGES if has_page(board, kind)]
         return {
             "board": board,
