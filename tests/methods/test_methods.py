@@ -28,17 +28,33 @@ COUNTS = {
     "batchnorm_stats": 0,
     "bias": 4_321,
     "bitfit": 8_642,
+    "colora": 1_297_289,  # out · (in + kernel)
     "conv_adapter": 206_952,  # C/8 inner channels: 9·C + C/8, then C·C/8 + C; 1 for the last block
     "dora": 1_152_801,  # LoRA's and one magnitude for each of 4,321 outputs
     "fft": 24_409_123,
+    "filter_atoms": 2_524,  # 9 atoms of each kernel, fewer where it is smaller
+    "fourierft": 24_288,  # 24 · 1000 + 288
     "head": 291,  # 32·9 + 1, and scale and shift
+    "ia3": 4_325,  # all inputs
     "l2sp": 24_409_123,
+    "loha": 1_148_480,  # two updates of half LoRA's rank
+    "lokr": 111_928,
     "lora": 1_148_480,
+    "lora_c": 568_248,
+    "lora_fa": 69_136,  # 16 · 4,321
+    "lora_plus": 1_148_480,
     "lp_ft": 24_409_123,
+    "miss": 275_616,  # 64 · (4,321 − 32) + 35 · 32
     "none": 0,
+    "oft": 1_045_177,
+    "pissa": 1_144_145,  # LoRA's − 15 · (32 · 9 + 1): the last layer has rank 1
     "prompt": 157_080,  # 5 · (1000·70 − 742·52)
+    "rslora": 1_148_480,
+    "shira": 487_921,  # 2 % of the weights
+    "spectral_adapter": 229_663,  # 53 · 4,321 + 25 · 26
     "ssf": 8_642,
     "surgical": 1_473_891,
+    "vera": 10_721,  # 25 · 256 + 4,321
     "wise": 24_409_123,
 }
 NEED_TRANSFORMER = {"attention", "layernorm", "prompt_tokens"}

@@ -1,0 +1,108 @@
+"""(IA)³: a trained factor for each activation that enters a layer.
+
+Liu et al. 2022, Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context
+Learning, arXiv:2205.05638, section 3.3: learnt vectors, ones at the start, rescale the keys and
+values of attention and the inner activations of each MLP. They are folded into the weights.
+
+Elsewhere the paper has nothing to say. Chosen here: the input channels of every (transposed)
+convolution and linear layer are rescaled, of which the MLP's second layer is the paper's l_ff;
+only a fused projection to queries, keys and values (a linear layer called `qkv`) is scaled at its
+output instead, keys and values alone, as in the paper. `in` parameters a layer, 2 / 3 · out for a
+fused projection; 4,325 on InversionNet. BatchNorm is frozen.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from bench.contract import Adapted, Method, ParameterGroup, Traits
+from methods._low_rank import full_precision
+from methods._weights import LayersConfig, weight_layers
+
+
+class InputScale(nn.Module):
+    """W ↦ W diag(scale), a factor for each input channel."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        weight = layer.get_parameter("weight")
+        self.transposed = isinstance(layer, nn.ConvTranspose2d)
+        self.groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+        inputs = weight.shape[0] if self.transposed else weight.shape[1] * self.groups
+        self.scale = nn.Parameter(weight.new_ones(inputs))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with full_precision(weight):
+            if self.transposed:  # (in, out / groups, *kernel): a row for each input channel
+                return weight * self.scale.view(-1, *[1] * (weight.ndim - 1))
+            # (out, in / groups, *kernel): the output channels of a group are consecutive
+            grouped = weight.unflatten(0, (self.groups, -1))
+            scale = self.scale.view(self.groups, 1, -1, *[1] * (weight.ndim - 2))
+            scaled: Tensor = grouped * scale
+            return scaled.flatten(0, 1)
+
+
+class KeyValueScale(nn.Module):
+    """Rows of keys and values ↦ rows · scale, for the weight of a fused projection."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        weight = layer.get_parameter("weight")
+        self.scale = nn.Parameter(weight.new_ones(2 * (len(weight) // 3)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        with full_precision(rows):
+            ones = self.scale.new_ones(len(rows) - len(self.scale))
+            return rows * torch.cat((ones, self.scale)).view(-1, *[1] * (rows.ndim - 1))
+
+
+class SameScale(nn.Module):
+    """The bias scaled as the weight is."""
+
+    def __init__(self, weights: KeyValueScale) -> None:
+        super().__init__()
+        self._weights = (weights,)  # in a tuple: its parameters are saved once, with the weight
+
+    def forward(self, bias: Tensor) -> Tensor:
+        scaled: Tensor = self._weights[0](bias)
+        return scaled
+
+
+def adapt(model: nn.Module, config: LayersConfig) -> Adapted:
+    """Fold a scale of its inputs, or of keys and values, into every chosen layer."""
+    parametrized: list[tuple[nn.Module, str]] = []
+    scales = []
+
+    def fold_into(layer: nn.Module, tensor: str, module: nn.Module) -> None:
+        parametrize.register_parametrization(layer, tensor, module, unsafe=True)
+        parametrized.append((layer, tensor))
+
+    for name, layer in weight_layers(model, config.layers).items():
+        if name.rpartition(".")[2] == "qkv" and isinstance(layer, nn.Linear):
+            keys_values = KeyValueScale(layer)
+            scales.append(keys_values.scale)
+            fold_into(layer, "weight", keys_values)
+            if layer.bias is not None:
+                fold_into(layer, "bias", SameScale(keys_values))
+        else:
+            inputs = InputScale(layer)
+            scales.append(inputs.scale)
+            fold_into(layer, "weight", inputs)
+
+    def merge() -> nn.Module:
+        for layer, tensor in reversed(parametrized):
+            parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
+        return model
+
+    group = ParameterGroup(name="ia3", parameters=tuple(scales))
+    return Adapted(model=model, groups=(group,), merge=merge)
+
+
+method = Method(
+    name="ia3",
+    summary="A factor for each activation that enters a layer, and for keys and values.",
+    source="Liu et al. 2022, (IA)³, arXiv:2205.05638",
+    traits=Traits(category="additive", batchnorm="frozen", mergeable=True),
+    config=LayersConfig,
+    adapt=adapt,
+)
