@@ -29,13 +29,14 @@ def shelf(root: Path, dataset: str, data: Data | None = None) -> Shelf | None:
     """The folder of one dataset below `root`; None if there is none.
 
     Without `data`, a manifest tells what it should hold; without a manifest, it is the release.
+    Where real files are expected, a manifest means nothing.
     Raises `DataError` for a root that cannot be listed, two folders of one dataset, or a manifest
     that cannot be read.
     """
     folder = layout.find_folder(root, dataset)
     if folder is None:
         return None
-    made = manifest.read(folder)
+    made = None if data and data.source == "files" else manifest.read(folder)
     wanted = data or (made.data if made else OFFICIAL)
     return Shelf(dataset=dataset, folder=folder, data=wanted, manifest=made)
 

@@ -5,6 +5,7 @@ Vel and Style: ``<Dataset>/data/data{i}.npy`` with ``<Dataset>/model/model{i}.np
 of the data spell the folders in several ways: ``FlatVel_A``, ``flatvel-a``, ``FlatVel-A``.
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +16,10 @@ from bench.protocol.spec import DATASETS, Data
 Split = Literal["train", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "test")
 OFFICIAL_SAMPLES_PER_FILE = 500
+_KAGGLE = "train_samples"
+"""The folder of datasets in the Kaggle edition."""
+_NAME = re.compile(r"data/data(\d+)\.npy|seis(\d+)_1_(\d+)\.npy")
+_ANY_FLOAT = ("<f4", "<f2", "<f8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +31,22 @@ class FilePair:
     samples: int
     layers: int | None = None
     record_types: tuple[str, ...] = ("<f4",)
-    """numpy types that the records may have."""
     map_types: tuple[str, ...] = ("<f4",)
-    """numpy types that the maps may have."""
+    """numpy types that the values may have."""
+    records_part: "Part | None" = None
+    maps_part: "Part | None" = None
+    """Where the samples lie in the file; None: they are all of it."""
+    generated: bool = False
+    """Whether this program can make the files again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The place of samples in a file that holds more."""
+
+    first: int
+    held: int
+    """Number of samples in the file."""
 
 
 def layer_counts(dataset: str) -> tuple[int, ...] | None:
@@ -43,6 +61,8 @@ def files(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
 
     The official split, unless the data state their own numbers of samples.
     """
+    if data.files is not None:
+        return listed(dataset, split, data)
     if data.source == "files" and data.train_samples(dataset) is None and data.test is None:
         return official(dataset, split)
     return generated(dataset, split, data)
@@ -84,7 +104,9 @@ def find_folder(root: Path, dataset: str) -> Path | None:
         ) from error
     if len(found) > 1:
         names = " and ".join(sorted(p.name for p in found))
-        raise DataError(f"{root}: {names} are both {dataset}; leave only one of them there.")
+        raise DataError(f"{root}: {names} are both {dataset}; rename one or move it away.")
+    if not found and (root / _KAGGLE).is_dir():
+        return find_folder(root / _KAGGLE, dataset)
     return found[0] if found else None
 
 
@@ -132,8 +154,51 @@ def generated(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
         for number, done in enumerate(range(0, total, data.samples_per_file), start=start):
             size = min(data.samples_per_file, total - done)
             pair = _pair(dataset, number, count, size)
-            pairs.append(replace(pair, record_types=("<f2", "<f4")))
+            made = data.source == "generated"
+            types = ("<f2", "<f4") if made else pair.record_types
+            pairs.append(replace(pair, record_types=types, generated=made))
     return tuple(pairs)
+
+
+def listed(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
+    """The files that a track names, each split into a part to train on and its end to test on."""
+    _check(dataset)
+    named = (data.files or {}).get(dataset)
+    if not named:
+        raise DataError(
+            f"The track names no files of {dataset}; write one with `bench data track` where they "
+            "are."
+        )
+    pairs = []
+    for records, held in sorted(named.items(), key=lambda item: number_of(item[0]) or ()):
+        tested = data.tested(held)
+        first, samples = (0, held - tested) if split == "train" else (held - tested, tested)
+        part = Part(first=first, held=held)
+        pair = FilePair(
+            records=records,
+            maps=maps_of(records),
+            samples=samples,
+            record_types=_ANY_FLOAT,
+            map_types=_ANY_FLOAT,
+            records_part=part,
+            maps_part=part,
+        )
+        pairs.append(pair)
+    return tuple(pairs)
+
+
+def number_of(records: str) -> tuple[int, ...] | None:
+    """The numbers in the name of a file of records, by which files are ordered; None: it is none.
+
+    ``data/data12.npy`` has (12,), ``seis4_1_0.npy`` (4, 0).
+    """
+    match = _NAME.fullmatch(records)
+    return tuple(int(number) for number in match.groups() if number) if match else None
+
+
+def maps_of(records: str) -> str:
+    """The file of maps of a file of records."""
+    return records.replace("data/data", "model/model").replace("seis", "vel")
 
 
 def _share(total: int, position: int, parts: int) -> int:

@@ -1,6 +1,5 @@
 """Files → scaled tensors on the device, in batches."""
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -135,11 +134,6 @@ class Datasets:
             pairs = layout.files(dataset, split, self._track.data)
             self._open[key] = Samples(layout.folder(self._folder, dataset), pairs)
         return self._open[key]
-
-    def sketch(self, dataset: str) -> str:
-        """Hash of a dataset's content, both splits, that does not read all of it."""
-        parts = (self.samples(dataset, "train").sketch(), self.samples(dataset, "test").sketch())
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def training(self, sources: list[tuple[str, Indices]]) -> SampleLoader:
         """Training samples of several datasets, by their numbers in each training split.

@@ -1,14 +1,14 @@
 """The manifest of a generated dataset: its finished files and their hashes."""
 
-import hashlib
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from bench.atomic import write_atomically
+from bench.data.identity import content_sha256
 from bench.data.layout import all_files
 from bench.errors import DataError
-from bench.protocol.spec import Data, Frozen, canonical
+from bench.protocol.spec import Data, Frozen
 
 FILE = "manifest.json"
 
@@ -24,7 +24,7 @@ class Manifest(Frozen):
     @property
     def content_sha256(self) -> str:
         """Hash of the content of all files, for records of runs."""
-        return hashlib.sha256(canonical(self.sha256).encode()).hexdigest()
+        return content_sha256(self.sha256)
 
     def with_files(self, sha256: dict[str, str]) -> "Manifest":
         """This manifest with more files, in the order of the layout whatever was interrupted."""
@@ -49,5 +49,6 @@ def read(folder: Path) -> Manifest | None:
         return None
     except (OSError, ValidationError) as error:
         raise DataError(
-            f"{path}: cannot be read; delete the folder {folder} to have the dataset made again."
+            f"{path}: is not a manifest of this program, or damaged; move this one file away. "
+            "Generated data are then made again, real files are read as they are."
         ) from error

@@ -1,6 +1,5 @@
 """Reads samples of a dataset from its files in place; generated and real alike."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,9 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.layout import FilePair
-from bench.data.npy import SAMPLE_SHAPES, NpyFile
+from bench.data.npy import SAMPLE_SHAPES, Content, NpyFile
 
 Indices = NDArray[np.int64]
+
+
+def open_file(folder: Path, pair: FilePair, content: Content) -> NpyFile:
+    """One of the two files of a pair, its header and size checked. Raises `FileError`."""
+    records = content == "records"
+    part = pair.records_part if records else pair.maps_part
+    return NpyFile.open(
+        folder / (pair.records if records else pair.maps),
+        content,
+        part.held if part else pair.samples,
+        types=pair.record_types if records else pair.map_types,
+        generated=pair.generated,
+    )
 
 
 class Samples:
@@ -21,14 +33,10 @@ class Samples:
     """
 
     def __init__(self, folder: Path, pairs: Sequence[FilePair]) -> None:
-        self._pairs = tuple(pairs)
-        self._records = [
-            NpyFile.open(folder / p.records, "records", p.samples, types=p.record_types)
-            for p in pairs
-        ]
-        self._maps = [
-            NpyFile.open(folder / p.maps, "maps", p.samples, types=p.map_types) for p in pairs
-        ]
+        self._records = [open_file(folder, pair, "records") for pair in pairs]
+        self._maps = [open_file(folder, pair, "maps") for pair in pairs]
+        self._first_records = [p.records_part.first if p.records_part else 0 for p in pairs]
+        self._first_maps = [p.maps_part.first if p.maps_part else 0 for p in pairs]
         self._ends = np.cumsum([p.samples for p in pairs])
 
     def __len__(self) -> int:
@@ -36,25 +44,19 @@ class Samples:
 
     def records(self, indices: Indices) -> NDArray[np.float32]:
         """(k, 5, 1000, 70) float32 pressures; raises `FileError` for NaN or infinity."""
-        return self._take(self._records, indices)
+        return self._take(self._records, self._first_records, indices)
 
     def maps(self, indices: Indices) -> NDArray[np.float32]:
         """(k, 1, 70, 70) m/s; raises `FileError` for NaN, infinity or velocities out of range."""
-        return self._take(self._maps, indices)
+        return self._take(self._maps, self._first_maps, indices)
 
-    def sketch(self) -> str:
-        """A hash of the content that does not read all of it: names and sketches of the files."""
-        digest = hashlib.sha256()
-        for pair, records, maps in zip(self._pairs, self._records, self._maps, strict=True):
-            for name, file in ((pair.records, records), (pair.maps, maps)):
-                digest.update(name.encode() + b"\0" + file.sketch())
-        return digest.hexdigest()
-
-    def _take(self, files: list[NpyFile], indices: Indices) -> NDArray[np.float32]:
+    def _take(
+        self, files: list[NpyFile], first: list[int], indices: Indices
+    ) -> NDArray[np.float32]:
         owner = np.searchsorted(self._ends, indices, side="right")
         out = np.empty((len(indices), *SAMPLE_SHAPES[files[0].content]), dtype=np.float32)
         for number in np.unique(owner).tolist():
             here = owner == number
             start = self._ends[number - 1] if number else 0
-            out[here] = files[number].read(indices[here] - start)
+            out[here] = files[number].read(indices[here] - start + first[number])
         return out

@@ -16,7 +16,15 @@ from bench.seismic import simulation
 
 def pairs_in(folder: Path, pairs: Sequence[FilePair]) -> tuple[FilePair, ...]:
     """The same files with the records of `folder`, which has the names of the clean ones."""
-    return tuple(replace(pair, records=str(folder.absolute() / pair.records)) for pair in pairs)
+    return tuple(
+        replace(
+            pair,
+            records=str(folder.absolute() / pair.records),
+            records_part=None,
+            record_types=("<f4",),
+        )
+        for pair in pairs
+    )
 
 
 def missing(folder: Path, pairs: Sequence[FilePair]) -> int:

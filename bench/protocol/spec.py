@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,6 +12,7 @@ from pydantic import (
     PositiveInt,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 from bench.entry_points import HARNESS
@@ -76,11 +77,22 @@ class Rules(Frozen):
 RULES = Rules()
 
 
+MOST_SAMPLES = 10_000_000
+"""Of a dataset. The largest one of the release has 67,000."""
+MOST_FILES = 100_000
+"""Of a dataset."""
+Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+FileName = Annotated[str, Field(pattern=r"^(data/data\d{1,6}|seis\d{1,2}_1_\d{1,6})\.npy$")]
+"""Of a file of records below a dataset's folder; it cannot lead out of it."""
+FileSize = Annotated[int, Field(ge=2, le=MOST_SAMPLES)]
+"""In samples: at least one to train on and one to test on."""
+
+
 class Budget(Frozen):
     """Epochs and batch size of a training."""
 
-    epochs: PositiveInt
-    batch: Annotated[int, Field(ge=2)]
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
+    batch: Annotated[int, Field(ge=2, le=MOST_SAMPLES)]
     """BatchNorm over the 1 × 1 bottleneck needs at least two samples."""
 
 
@@ -88,16 +100,40 @@ class Data(Frozen):
     """Source of a track's samples, and how many there are in each dataset."""
 
     source: Literal["generated", "files"]
-    train: PositiveInt | None = None
+    train: Samples | None = None
     """Samples a dataset; None: the official split of the real files."""
-    pretraining_train: PositiveInt | None = None
+    pretraining_train: Samples | None = None
     """The same for the six pretraining datasets, where it differs."""
-    test: PositiveInt | None = None
-    samples_per_file: PositiveInt = 500
+    test: Samples | None = None
+    samples_per_file: Samples = 500
     seed: NonNegativeInt = 0
+    files: dict[str, dict[FileName, FileSize]] | None = None
+    """Real files other than the official release: files of records by dataset, and the number of
+    samples in each. Their values may have 16, 32 or 64 bits."""
+    test_percent: Annotated[int, Field(ge=1, le=50)] | None = None
+    """Part of each of `files`, at its end, that is for testing."""
+
+    @model_validator(mode="after")
+    def _is_one_way_to_split(self) -> Self:
+        if (self.files is None) != (self.test_percent is None):
+            raise ValueError("files and test_percent belong together")
+        sizes = (self.train, self.pretraining_train, self.test)
+        if self.files is not None and (self.source != "files" or any(sizes)):
+            raise ValueError("files go with source 'files' and have their own sizes")
+        if unknown := sorted(set(self.files or ()) - set(DATASETS)):
+            raise ValueError(f"files of '{unknown[0]}', which is no dataset")
+        if max((s for s in sizes if s), default=0) > MOST_FILES * self.samples_per_file:
+            raise ValueError(f"more than {MOST_FILES:,} files a dataset: raise samples_per_file")
+        return self
+
+    def tested(self, samples: int) -> int:
+        """How many samples of one of `files` are for testing."""
+        return max(1, samples * (self.test_percent or 0) // 100)
 
     def train_samples(self, dataset: str) -> int | None:
         """Training samples of one dataset; None: the official split of the real files."""
+        if self.files is not None:
+            return sum(held - self.tested(held) for held in self.files.get(dataset, {}).values())
         if dataset in PRETRAINING and self.pretraining_train is not None:
             return self.pretraining_train
         return self.train
@@ -115,7 +151,7 @@ class Track(Frozen):
     seeds: tuple[NonNegativeInt, ...] = (0,)
     default_protocol: str = "ood"
     default_backbone: str = "inversionnet"
-    gallery: NonNegativeInt = 8
+    gallery: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = 8
     """Test samples of each cell, the first ones, whose predicted maps are kept for the page."""
 
 

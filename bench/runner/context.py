@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.contract import Config, Method
-from bench.data import generate, subsets
+from bench.data import generate, layout, subsets
+from bench.data.identity import KnownHashes, content_sha256
 from bench.data.loader import Datasets, SampleLoader
 from bench.entry_points import HARNESS
 from bench.errors import ConfigError, DataError, FoundationError, MethodError
@@ -60,7 +61,7 @@ class RunContext:
     nonconformance: dict[str, str | None] = field(default_factory=dict)
     """What is known against methods, such as the finding of the conformance suite; see `_owner`."""
     _foundations: dict[int, Foundation] = field(default_factory=dict)
-    _sketches: dict[str, str] = field(default_factory=dict)
+    _contents: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.data_folder is not None and self.track.data.source == "generated":
@@ -70,6 +71,7 @@ class RunContext:
             )
         self.fingerprint = fingerprint.fingerprint(self.track, self.backbone)
         self.datasets = Datasets(self.data_root, self.track, self.numerics.device)
+        self.hashes = KnownHashes(self.workspace.hashes)
 
     @property
     def data_root(self) -> Path:
@@ -83,10 +85,10 @@ class RunContext:
         return self.data_folder
 
     def data_sha256(self, datasets: tuple[str, ...]) -> dict[str, str]:
-        """Content hashes of datasets by name.
+        """Content hashes of datasets by name, over the SHA-256 of all their files.
 
-        Of generated data, over the hashes of all files. Of real files, which are too large for
-        that, over each file's name, size, header and eight blocks of 4 KiB, evenly spaced.
+        Those of generated data are in their manifest; those of real files are computed where no
+        unchanged ones are known. Raises `DataError` for files that cannot be read.
         """
         return {name: self._content_hash(name) for name in datasets}
 
@@ -113,9 +115,17 @@ class RunContext:
     def _content_hash(self, dataset: str) -> str:
         if self.track.data.source == "generated":
             return generate.content_hash(self.data_root, dataset)
-        if dataset not in self._sketches:
-            self._sketches[dataset] = self.datasets.sketch(dataset)
-        return self._sketches[dataset]
+        if dataset not in self._contents:
+            folder, names = self.data_files(dataset)
+            hashes = self.hashes.of(folder, names, self.progress, label=dataset)
+            self._contents[dataset] = content_sha256(hashes)
+        return self._contents[dataset]
+
+    def data_files(self, dataset: str) -> tuple[Path, list[str]]:
+        """The folder of a dataset of this track, and the names of its files there."""
+        pairs = layout.all_files(dataset, self.track.data)
+        names = dict.fromkeys(name for pair in pairs for name in (pair.records, pair.maps))
+        return layout.folder(self.data_root, dataset), list(names)
 
     def fit_spec(
         self,

@@ -1,13 +1,14 @@
 """The data of a run: generated if missing, checked before any training."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from bench.atomic import write_atomically
 from bench.data import catalogue, generate, layout, resimulation
+from bench.data.identity import content_sha256
 from bench.data.inspection import changed_files, inspect
 from bench.data.layout import SPLITS
 from bench.errors import ConfigError, DataError
@@ -93,7 +94,8 @@ def check(datasets: Sequence[str], context: RunContext) -> None:
 
     First every header and size. Then generated files are compared with the hashes in their
     manifest; real files are read once as `bench data check` does, which takes about as long as one
-    epoch takes to read them, and is noted in the home under the hash of their content.
+    epoch takes to read them, and is noted in the home under the hash of their content. Files that
+    have not changed since they were hashed are not read again.
     """
     for dataset in datasets:
         for split in SPLITS:
@@ -113,13 +115,15 @@ def _generated(context: RunContext) -> bool:
 def _changed(dataset: str, context: RunContext) -> Sequence[DataError]:
     found = catalogue.shelf(context.data_root, dataset, context.track.data)
     assert found is not None, "its headers have just been read"
-    return changed_files(found, context.progress)
+    folder, names = context.data_files(dataset)
+    hashes = context.hashes.of(folder, names, context.progress, label=dataset, generated=True)
+    return changed_files(found, hashes)
 
 
 def _wrong(dataset: str, context: RunContext) -> Sequence[DataError]:
-    (content,) = context.data_sha256((dataset,)).values()
-    note = context.workspace.folder / "checked" / f"{content}.json"
-    if note.exists():
+    folder, names = context.data_files(dataset)
+    known = context.hashes.known(folder, names)
+    if len(known) == len(names) and _note(known, context).exists():
         return ()
     report = inspect(
         context.data_root,
@@ -128,7 +132,14 @@ def _wrong(dataset: str, context: RunContext) -> Sequence[DataError]:
         device=context.numerics.device,
         progress=context.progress,
     )
+    context.hashes.keep(folder, report.hashes)
     if report.ok:
         facts = {"dataset": dataset, "train": report.train, "test": report.test}
-        write_atomically(note, json.dumps(facts).encode())
+        hashes = {name: entry.sha256 for name, entry in report.hashes.items()}
+        write_atomically(_note(hashes, context), json.dumps(facts).encode())
     return report.errors
+
+
+def _note(hashes: Mapping[str, str], context: RunContext) -> Path:
+    """Where it is noted that data of this content have been checked."""
+    return context.workspace.folder / "checked" / f"{content_sha256(hashes)}.json"

@@ -47,6 +47,11 @@ class Workspace:
         return self.folder / "weights" / f"{sha256}.safetensors"
 
     @property
+    def hashes(self) -> Path:
+        """Known hashes of data files."""
+        return self.folder / "hashes"
+
+    @property
     def conditions(self) -> Path:
         """Records that are simulated anew under a condition, by the content of their dataset."""
         return self.folder / "conditions"

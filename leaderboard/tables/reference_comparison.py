@@ -32,7 +32,7 @@ def other_data(result: MethodComparison) -> str | None:
     """A warning that the track's data are not the paper's; None if they are."""
     track = result.board.track
     if track.data.source == "files":
-        if track.data.train is None:
+        if track.data.train is None and track.data.files is None:
             return None
         return (
             "OTHER DATA: published numbers are from all of the real OpenFWI datasets, ours from "

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,8 +192,11 @@ def test_a_disk_that_fills_up_stops_with_one_sentence_and_nothing_half_written(
     assert contents(tmp_path) == contents(made)
 
 
-def test_too_little_space_is_said_before_anything_is_made(tmp_path: Path) -> None:
-    huge = Data(source="generated", train=10**12, test=1, samples_per_file=10**12)
+def test_too_little_space_is_said_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = Data(source="generated", train=10**7, test=1, samples_per_file=10**7)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
     with pytest.raises(HomeError, match=r"the data need [\d.]+ GB, [\d.]+ GB are free"):
         make(tmp_path / "new", "Style_A", huge)
     assert not (tmp_path / "new").exists()
@@ -216,7 +220,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 def test_a_damaged_manifest(tmp_path: Path) -> None:
     (tmp_path / DATASET).mkdir()
     (tmp_path / DATASET / manifest.FILE).write_text('{"dataset": ')
-    with pytest.raises(DataError, match="delete the folder"):
+    with pytest.raises(DataError, match="move this one file away"):
         generate.missing(tmp_path, DATASET, DATA)
     with pytest.raises(DataError, match="bench data make"):
         generate.content_hash(tmp_path, "Style_A")

@@ -52,6 +52,8 @@ def test_every_rule_counts(field: str) -> None:
         ("data.samples_per_file", 3),
         ("data.seed", 1),
         ("data.source", "files"),
+        ("data.files", {"Style_A": {"data/data1.npy": 3}}),
+        ("data.test_percent", 20),
         ("pretrain.epochs", 1),
         ("pretrain.batch", 2),
         ("fit.epochs", 1),
@@ -119,6 +121,7 @@ def test_every_part_of_a_track_is_tried_above() -> None:
     }
     assert Data.model_fields.keys() == {
         *("source", "train", "pretraining_train", "test", "samples_per_file", "seed"),
+        *("files", "test_percent"),
     }
     assert spec.Budget.model_fields.keys() == {"epochs", "batch"}
 
