@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.functional import pad
 
 from bench.errors import BenchError
@@ -122,10 +124,12 @@ def joined(device: torch.device) -> Iterator[Group]:
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     with _peers():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        store, rank, size = _meeting_place()
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         control = dist.new_group(backend="gloo", timeout=_PATIENCE)
     assert isinstance(control, dist.ProcessGroup)
-    group = Group(dist.get_rank(), dist.get_world_size(), control)
+    group = Group(rank, size, control)
     try:
         yield group
         if group.leads:
@@ -133,6 +137,19 @@ def joined(device: torch.device) -> Iterator[Group]:
                 group.share()
     finally:
         dist.destroy_process_group()
+
+
+def _meeting_place() -> tuple[Store, int, int]:
+    """The store in which processes find each other, this one's rank, and their number.
+
+    torchrun keeps one store for all its restarts (pytorch/pytorch issue 135712), in which processes
+    would find the addresses of dead ones. On one node its count of restarts tells the tries apart;
+    on several it does not, and torchrun has to be told (docs/SCALING.md).
+    """
+    store, rank, size = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store = PrefixStore(f"try {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return store, rank, size
 
 
 @contextmanager
