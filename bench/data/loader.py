@@ -135,8 +135,12 @@ class Datasets:
             self._open[key] = Samples(layout.folder(self._folder, dataset), pairs)
         return self._open[key]
 
-    def training(self, sources: list[tuple[str, Indices]]) -> SampleLoader:
+    def training(
+        self, sources: list[tuple[str, Indices]], *, resident: bool | None = None
+    ) -> SampleLoader:
         """Training samples of several datasets, by their numbers in each training split.
+
+        `resident`: whether they are loaded onto the device; None: where they fit.
 
         The last pool is kept: the next method is fitted on the same samples as a rule.
         """
@@ -145,7 +149,8 @@ class Datasets:
             self._training.clear()  # before the next one takes its memory
             total = sum(len(indices) for _, indices in sources)
             opened = [(self.samples(name, "train"), indices) for name, indices in sources]
-            resident = self.loaded_bytes([total], "train") > 0
+            if resident is None:
+                resident = self.loaded_bytes([total], "train") > 0
             self._training[key] = SampleLoader(opened, device=self._device, resident=resident)
         return self._training[key]
 

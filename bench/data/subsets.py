@@ -46,18 +46,26 @@ def validation_size(count: int) -> int:
 
 
 def batch_order(
-    samples: int, *, batch: int, seed: int, datasets: tuple[str, ...], percent: int, epoch: int
+    samples: int,
+    *,
+    batch: int,
+    seed: int,
+    datasets: tuple[str, ...],
+    percent: int,
+    epoch: int,
+    least: int = 2,
 ) -> list[Indices]:
     """The batches of one epoch: a permutation cut into equal parts (to within one sample).
 
-    Never a batch of one sample where there are two, so that batches of two may become three;
+    Never a batch of less than `least` samples where there are so many: batches of two may become
+    three. It
     depends on the seed, never on the method.
     """
     rng = np.random.default_rng(seeds.derive(seed, "batches", *datasets, percent, epoch))
-    count = batches_per_epoch(samples, batch)
+    count = batches_per_epoch(samples, batch, least=least)
     return [np.asarray(part) for part in np.array_split(rng.permutation(samples), count)]
 
 
-def batches_per_epoch(samples: int, batch: int) -> int:
-    """Number of batches of at most `batch` samples, limited so that each holds at least two."""
-    return max(1, min(-(-samples // batch), samples // 2))
+def batches_per_epoch(samples: int, batch: int, *, least: int = 2) -> int:
+    """Number of batches of at most `batch` samples, limited so that each holds at least `least`."""
+    return max(1, min(-(-samples // batch), samples // least))

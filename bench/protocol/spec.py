@@ -96,6 +96,31 @@ class Budget(Frozen):
     """BatchNorm over the 1 × 1 bottleneck needs at least two samples."""
 
 
+class PretrainingBudget(Budget):
+    """Epochs and batch size of pretraining, and the shards that make it independent of devices."""
+
+    shards: PositiveInt = 1
+    """Parts of equal size, a power of two, into which every batch is cut: each has BatchNorm
+    statistics and random numbers of its own, and what they give is combined in a fixed order. As
+    many devices may share them. 1: the batch is whole, as on one device."""
+
+    @model_validator(mode="after")
+    def _two_in_each_shard(self) -> Self:
+        if self.shards & (self.shards - 1):
+            raise ValueError(f"shards = {self.shards} is not a power of two")
+        if self.batch < 2 * self.shards:
+            raise ValueError(
+                f"a batch of {self.batch} has not got two samples for each of {self.shards} shards"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_one(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """One shard is left out: it is the rule of older records, whose fingerprints hold."""
+        plain: dict[str, Any] = handler(self)
+        return {name: value for name, value in plain.items() if (name, value) != ("shards", 1)}
+
+
 class Data(Frozen):
     """Source of a track's samples, and how many there are in each dataset."""
 
@@ -146,7 +171,7 @@ class Track(Frozen):
     version: PositiveInt
     summary: str
     data: Data
-    pretrain: Budget
+    pretrain: PretrainingBudget
     fit: Budget
     seeds: tuple[NonNegativeInt, ...] = (0,)
     default_protocol: str = "ood"

@@ -25,6 +25,7 @@ from bench.protocol.spec import CLEAN, BackboneSpec, FitSpec, MethodSpec, TestSe
 from bench.records.record import Record
 from bench.runner import initial_weights
 from bench.runner.workspace import Workspace
+from bench.training.group import Group
 from bench.training.numerics import Numerics
 from bench.training.probe import StepCost
 
@@ -56,6 +57,10 @@ class RunContext:
     """Part of the training time that may go into writing checkpoints."""
     test_curve: bool = False
     """Score each epoch on the fit's own test set, for the record; no choice sees it."""
+    pretrain_devices: int = 1
+    """Processes to start for pretraining, one a device."""
+    group: Group = field(default_factory=Group)
+    """The processes that this one was started with, to pretrain together."""
     step_costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
     nonconformance: dict[str, str | None] = field(default_factory=dict)

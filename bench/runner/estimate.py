@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import psutil
+import torch
 
 from bench.data.generate import BYTES_PER_SAMPLE
 from bench.plugins import parameter_counts
-from bench.runner import evaluation
+from bench.protocol.spec import FitSpec
+from bench.runner import evaluation, pretraining
 from bench.runner.context import RunContext
 from bench.runner.machine_speeds import Speeds
 from bench.runner.plan import Plan, epoch_samples
@@ -52,7 +54,8 @@ def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> CostEstimate:
         if job.key in plan.untrained and plan.trainable_parameters[job.key]:
             samples = epoch_samples(job.spec, context.track)
             budget = budget_of(job.spec, context.track)
-            train_seconds += samples * budget.epochs / speeds.train(job.spec.method.name)
+            seconds = samples * budget.epochs / speeds.train(job.spec.method.name)
+            train_seconds += seconds / _speed_up(job.spec, context)
             trainable = _BYTES_PER_PARAMETER * plan.trainable_parameters[job.key]
             weights += trainable
             loaded += context.datasets.loaded_bytes([samples], "train")
@@ -68,3 +71,15 @@ def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> CostEstimate:
         memory_bytes=present + round(memory),
         disk_bytes=plan.records_to_simulate * BYTES_PER_SAMPLE + weights,
     )
+
+
+def _speed_up(spec: FitSpec, context: RunContext) -> float:
+    """How much faster a fit is than was measured on one device with all threads.
+
+    Sharded pretraining on a CPU computes with one thread in each process.
+    """
+    if not pretraining.is_sharded(spec, context.track):
+        return 1.0
+    processes = max(context.pretrain_devices, context.group.size)
+    threads = torch.get_num_threads() if context.numerics.device.type == "cpu" else 1
+    return processes / threads

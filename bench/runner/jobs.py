@@ -19,9 +19,11 @@ from bench.errors import BenchError, ConfigError, MethodError, describe
 from bench.progress import Silent
 from bench.protocol.spec import CLEAN, RULES, FitSpec, Frozen, TestSet, Track
 from bench.records.record import Record, Status, write
-from bench.runner import crashes, evaluation, provenance, resume
+from bench.runner import crashes, evaluation, pretraining, provenance, resume
 from bench.runner.context import RunContext
 from bench.runner.floor import FloorTraining
+from bench.runner.launch import LaunchedPretraining
+from bench.runner.pretraining import ShardedPretraining
 from bench.runner.training import FitTraining
 from bench.runner.workspace import Workspace
 from bench.training import allocator, numerics
@@ -76,11 +78,12 @@ def _execute(job: Job, context: RunContext) -> Record:
         model: nn.Module | None = None
         if record is None:
             training, started = _training(job, context), datetime.now(UTC)
-            try:
-                model = training.run()
-            except BaseException as problem:
-                return _tell(_unfinished(training, started, problem), context)
-            record = _recorded(training, started, "done")
+            with pretraining.settings(job.spec, context):
+                try:
+                    model = training.run()
+                except BaseException as problem:
+                    return _tell(_unfinished(training, started, problem), context)
+                record = _recorded(training, started, "done")
         missing = evaluation.missing(record, job.tests)
         if not missing:
             progress.say(f"{job.spec.title}: done")
@@ -114,6 +117,9 @@ def run_job(job: Job, folder: Path, *, device: str = "auto", data: Path | None =
 def _training(job: Job, context: RunContext) -> Training:
     if job.spec.kind == "floor":
         return FloorTraining(spec=job.spec, context=context)
+    if pretraining.is_sharded(job.spec, context.track):
+        together = context.pretrain_devices > 1
+        return (LaunchedPretraining if together else ShardedPretraining)(job.spec, context)
     return FitTraining(job.spec, context)
 
 

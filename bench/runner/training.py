@@ -79,7 +79,7 @@ class FitTraining:
         """
         self._check_conformance()
         adapted, self.foundation_sha256 = adapt(self.spec, self.context)
-        self._unfinished = resume.Unfinished(self.context.workspace.run(self.spec), self._key())
+        self._unfinished = self._open_checkpoints()
         initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
         with isolated(f"Method '{self.method.name}'", "training"):
             self._train(adapted, initial)
@@ -103,24 +103,14 @@ class FitTraining:
         step_cost = self._step_cost(adapted)
         delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
         parts = context.parts(spec, self.method)
-        loader = context.datasets.training([(name, p.train) for name, p in parts.items()])
+        loader = self._loader(parts)
         adam = train.optimiser(adapted, self.config.learning_rate_scale)
         before = self._resume(adapted, adam)
         pace = resume.Pace(context.checkpoint_share, resume.checkpoint_bytes(adapted))
         stage = context.progress.stage(spec.title, budget.epochs * len(loader), "samples")
         with stage as advance, probe.measure(context.numerics.device) as meter:
             advance(len(self.curve) * len(loader))
-            epochs = budget.epochs if adapted.groups else 0  # else only statistics are gathered
-            for epoch in train.fit(
-                adapted,
-                adam,
-                lambda epoch: self._batches(loader, epoch, advance),
-                batchnorm=self.method.traits.batchnorm,
-                epochs=range(len(self.curve), epochs),
-                total_epochs=budget.epochs,
-                steps_per_epoch=subsets.batches_per_epoch(len(loader), budget.batch),
-                numerics=context.numerics,
-            ):
+            for epoch in self._epochs(adapted, adam, loader, advance):
                 meter.samples += len(loader)
                 meter.warmed_up(len(loader))
                 with meter.paused():
@@ -137,20 +127,35 @@ class FitTraining:
         adaptation.check_frozen(self.method, adapted, initial)
         self._save(adapted, adam, initial, step_cost)
 
+    def _loader(self, parts: dict[str, subsets.Parts]) -> SampleLoader:
+        return self.context.datasets.training([(name, p.train) for name, p in parts.items()])
+
+    def _epochs(
+        self,
+        adapted: Checked,
+        adam: torch.optim.AdamW | None,
+        loader: SampleLoader,
+        advance: Advance,
+    ) -> Iterator[Epoch]:
+        """The epochs that are still to train."""
+        epochs = self.budget.epochs if adapted.groups else 0  # else only statistics are gathered
+        return train.fit(
+            adapted,
+            adam,
+            lambda epoch: self._batches(loader, epoch, advance),
+            batchnorm=self.method.traits.batchnorm,
+            epochs=range(len(self.curve), epochs),
+            total_epochs=self.budget.epochs,
+            steps_per_epoch=subsets.batches_per_epoch(len(loader), self.budget.batch),
+            numerics=self.context.numerics,
+        )
+
     def _batches(
         self, loader: SampleLoader, epoch: int, advance: Advance
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch's batches, in an order that depends on the seed and never on the method."""
-        spec = self.spec
-        seed_everything(derive(spec.seed, "epoch", epoch))
-        order = subsets.batch_order(
-            len(loader),
-            batch=self.budget.batch,
-            seed=spec.seed,
-            datasets=spec.datasets,
-            percent=spec.percent,
-            epoch=epoch,
-        )
+        seed_everything(derive(self.spec.seed, "epoch", epoch))
+        order = self._order(loader, seed=self.spec.seed, epoch=epoch)
         for x, y in loader.batches(order):
             yield x, y
             advance(len(x))
@@ -162,6 +167,19 @@ class FitTraining:
         loader = self.context.datasets.test(self.spec.datasets[0])
         scored = evaluate.score(adapted.model, loader, gallery=0, numerics=self.context.numerics)
         return epoch.model_copy(update={"test_mae": float(np.mean(scored.scores["mae"]))})
+
+    def _order(
+        self, loader: SampleLoader, *, seed: int, epoch: int, least: int = 2
+    ) -> list[subsets.Indices]:
+        return subsets.batch_order(
+            len(loader),
+            batch=self.budget.batch,
+            seed=seed,
+            datasets=self.spec.datasets,
+            percent=self.spec.percent,
+            epoch=epoch,
+            least=least,
+        )
 
     def _checkpoint(
         self, adapted: Checked, adam: torch.optim.Optimizer | None, before: float
@@ -184,14 +202,7 @@ class FitTraining:
         layers = batchnorm.moving_layers(self.method, adapted)
         if not layers:
             return 0
-        order = subsets.batch_order(
-            len(loader),
-            batch=self.budget.batch,
-            seed=derive(self.spec.seed, "statistics"),
-            datasets=self.spec.datasets,
-            percent=self.spec.percent,
-            epoch=0,
-        )
+        order = self._order(loader, seed=derive(self.spec.seed, "statistics"), epoch=0)
         return recompute(adapted.model, layers, loader.batches(order), self.context.numerics)
 
     def _finish(
@@ -264,10 +275,16 @@ class FitTraining:
             costs[key] = probe.step_cost(adapted.model, numerics)
         return costs[key]
 
+    def _open_checkpoints(self) -> resume.Unfinished | None:
+        return resume.Unfinished(self.context.workspace.run(self.spec), self._key())
+
+    def _last_checkpoint(self) -> resume.Checkpoint | None:
+        assert self._unfinished is not None
+        return self._unfinished.checkpoint()
+
     def _resume(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> float:
         """Load the checkpoint, if there is one; returns the seconds spent before it."""
-        assert self._unfinished is not None
-        checkpoint = self._unfinished.checkpoint()
+        checkpoint = self._last_checkpoint()
         if checkpoint is None:
             return 0.0
         delta.restore(adapted.model, checkpoint.changed)

@@ -19,7 +19,7 @@ from bench.data.npy import FileError
 from bench.errors import DataError
 from bench.models import backbones
 from bench.progress import Silent
-from bench.protocol.spec import Budget, Data, Track
+from bench.protocol.spec import Budget, Data, PretrainingBudget, Track
 from bench.runner.context import RunContext
 from bench.runner.data import check
 from bench.runner.workspace import Workspace
@@ -30,8 +30,8 @@ GENERATED = Data(source="generated", train=3, test=2, samples_per_file=2)
 
 
 def track(data: Data) -> Track:
-    budget = Budget(epochs=1, batch=2)
-    return Track(name="tiny", version=1, summary="", data=data, pretrain=budget, fit=budget)
+    pretrain, fit = PretrainingBudget(epochs=1, batch=2), Budget(epochs=1, batch=2)
+    return Track(name="tiny", version=1, summary="", data=data, pretrain=pretrain, fit=fit)
 
 
 def session(home: Path, data: Data, folder: Path | None = None) -> RunContext:

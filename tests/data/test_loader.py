@@ -17,7 +17,7 @@ from bench.data.loader import BYTES_PER_LOADED_SAMPLE, Datasets, SampleLoader
 from bench.data.reader import Samples
 from bench.data.subsets import batch_order, batches_per_epoch, parts
 from bench.errors import DataError
-from bench.protocol.spec import DATASETS, PERCENTS, Budget, Track
+from bench.protocol.spec import DATASETS, PERCENTS, Budget, PretrainingBudget, Track
 from bench.seismic import metrics
 from bench.seismic.scaling import scale_maps, scale_records
 
@@ -27,7 +27,7 @@ TRACK = Track(
     version=1,
     summary="",
     data=TINY,
-    pretrain=Budget(epochs=1, batch=2),
+    pretrain=PretrainingBudget(epochs=1, batch=2),
     fit=Budget(epochs=1, batch=2),
 )
 

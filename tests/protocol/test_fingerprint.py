@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 import bench
 from bench import seeds
@@ -17,7 +18,16 @@ from bench.data import layout, subsets
 from bench.models import backbones
 from bench.protocol import protocols, spec, survey, tracks
 from bench.protocol.fingerprint import data_key, fingerprint
-from bench.protocol.spec import DATASETS, PERCENTS, RULES, BackboneSpec, Data, Rules, Track
+from bench.protocol.spec import (
+    DATASETS,
+    PERCENTS,
+    RULES,
+    BackboneSpec,
+    Data,
+    PretrainingBudget,
+    Rules,
+    Track,
+)
 from bench.seismic import metrics
 from bench.training.schedule import factor
 
@@ -56,6 +66,7 @@ def test_every_rule_counts(field: str) -> None:
         ("data.test_percent", 20),
         ("pretrain.epochs", 1),
         ("pretrain.batch", 2),
+        ("pretrain.shards", 2),
         ("fit.epochs", 1),
         ("fit.batch", 2),
     ],
@@ -63,6 +74,27 @@ def test_every_rule_counts(field: str) -> None:
 def test_track_and_budget_count(path: str, value: object) -> None:
     other = changed(MINI, path, value)
     assert fingerprint(other, NETWORK) != fingerprint(MINI, NETWORK)
+
+
+def test_one_shard_is_the_rule_of_older_records() -> None:
+    """Tracks without shards keep the fingerprints and the JSON that they had."""
+    assert "shards" not in MINI.pretrain.model_dump(mode="json")
+    assert "shards" not in MINI.model_dump(mode="json")["pretrain"]
+    one = PretrainingBudget(epochs=MINI.pretrain.epochs, batch=MINI.pretrain.batch, shards=1)
+    assert fingerprint(changed(MINI, "pretrain", one), NETWORK) == fingerprint(MINI, NETWORK)
+    eight = changed(MINI, "pretrain.shards", 8)
+    assert Track.model_validate_json(eight.model_dump_json()) == eight
+
+
+@pytest.mark.parametrize(
+    ("shards", "batch", "reason"),
+    [(3, 16, "not a power of two"), (8, 15, "two samples for each of 8 shards")],
+)
+def test_shards_need_a_power_of_two_and_two_samples_each(
+    shards: int, batch: int, reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        PretrainingBudget(epochs=1, batch=batch, shards=shards)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def run(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    pretrain_devices: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="GPUs, or processes on a CPU, that share a pretraining whose track has shards.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the real files, for track openfwi.")
@@ -110,11 +118,13 @@ def run(
     from bench.cli.interrupts import interruptible
     from bench.models import backbones
     from bench.plugins import options, registry
+    from bench.progress import Silent
     from bench.protocol import protocols, tracks
-    from bench.runner import initial_weights, plan, tuning
+    from bench.runner import initial_weights, plan, pretraining, tuning
     from bench.runner.context import RunContext
     from bench.runner.workspace import Workspace, default
     from bench.training import numerics
+    from bench.training.group import joined
 
     smoke = protocol == ["smoke"]
     chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
@@ -127,7 +137,13 @@ def run(
     named = options.with_levels(named, installed, chosen_protocol)
     everything = registry.ALL in (method or [])
     settings = numerics.choose(device, frugal=not stock)
-    with interruptible(), terminal.progress(quiet=quiet) as progress, settings.active():
+    devices = pretraining.check_devices(pretrain_devices, chosen_track, settings)
+    with (
+        interruptible(),
+        terminal.progress(quiet=quiet) as progress,
+        settings.active(),
+        joined(settings.device) as group,
+    ):
         for problem in (*installed.problems, *installed.meddlers):
             progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
         workspace, network_spec = Workspace(home or default()), backbones.spec(network)
@@ -140,12 +156,16 @@ def run(
             track=chosen_track,
             backbone=network_spec,
             numerics=settings,
-            progress=progress,
+            progress=progress if group.leads else Silent(),
             command=("bench", *sys.argv[1:]),
             data_folder=data,
             checkpoint_share=checkpoint_share,
             test_curve=test_curve,
+            pretrain_devices=devices,
+            group=group,
         )
+        if not group.leads:
+            return pretraining.assist(context)
         set_words = [*(setting or []), *([f"batchnorm={batchnorm}"] if batchnorm else [])]
         choices, left_out = options.choose(named, set_words, network, skip_unfit=everything)
         if tuned:
