@@ -22,3 +22,22 @@ def open_regular(path: Path) -> BufferedReader:
         os.close(descriptor)
         raise NotAFileError("it is not a regular file")
     return os.fdopen(descriptor, "rb")
+
+
+def irregular(path: Path, most_bytes: int) -> str | None:
+    """Reason why a file is not read at all; None for a regular file of acceptable size.
+
+    Links are not followed, nor is the file's own folder if it is one: a link may point to a file
+    that is nobody's business, or to a device.
+    """
+    try:
+        if path.is_symlink() or path.parent.is_symlink():
+            return "It is a symbolic link; links are not followed."
+        found = path.stat()
+    except OSError as error:
+        return f"It cannot be read: {error.strerror or error}."
+    if not stat.S_ISREG(found.st_mode):
+        return "It is not a regular file."
+    if found.st_size > most_bytes:
+        return f"It has {found.st_size:,} bytes; at most {most_bytes:,} are read."
+    return None

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import typer
 
+from bench.cli import output
 from bench.cli.commands import (
     adapt,
     compare,
@@ -61,18 +62,31 @@ def main() -> NoReturn:
     """Run the command. Exit codes: 0 done, 1 some fits failed, 2 bad input, 130 interrupted."""
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    output.forgive()
+    code = _run(arguments, debug)
+    sys.exit(output.flush() or code)
+
+
+def _run(arguments: list[str], debug: bool) -> int:
     try:
         app(arguments, standalone_mode=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BenchError as error:
         if debug:
             raise
         typer.echo(f"Error: {describe(error)}", err=True)
-        sys.exit(2)
+        return 2
+    except OSError as error:
+        code = output.failed(error)
+        if code is None:
+            raise
+        return code
     except KeyboardInterrupt:
         if debug:
             raise
         typer.echo(
             "\nInterrupted. What is finished is kept; give the same command to go on.", err=True
         )
-        sys.exit(130)
-    sys.exit(0)
+        return 130
+    return 0

@@ -56,7 +56,7 @@ class Live:
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(printable(text), highlight=False, markup=False)
 
     @contextmanager
     def stage(self, title: str, total: int, unit: str) -> Iterator[Advance]:
@@ -80,7 +80,7 @@ class Plain:
         return None
 
     def say(self, text: str) -> None:
-        print(text, flush=True)  # noqa: T201  # printing is this class's purpose
+        print(printable(text), flush=True)  # noqa: T201  # printing is this class's purpose
 
     @contextmanager
     def stage(self, title: str, total: int, unit: str) -> Iterator[Advance]:
@@ -114,8 +114,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
     for column in columns:
         grid.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left")
     for row in rows:
-        grid.add_row(*(escape(text) for text in row))
+        grid.add_row(*(escape(printable(text)) for text in row))
     console.print(grid)
+
+
+def printable(text: str) -> str:
+    """A text without control characters: what it came from may be a record of anybody's."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def duration(seconds: float) -> str:

@@ -8,8 +8,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
-    PositiveInt,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -35,6 +33,11 @@ Kind = Literal["pretraining", "adaptation", "floor"]
 the mean training map of a dataset, which predicts the same for every record."""
 Split = Literal["test", "validation"]
 """``validation`` is a part of the training split that a fit with a holdout does not train on."""
+Natural = Annotated[int, Field(ge=0, le=2**53)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+"""Whole numbers that every reader of JSON and every column of integers can hold."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""What may become part of a file's name."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CLEAN = "clean"
 """The condition of unchanged test records."""
@@ -43,13 +46,13 @@ CLEAN = "clean"
 class Frozen(BaseModel):
     """Base model: immutable, unknown fields refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Rules(Frozen):
     """Training rules of protocol v2. Whatever only decides scores is not among them."""
 
-    version: PositiveInt = 2
+    version: Count = 2
     record_scale: tuple[float, float] = (30.0, 60.0)
     """log1p of these, negative and positive, is mapped to -1 and 1."""
     velocity_scale_mps: tuple[float, float] = (1500.0, 4500.0)
@@ -68,9 +71,9 @@ class Rules(Frozen):
     batchnorm_statistics: Literal["running", "recomputed"] = "recomputed"
     """``recomputed``: after the last epoch, over the training subset with the final weights;
     ``running``: as training left them (protocol v1)."""
-    validation_percent: PositiveInt = 10
+    validation_percent: Count = 10
     """Part of the training subset that is held out for choices; never test data."""
-    validation_samples: PositiveInt = 32
+    validation_samples: Count = 32
     """At least so many are held out, but never more than half of the subset."""
 
 
@@ -99,7 +102,7 @@ class Budget(Frozen):
 class PretrainingBudget(Budget):
     """Epochs and batch size of pretraining, and the shards that make it independent of devices."""
 
-    shards: PositiveInt = 1
+    shards: Count = 1
     """Parts of equal size, a power of two, into which every batch is cut: each has BatchNorm
     statistics and random numbers of its own, and what they give is combined in a fixed order. As
     many devices may share them. 1: the batch is whole, as on one device."""
@@ -131,7 +134,7 @@ class Data(Frozen):
     """The same for the six pretraining datasets, where it differs."""
     test: Samples | None = None
     samples_per_file: Samples = 500
-    seed: NonNegativeInt = 0
+    seed: Natural = 0
     files: dict[str, dict[FileName, FileSize]] | None = None
     """Real files other than the official release: files of records by dataset, and the number of
     samples in each. Their values may have 16, 32 or 64 bits."""
@@ -167,13 +170,13 @@ class Data(Frozen):
 class Track(Frozen):
     """Source of the data, budget and default backbone; frozen and versioned."""
 
-    name: str
-    version: PositiveInt
+    name: Name
+    version: Count
     summary: str
     data: Data
     pretrain: PretrainingBudget
     fit: Budget
-    seeds: tuple[NonNegativeInt, ...] = (0,)
+    seeds: tuple[Natural, ...] = (0,)
     default_protocol: str = "ood"
     default_backbone: str = "inversionnet"
     gallery: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = 8
@@ -183,9 +186,9 @@ class Track(Frozen):
 class BackboneSpec(Frozen):
     """Identity of a fit's backbone."""
 
-    name: str
+    name: Name
     distribution: str = HARNESS
-    version: PositiveInt = 1
+    version: Count = 1
     weights: Sha256 | None = None
     """Content hash of the tensors that replace random initial ones (`bench run --weights`)."""
 
@@ -199,9 +202,9 @@ class BackboneSpec(Frozen):
 class MethodSpec(Frozen):
     """Identity of a fit's method."""
 
-    name: str
+    name: Name
     distribution: str
-    version: PositiveInt
+    version: Count
     config: dict[str, Any]
     """Plain values in their one canonical form."""
 
@@ -211,9 +214,9 @@ class TestSet(Frozen):
 
     __test__: ClassVar[bool] = False  # pytest collects classes of such a name
 
-    dataset: str
+    dataset: Name
     split: Split = "test"
-    condition: str = CLEAN
+    condition: Name = CLEAN
 
     @property
     def name(self) -> str:
@@ -228,12 +231,12 @@ class FitSpec(Frozen):
 
     kind: Kind = "adaptation"
     fingerprint: str
-    track: str
+    track: Name
     backbone: BackboneSpec
     method: MethodSpec
-    datasets: tuple[str, ...]
-    percent: PositiveInt = 100
-    seed: NonNegativeInt
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+    percent: Count = 100
+    seed: Natural
     holdout: bool = False
     """Keep the validation part of the training subset out of training."""
 

@@ -11,7 +11,11 @@ from pathlib import Path
 import polars as pl
 
 from bench.atomic import write_atomically
+from bench.files import irregular
 from bench.records.record import MAPS_FILE, MISFIT_FILE
+
+_MOST_BYTES = 4_000_000
+_MOST_MAPS_BYTES = 64_000_000
 
 SCHEMA = pl.Schema(
     {
@@ -39,7 +43,7 @@ def read(folder: Path) -> pl.DataFrame:
     Raises what polars raises for an unreadable file.
     """
     path = folder / MISFIT_FILE
-    if not path.is_file():
+    if irregular(path, _MOST_BYTES):
         return pl.DataFrame(schema=SCHEMA)
     return pl.read_parquet(path).select(*SCHEMA).filter(pl.col("maps") == maps_sha256(folder))
 
@@ -47,4 +51,6 @@ def read(folder: Path) -> pl.DataFrame:
 def maps_sha256(folder: Path) -> str | None:
     """SHA-256 of the kept maps; None where there are none."""
     path = folder / MAPS_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    if irregular(path, _MOST_MAPS_BYTES):
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()

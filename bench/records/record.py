@@ -6,22 +6,24 @@ None, never a sentinel.
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import NonNegativeInt
+from pydantic import Field
 
 from bench.atomic import write_atomically
 from bench.protocol.fingerprint import Simulation
-from bench.protocol.spec import FitSpec, Frozen, Rules, TestSet, Track
+from bench.protocol.spec import FitSpec, Frozen, Natural, Rules, TestSet, Track
 
 SCHEMA_VERSION = 2
 FILE = "record.json"
 SCORES_FILE = "scores.parquet"
+LARGEST_SCORES_BYTES = 64_000_000
 MAPS_FILE = "maps.npz"
 MISFIT_FILE = "misfit.parquet"
 DELTA_FILE = "delta.safetensors"
 FOUNDATION_FILE = "foundation.safetensors"
 
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Status = Literal["done", "failed", "out_of_memory", "interrupted"]
 Level = Literal["self_reported", "rescored", "replayed", "fresh_seeds"]
 """How far the result has been checked."""
@@ -30,7 +32,7 @@ Level = Literal["self_reported", "rescored", "replayed", "fresh_seeds"]
 class Epoch(Frozen):
     """One epoch of the learning curve. `loss` is the mean training loss on [-1, 1]."""
 
-    epoch: NonNegativeInt
+    epoch: Natural
     loss: float
     learning_rate: float
     """At the last step of the epoch, before any scale of the method."""
@@ -48,15 +50,15 @@ class Phase(Frozen):
 
     seconds: float
     warmup_seconds: float | None = None
-    samples: NonNegativeInt
+    samples: Natural
     samples_per_second: float | None = None
     """Without the warm-up."""
-    baseline_bytes: int | None = None
+    baseline_bytes: Natural | None = None
     """Memory in use before the phase: on the device for a GPU, resident for a CPU."""
-    peak_allocated_bytes: int | None = None
-    peak_reserved_bytes: int | None = None
-    peak_resident_bytes: int | None = None
-    driver_peak_bytes: int | None = None
+    peak_allocated_bytes: Natural | None = None
+    peak_reserved_bytes: Natural | None = None
+    peak_resident_bytes: Natural | None = None
+    driver_peak_bytes: Natural | None = None
     joules: float | None = None
     """Energy that the GPU's own counter states; None where there is none."""
 
@@ -64,13 +66,13 @@ class Phase(Frozen):
 class Counts(Frozen):
     """Hardware-independent costs."""
 
-    trainable_parameters: NonNegativeInt
-    total_parameters: NonNegativeInt
-    optimiser_bytes: NonNegativeInt
+    trainable_parameters: Natural
+    total_parameters: Natural
+    optimiser_bytes: Natural
     saved_bytes_per_sample: float | None = None
     flops_per_sample: float | None = None
-    changed_buffers: NonNegativeInt
-    adapter_bytes: NonNegativeInt
+    changed_buffers: Natural
+    adapter_bytes: Natural
     adapter_sha256: str
 
 
@@ -95,8 +97,8 @@ class Machine(Frozen):
     """Hardware and operating system of a run."""
 
     processor: str
-    cores: int
-    memory_bytes: int
+    cores: Natural
+    memory_bytes: Natural
     gpu: str | None
     driver: str | None
     system: str
@@ -109,7 +111,7 @@ class Determinism(Frozen):
     precision: Literal["float32", "bfloat16"]
     channels_last: bool
     frugal: bool
-    threads: int
+    threads: Natural
     deterministic_algorithms: bool
 
 
@@ -131,10 +133,10 @@ class Cell(Frozen):
     """Scores of one fit on one test set, over all its samples."""
 
     test_set: TestSet
-    samples: NonNegativeInt
+    samples: Natural
     scores: dict[str, float | None]
     """By metric; None where undefined for every sample."""
-    versions: dict[str, int]
+    versions: dict[str, Natural]
     """Versions of the metrics that gave these scores."""
 
 
@@ -152,8 +154,8 @@ class Record(Frozen):
     """Everything about one fit and its cells."""
 
     schema_version: Literal[2] = 2
-    run_id: str
-    former_id: str | None = None
+    run_id: RunId
+    former_id: RunId | None = None
     """The run id, and folder name, under schema 1."""
     status: Status
     """Of the training; ``done``: its weights are final."""
@@ -178,7 +180,7 @@ class Record(Frozen):
     """What the method itself reports, such as a coefficient it chose."""
     execution: Execution
     """Of the training."""
-    resumed: NonNegativeInt = 0
+    resumed: Natural = 0
     level: Level = "self_reported"
     evaluations: tuple[Evaluation, ...] = ()
 

@@ -5,7 +5,7 @@ Columns: `dataset`, `split`, `condition`, `sample` and one for each metric, name
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,31 @@ def frame(test_set: TestSet, values: Values) -> pl.DataFrame:
 def read(path: Path) -> pl.DataFrame:
     """Read all scores of a file. Raises what polars raises for an unreadable one."""
     return normalised(pl.read_parquet(path))
+
+
+def read_bounded(paths: Sequence[str], columns: Sequence[str], most_rows: int) -> pl.DataFrame:
+    """Key columns and values of the given columns of files from outside, with each file's `path`.
+
+    Nothing else is read, and only if keys are texts, values are numbers and the files hold no more
+    than `most_rows` rows together: a small file may stand for any number of them. A column that a
+    file lacks is null. Raises `ValueError`, and what Polars raises for a damaged file.
+    """
+    scan = pl.scan_parquet(list(paths), include_file_paths="path", glob=False)
+    schema = scan.collect_schema()
+    rows = scan.select(pl.len()).collect().item()
+    if rows > most_rows:
+        raise ValueError(f"{rows:,} rows, where records state {most_rows:,} samples")
+    wanted = {"part", *KEYS, *columns} & set(schema.names())
+    for name in wanted:
+        text = name in ("part", *KEYS[:3])
+        if schema[name] != pl.String if text else not schema[name].is_numeric():
+            raise ValueError(f"column '{name}' is of type {schema[name]}")
+    frame = normalised(scan.select("path", *sorted(wanted)).collect())
+    values = [
+        (pl.col(name) if name in wanted else pl.lit(None, pl.Float32)).cast(pl.Float32).alias(name)
+        for name in columns
+    ]
+    return frame.select("path", *KEYS[:3], pl.col("sample").cast(pl.Int32), *values)
 
 
 def clean(path: Path, column: str) -> dict[str, NDArray[np.float32]]:

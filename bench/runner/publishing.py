@@ -6,11 +6,12 @@ import polars as pl
 
 from bench.atomic import write_atomically
 from bench.errors import RecordError
+from bench.files import irregular
 from bench.protocol import fingerprint
 from bench.protocol.spec import PERCENTS, BackboneSpec, Track
 from bench.records import gathers, maps, misfits
-from bench.records.reader import read
-from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
+from bench.records.admission import Admission
+from bench.records.record import FILE, LARGEST_SCORES_BYTES, MAPS_FILE, SCORES_FILE, Record
 from bench.runner.workspace import Workspace
 
 _WITH_MAPS = (PERCENTS[0], PERCENTS[-1])
@@ -35,12 +36,15 @@ def publish(
     """
     present = fingerprint.fingerprint(track, backbone)
     published = []
+    admission = Admission()
     for path in workspace.records():
-        record = read(path)
+        record = admission.read(path)
         if record.spec.fingerprint != present or record.status == "interrupted":
             continue
         target = folder / track.name / record.run_id
         if (scores := path.parent / SCORES_FILE).exists():
+            if reason := irregular(scores, LARGEST_SCORES_BYTES):
+                raise RecordError(f"{scores}: {reason}")
             write_atomically(target / SCORES_FILE, scores.read_bytes())
         if record.spec.percent in _WITH_MAPS:
             _publish_maps(path.parent, target, samples)
@@ -63,7 +67,8 @@ def _publish_maps(source: Path, target: Path, samples: int | None) -> None:
         rows = rows.join(few, on=["dataset", "sample"], how="semi", maintain_order="left")
     maps.write(target, kept)
     for truth in (map_ for gallery in kept.values() for map_ in gallery.truth):
-        if (picture := gathers.path(source, truth)).is_file():
+        picture = gathers.path(source, truth)
+        if irregular(picture, LARGEST_SCORES_BYTES) is None:
             gathers.write(target, truth, gathers.read(picture))
     if not rows.is_empty():
         misfits.write(target, rows.with_columns(maps=pl.lit(misfits.maps_sha256(target))))

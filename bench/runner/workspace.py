@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
@@ -37,6 +38,22 @@ class Workspace:
                 f"Home folder {self.folder} cannot be used: {error.strerror or error}; "
                 "choose another with --home or BENCH_HOME."
             ) from error
+
+    @classmethod
+    def reading(cls, folder: Path | None) -> Self:
+        """A workspace that is only read: nothing is created, and it need not be writable.
+
+        None is the default one, which is empty where nothing has run yet. Raises `HomeError` for a
+        folder that was named and is not there.
+        """
+        made = cls.__new__(cls)
+        made.folder = (folder or default()).expanduser().absolute()
+        if folder is not None and not made.folder.is_dir():
+            raise HomeError(
+                f"There is no home folder {made.folder}; name one that a run has made, or leave "
+                "--home and BENCH_HOME out for the default."
+            )
+        return made
 
     def data(self, key: str) -> Path:
         """Generated data of one data key, in OpenFWI's layout."""

@@ -9,6 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.errors import describe
+from bench.records.record import FILE
 from leaderboard.load.records import Problem
 from leaderboard.pages import runs
 from leaderboard.pages.runs import RunPage
@@ -104,4 +106,17 @@ def _task(folder: Path, title: str, todo: Sequence[RunPage]) -> _Result:
 
 
 def _write(site: Site, todo: Sequence[RunPage]) -> list[Problem]:
-    return [problem for run in todo for problem in runs.write(site, run)]
+    return [problem for run in todo for problem in _page(site, run)]
+
+
+def _page(site: Site, run: RunPage) -> list[Problem]:
+    """One page; what a record holds that nobody thought of becomes a problem, not the end.
+
+    Raises `OSError` where the site cannot be written.
+    """
+    try:
+        return runs.write(site, run)
+    except OSError:
+        raise
+    except Exception as error:
+        return [Problem(run.folder / FILE, f"Its page cannot be made: {describe(error)}.")]

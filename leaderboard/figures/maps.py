@@ -1,19 +1,15 @@
-"""Velocity maps as small PNG pictures, and the reader of `maps.npz`."""
+"""Velocity maps as small PNG pictures."""
 
 import io
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bench.protocol.survey import MAP_SHAPE, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
-from bench.records.record import MAPS_FILE
+from bench.protocol.survey import VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
 from bench.seismic.colours import palette
 
 Bytes = npt.NDArray[np.uint8]
@@ -28,54 +24,6 @@ _LEVELS = 127
 _U16 = 65535
 _COMPRESSION = 1
 """A third of the time of zlib's default, for pictures that are 8 % larger."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gallery:
-    """Stored maps of one cell, m/s, axes (sample, z, x)."""
-
-    samples: npt.NDArray[np.int32]
-    truth: npt.NDArray[np.uint16]
-    prediction: npt.NDArray[np.uint16]
-
-    def errors_mps(self) -> list[float]:
-        """Mean absolute errors of the samples, m/s."""
-        return [mae_mps(p, t) for p, t in zip(self.prediction, self.truth, strict=True)]
-
-    def only(self, samples: Sequence[int]) -> "Gallery":
-        """The maps of these samples, in their order; each must be there."""
-        places = {int(sample): i for i, sample in enumerate(self.samples)}
-        rows = [places[sample] for sample in samples]
-        return Gallery(self.samples[rows], self.truth[rows], self.prediction[rows])
-
-
-def load(folder: Path, datasets: Sequence[str]) -> dict[str, Gallery]:
-    """Stored maps by dataset; empty if the run has none. Raises ValueError for a bad file."""
-    path = folder / MAPS_FILE
-    if not path.is_file():
-        return {}
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {
-                name: _gallery(
-                    arrays[f"{name}.sample"], arrays[f"{name}.truth"], arrays[f"{name}.prediction"]
-                )
-                for name in datasets
-                if f"{name}.truth" in arrays
-            }
-    except (OSError, BadZipFile, KeyError, EOFError, zlib.error) as error:
-        raise ValueError(f"Maps cannot be read: {error}.") from error
-
-
-def _gallery(
-    samples: npt.NDArray[np.int32],
-    truth: npt.NDArray[np.uint16],
-    prediction: npt.NDArray[np.uint16],
-) -> Gallery:
-    shape = (len(samples), *MAP_SHAPE)
-    if truth.shape != shape or prediction.shape != shape:
-        raise ValueError(f"Maps are {truth.shape} and {prediction.shape}, not {shape}.")
-    return Gallery(samples, truth, prediction)
 
 
 def velocity_tile(velocity: npt.NDArray[np.uint16]) -> Bytes:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
+from bench.files import irregular
 from bench.records import misfits
 from bench.records.record import MISFIT_FILE
-from leaderboard.load.records import Problem, irregular
+from leaderboard.load.records import Problem
 
 LARGEST_BYTES = 4_000_000
 

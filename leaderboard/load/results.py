@@ -7,22 +7,24 @@ over these.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from bench.errors import describe
+from bench.files import irregular
 from bench.protocol.columns import COSTS
 from bench.protocol.spec import Rules, Track, canonical, digest
-from bench.records.record import SCORES_FILE, Phase, Record
-from bench.records.scores import KEYS, normalised
+from bench.records import scores
+from bench.records.record import LARGEST_SCORES_BYTES, SCORES_FILE, Phase, Record
 from bench.seismic import metrics
-from leaderboard.load.records import BoardKey, Gate, Origin, Problem, board_key, irregular, walk
+from leaderboard.load.records import BoardKey, Gate, Origin, Problem, board_key, walk
 
 FOUNDATION, FLOOR = "foundation", "floor"
-LARGEST_SCORES_BYTES = 64_000_000
 TEST = ("dataset", "split", "condition")
 _CHUNK = 1024
 """Score files that are read at once."""
@@ -50,7 +52,7 @@ def collect(paths: Iterable[tuple[Origin, Path]]) -> Results:
     """Records with their per-sample scores; what cannot be used becomes a problem."""
     gate = Gate()
     problems: list[Problem] = []
-    protocols: dict[BoardKey, tuple[Track, Rules]] = {}
+    stated: dict[BoardKey, Counter[tuple[str, str]]] = defaultdict(Counter)
     fits: list[dict[str, Any]] = []
     cells: list[dict[str, Any]] = []
     for origin, path in paths:
@@ -58,13 +60,25 @@ def collect(paths: Iterable[tuple[Origin, Path]]) -> Results:
         if isinstance(record, Problem):
             problems.append(record)
         elif record:
-            protocols.setdefault(board_key(record), (record.track, record.rules))
+            both = (record.track.model_dump_json(), record.rules.model_dump_json())
+            stated[board_key(record)][both] += 1
             fits.append(fit_row(record, origin, path.parent))
             cells += cell_rows(record)
     fit_frame = pl.DataFrame(fits, schema=_fit_schema(), orient="row")
     cell_frame = pl.DataFrame(cells, schema=_cell_schema(), orient="row")
     samples = _samples(fit_frame, cell_frame, problems)
+    protocols = {key: _most_stated(found) for key, found in stated.items()}
     return Results(fit_frame, cell_frame, samples, protocols, problems)
+
+
+def _most_stated(found: "Counter[tuple[str, str]]") -> tuple[Track, Rules]:
+    """What most records of a board say of their track, whichever comes first.
+
+    Their fingerprints agree; what is not part of it, such as the summary, need not.
+    """
+    most = max(found.values())
+    track, rules = min(both for both, count in found.items() if count == most)
+    return Track.model_validate_json(track), Rules.model_validate_json(rules)
 
 
 def of_records(records: Sequence[Record]) -> Results:
@@ -214,6 +228,7 @@ def _sample_schema() -> dict[str, pl.DataType]:
 def _samples(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -> pl.DataFrame:
     """Per-sample scores of all finished fits that have a file."""
     paths: dict[str, str] = {}
+    stated = dict(cells.group_by("run_id").agg(pl.col("samples").sum()).iter_rows())
     for row in fits.filter(pl.col("status") == "done").iter_rows(named=True):
         path = Path(row["folder"]) / SCORES_FILE
         if not path.exists() and not path.is_symlink():
@@ -226,7 +241,9 @@ def _samples(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -
     frames = [
         frame
         for start in range(0, len(names), _CHUNK)
-        for frame in _read(names[start : start + _CHUNK], problems)
+        for frame in _read(
+            {name: stated.get(paths[name], 0) for name in names[start : start + _CHUNK]}, problems
+        )
     ]
     if not frames:
         return pl.DataFrame(schema=_sample_schema())
@@ -244,30 +261,19 @@ def _samples(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -
     return together.join(bad.select("run_id"), on="run_id", how="anti", maintain_order="left")
 
 
-def _read(paths: Sequence[str], problems: list[Problem]) -> list[pl.DataFrame]:
-    """Files of one schema in one go; where that fails, one by one."""
+def _read(paths: Mapping[str, int], problems: list[Problem]) -> list[pl.DataFrame]:
+    """Files, and how many rows each may have, in one go; where that fails, one by one."""
+    columns = [metric.column for metric in metrics.METRICS]
     try:
-        return [_scan(paths)]
-    except (pl.exceptions.PolarsError, OSError):
-        pass
-    frames = []
-    for path in paths:
-        try:
-            frames.append(_scan([path]))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            problems.append(Problem(Path(path), f"Scores cannot be read: {reason}."))
-    return frames
-
-
-def _scan(paths: Sequence[str]) -> pl.DataFrame:
-    scan = pl.scan_parquet(list(paths), include_file_paths="path", glob=False)
-    frame = normalised(scan.collect())
-    for metric in metrics.METRICS:
-        if metric.column not in frame.columns:  # a metric that these runs do not have yet
-            frame = frame.with_columns(pl.lit(None, pl.Float32).alias(metric.column))
-    values = [pl.col(m.column).cast(pl.Float32) for m in metrics.METRICS]
-    return frame.select("path", *KEYS[:3], pl.col("sample").cast(pl.Int32), *values)
+        return [scores.read_bounded(list(paths), columns, sum(paths.values()))]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a damaged file may make Polars panic, which is no Exception
+        if len(paths) == 1:
+            reason = describe(error)[:200].rstrip(".")
+            problems.append(Problem(Path(*paths), f"Scores cannot be read: {reason}."))
+            return []
+    return [frame for one in paths.items() for frame in _read(dict([one]), problems)]
 
 
 def _disagreements(samples: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
@@ -285,7 +291,8 @@ def _disagreements(samples: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
         stated, given = pl.col(metric.name), pl.col(f"{metric.name}_found")
         largest = pl.max_horizontal(stated.abs(), given.abs())
         bound = pl.max_horizontal(_TOLERANCE["rel_tol"] * largest, pl.lit(_TOLERANCE["abs_tol"]))
-        wrong |= ((stated - given).abs() > bound).fill_null(value=False)
+        apart = ((stated - given).abs() > bound) | ~given.is_finite()
+        wrong |= apart.fill_null(value=False)
     return joined.filter(wrong)
 
 

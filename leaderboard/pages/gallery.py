@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from bench.files import irregular
 from bench.protocol.protocols import others
 from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS
 from bench.records import gathers
+from bench.records import maps as kept_maps
+from bench.records.maps import Kept
 from bench.records.record import MAPS_FILE
 from leaderboard.figures import depth_profile, gather, maps, palette, scales
-from leaderboard.load.records import Problem, irregular
+from leaderboard.load.records import Problem
 from leaderboard.pages.runs import chosen
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
@@ -226,15 +229,15 @@ def _seed(runs: Iterable[dict[int, dict[str, Any]]]) -> int | None:
     return min(counts, key=lambda s: (-counts[s], s), default=None)
 
 
-def _maps(folder: Path, test: str, problems: list[Problem]) -> maps.Gallery | None:
+def _maps(folder: Path, test: str, problems: list[Problem]) -> Kept | None:
     try:
-        return maps.load(folder, [test]).get(test)
+        return kept_maps.read(folder, [test]).get(test)
     except ValueError as error:
         problems.append(Problem(folder / MAPS_FILE, str(error)))
         return None
 
 
-def _shared(have: dict[str, maps.Gallery], judge: str) -> dict[str, maps.Gallery]:
+def _shared(have: dict[str, Kept], judge: str) -> dict[str, Kept]:
     """The samples that all methods kept; without methods whose truth is another one."""
     common = sorted(set.intersection(*(set(g.samples.tolist()) for g in have.values())))
     cut = {key: gallery.only(common) for key, gallery in have.items()}

@@ -1,13 +1,14 @@
 """The page of one run: everything its record says, and its pictures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.protocol.columns import COSTS
+from bench.records import maps as kept
 from bench.records import scores
 from bench.records.reader import read
 from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
@@ -120,11 +121,11 @@ def _pictures(site: Site, record: Record, folder: Path) -> Pictures | None:
     """Best, median and worst of the kept samples of each cell, by this run's own MAE."""
     items, rows = [], []
     datasets = tuple(dict.fromkeys(cell.test_set.dataset for cell in record.cells))
-    for dataset, gallery in maps.load(folder, datasets).items():
+    for dataset, gallery in kept.read(folder, datasets).items():
         errors = gallery.errors_mps()
         for rank, i in chosen(errors):
             truth, prediction = gallery.truth[i], gallery.prediction[i]
-            items.append(Picture(dataset, rank, int(gallery.samples[i]), errors[i]))
+            items.append(Picture(dataset, rank, int(gallery.samples[i]), float(errors[i])))
             rows.append(
                 [
                     maps.velocity_tile(truth),
@@ -140,11 +141,11 @@ def _pictures(site: Site, record: Record, folder: Path) -> Pictures | None:
     return Pictures(name, sheet.width, sheet.height, tuple(items))
 
 
-def chosen(errors: Sequence[float]) -> list[tuple[str, int]]:
+def chosen(errors: npt.NDArray[np.float64]) -> list[tuple[str, int]]:
     """Indices of the best, median and worst, each once, in that order."""
-    if not errors:
+    if len(errors) == 0:
         return []
-    order = np.argsort(np.asarray(errors), kind="stable")
+    order = np.argsort(errors, kind="stable")
     picks = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
     kept: dict[int, str] = {}
     for rank, index in picks.items():

@@ -197,7 +197,7 @@ def test_bad_records_are_left_out_and_named(tmp_path: Path) -> None:
     assert set(reasons) == {*fft[:3], lora[0], lora[3]}
     assert "cannot be read" in reasons[fft[0]]
     assert "schema version 99" in reasons[fft[1]]
-    assert "not the hash of its specification" in reasons[fft[2]]
+    assert "not valid at run_id" in reasons[fft[2]]
     assert "not the hash of its specification" in reasons[lora[0]]
     assert "fingerprint" in reasons[lora[3]]
     assert report.records == 3

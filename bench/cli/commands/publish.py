@@ -28,11 +28,11 @@ def publish(
     from bench.errors import ConfigError
     from bench.protocol import tracks
     from bench.runner import initial_weights, publishing
-    from bench.runner.workspace import Workspace, default
+    from bench.runner.workspace import Workspace
 
     chosen = tracks.load(track)
     records = publishing.publish(
-        Workspace(home or default()),
+        Workspace.reading(home),
         chosen,
         initial_weights.specification(backbone or chosen.default_backbone, weights),
         folder,
