@@ -30,7 +30,7 @@ def read_test_samples(home: Path, dataset: str) -> tuple[torch.Tensor, torch.Ten
         np.concatenate([np.load(path) for path in sorted(folder.glob(f"{part}/*.npy"))])[-2:]
         for part in ("data", "model")
     )
-    return scale_records(torch.from_numpy(records)), scale_maps(torch.from_numpy(maps))
+    return scale_records(torch.from_numpy(records).float()), scale_maps(torch.from_numpy(maps))
 
 
 @pytest.mark.parametrize("method", ["fft", "lora"])

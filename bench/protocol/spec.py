@@ -202,7 +202,7 @@ class BackboneSpec(Frozen):
 class MethodSpec(Frozen):
     """Identity of a fit's method."""
 
-    name: Name
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     distribution: str
     version: Count
     config: dict[str, Any]

@@ -23,7 +23,7 @@ from bench.seeds import derive
 from bench.training import group, probe, sharded
 from bench.training.batchnorm import recompute
 from bench.training.numerics import Numerics
-from bench.training.sharded import Part, Shards
+from bench.training.sharded import BatchPart, Shards
 
 
 def is_sharded(spec: FitSpec, track: Track) -> bool:
@@ -163,7 +163,7 @@ class ShardedPretraining(FitTraining):
             numerics=self.context.numerics,
         )
 
-    def _parts(self, loader: SampleLoader, epoch: int, advance: Advance) -> Iterator[Part]:
+    def _parts(self, loader: SampleLoader, epoch: int, advance: Advance) -> Iterator[BatchPart]:
         """This process's part of each batch of an epoch."""
         order = self._order(loader, seed=self.spec.seed, epoch=epoch, least=self._least)
         mine = [self._shards.of(batch) for batch in order]
@@ -173,7 +173,7 @@ class ShardedPretraining(FitTraining):
             pairs: list[tuple[Tensor, Tensor]] = list(
                 zip(x.split(sizes), y.split(sizes), strict=True)
             )
-            yield Part(pairs, len(batch))
+            yield BatchPart(pairs, len(batch))
             advance(len(batch))
 
     def _checkpoint(

@@ -58,7 +58,7 @@ class Shards:
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """This process's shards of one batch."""
 
     shards: Sequence[tuple[Tensor, Tensor]]
@@ -67,7 +67,7 @@ class Part:
     """Samples of the whole batch."""
 
 
-Parts = Callable[[int], Iterable[Part]]
+Parts = Callable[[int], Iterable[BatchPart]]
 """epoch → this process's part of each batch."""
 
 
@@ -127,7 +127,7 @@ class ShardedStep:
         self._layers, self._statistics = layers, statistics(layers)
         self._numerics = numerics
 
-    def __call__(self, part: Part, seed: int) -> Tensor:
+    def __call__(self, part: BatchPart, seed: int) -> Tensor:
         """Do a step; returns the detached L1 loss of the whole batch, not synchronised."""
         before = [value.clone() for value in self._statistics]
         batches = [layer.num_batches_tracked for layer in self._layers]

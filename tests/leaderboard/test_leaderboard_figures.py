@@ -13,8 +13,9 @@ from skimage.filters import sobel
 
 from bench.protocol import protocols
 from bench.protocol.spec import PRETRAINING, TARGETS
+from bench.records import maps as kept_maps
 from leaderboard.build import render
-from leaderboard.figures import bars, complexity, cost, heat, maps
+from leaderboard.figures import bars, complexity, cost, heat
 from leaderboard.load import results
 from leaderboard.load.reference import paper
 from leaderboard.pages import gallery, lowdata
@@ -229,6 +230,6 @@ def test_numbers_in_heat_maps_have_contrast_aa() -> None:
 
 def test_kept_maps_are_found_by_dataset(home: Path) -> None:
     folder = _folder(home, "runs", method="lora", datasets=["Style_A"], percent=10, seed=1)
-    found = maps.load(folder, ["Style_B", "FlatVel_A"])
+    found = kept_maps.read(folder, ["Style_B", "FlatVel_A"])
     assert set(found) == {"Style_B"}
     assert (found["Style_B"].truth == factory.truth("Style_B")).all()

@@ -182,43 +182,6 @@ def test_no_process_outlives_the_command_and_fewer_devices_go_on(
     assert foundation(home).facts["processes"] == 1
 
 
-@pytest.mark.slow
-def test_an_error_in_one_process_is_told_once_and_not_tried_again(
-    bench: Bench, home: Path, track: Path
-) -> None:
-    """A damaged sample, which only the process reads that needs it."""
-    path = next(home.glob("data/*/CurveVel_B/data/data1.npy"))
-    content = bytearray(path.read_bytes())
-    content[-4:] = b"\xff\xff\xff\xff"  # NaN, in single and in half precision
-    path.unlink()
-    path.write_bytes(content)
-    start = time.monotonic()
-    done = bench(*words(track, "--pretrain-devices", 2), home=home)
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    assert done.stderr.startswith(f"Error: {path}: sample ")
-    assert "holds NaN or infinite values" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert time.monotonic() - start < 200
-
-
-@pytest.mark.slow
-def test_processes_that_die_again_and_again_are_one_failed_fit(
-    bench: Bench, home: Path, track: Path, tmp_path: Path
-) -> None:
-    site = tmp_path / "dies"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(
-        "import os\nif os.environ.get('RANK') == '1':\n    os.kill(os.getpid(), 9)\n"
-    )
-    done = bench(*words(track, "--pretrain-devices", 2), home=home, PYTHONPATH=str(site))
-    assert done.returncode == 1, (done.stdout, done.stderr)
-    record = foundation(home)
-    assert record.status == "failed"
-    assert "processes died, also after 3 restarts" in (record.error or "")
-    (log,) = home.glob("foundations/*/pretraining.log")
-    assert "SIGKILL" in log.read_text()
-
-
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [

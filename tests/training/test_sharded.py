@@ -15,7 +15,7 @@ from bench.seeds import derive, seed_everything
 from bench.training import train
 from bench.training.group import Group, tree_sum
 from bench.training.numerics import Numerics
-from bench.training.sharded import Part, ShardedStep, Shards, combine_statistics, statistics
+from bench.training.sharded import BatchPart, ShardedStep, Shards, combine_statistics, statistics
 
 FLOAT32 = Numerics(device=torch.device("cpu"), bfloat16=False, frugal=False)
 SHARDS, BATCH = 4, 11
@@ -79,7 +79,7 @@ def step(group: Group) -> tuple[Network, Tensor]:
     train.set_rate(adam, 1e-3)
     x, y = batch()
     numbers = shards.of(torch.arange(BATCH).numpy())
-    part = Part([(x[n], y[n]) for n in numbers], BATCH)
+    part = BatchPart([(x[n], y[n]) for n in numbers], BATCH)
     do = ShardedStep(adapted, adam, shards=shards, layers=[model.norm], numerics=FLOAT32)
     return model, do(part, seed=3)
 
