@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import typer
 
+from bench.cli import shadows
 from bench.cli.commands import (
     adapt,
     compare,
@@ -60,6 +61,7 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
+        shadows.check()
         app(arguments, standalone_mode=True)
     except BenchError as error:
         if debug:

@@ -21,11 +21,35 @@ def default() -> Path:
     return Path(given) if given else user_data_path("fwi-peft-bench")
 
 
-class Workspace:
-    """Paths below one folder. Construction creates the folder and checks that it is writable."""
+def to_read(home: Path | None) -> "Workspace":
+    """A workspace that is only read: nothing is created, and it need not be writable.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.expanduser().absolute()
+    Without `home` it is the default one, which may not exist yet. Raises `HomeError` for one that
+    was named and is not there.
+    """
+    workspace = Workspace(home or default(), write=False)
+    if home is not None and not workspace.folder.is_dir():
+        reason = "is not a folder" if workspace.folder.exists() else "is not there"
+        raise HomeError(f"Home folder {workspace.folder} {reason}; check --home or BENCH_HOME.")
+    return workspace
+
+
+class Workspace:
+    """Paths below one folder. Construction creates the folder and checks that it is writable.
+
+    With `write=False` it does neither, see `to_read`.
+    """
+
+    def __init__(self, folder: Path, *, write: bool = True) -> None:
+        try:
+            self.folder = folder.expanduser().absolute()
+        except RuntimeError as error:  # ~nobody
+            raise HomeError(
+                f"Home folder {folder} cannot be used: there is no such user; choose another with "
+                "--home or BENCH_HOME."
+            ) from error
+        if not write:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as probe:

@@ -19,11 +19,11 @@ def publish(
     from bench.models import backbones
     from bench.protocol import tracks
     from bench.runner import publishing
-    from bench.runner.workspace import Workspace, default
+    from bench.runner.workspace import to_read
 
     chosen = tracks.load(track)
     records = publishing.publish(
-        Workspace(home or default()),
+        to_read(home),
         chosen,
         backbones.spec(backbone or chosen.default_backbone),
         folder,
