@@ -28,11 +28,12 @@ def load_backbone_state(path: Path, backbone: str) -> dict[str, Tensor]:
     """
     expected = reference(backbone)
     own_name = backbones.get(backbone).backbone.own_name
-    state, rest = fit_names(read_state(path), expected, own_name)
+    named = fit_names(read_state(path), expected, str, own_name)
+    state = named.tensors
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, torch.zeros_like(value, device="cpu"))
-    check_state({**rest, **state}, expected, f"{path}", f"backbone '{backbone}'")
+    check_state({**named.rest, **state}, expected, f"{path}", f"backbone '{backbone}'")
     check_finite(state, f"{path}")
     return {name: state[name].clone().contiguous() for name in expected}
 

@@ -9,6 +9,7 @@ import pathlib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,38 +85,45 @@ def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise FoundationError(f"{path} cannot be read as safetensors: {reason}.") from error
 
 
-def fit_names(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], own_name: Callable[[str], str]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Tensors by a network's own names, and the rest by theirs.
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """The tensors of a file under a network's own names."""
 
-    Prefixes of wrappers are dropped, names are translated by `own_name`, and numbers get the
-    network's precision. Raises `FoundationError` where two tensors have the same own name.
+    tensors: dict[str, Tensor]
+    origin: dict[str, str]
+    """The names in the file by own names."""
+    rest: dict[str, Tensor]
+    """What the network has no name for, under the names in the file."""
+
+
+def fit_names(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    *translations: Callable[[str], str],
+) -> Named:
+    """Find the own names of a file's tensors.
+
+    Prefixes of wrappers are dropped, then the first of the translations counts that gives a name in
+    `expected`; numbers get the network's precision. Raises `FoundationError` where two tensors have
+    the same own name.
     """
-    fitting: dict[str, Tensor] = {}
-    rest: dict[str, Tensor] = {}
-    origin: dict[str, str] = {}
+    named = Named(tensors={}, origin={}, rest={})
     for name, value in state.items():
-        own = _own(name, expected, own_name)
+        candidates = list(_without_prefixes(name))
+        names = (translate(c) for translate in translations for c in candidates)
+        own = next((known for known in names if known in expected), None)
         if own is None:
             if name.rpartition(".")[2] not in _COUNTERS:
-                rest[name] = value
-        elif own in fitting:
+                named.rest[name] = value
+        elif own in named.tensors:
             raise FoundationError(
-                f"Both '{origin[own]}' and '{one_line(name)}' stand for tensor '{own}'; keep one."
+                f"Both '{one_line(named.origin[own])}' and '{one_line(name)}' stand for tensor "
+                f"'{own}'; keep one."
             )
         else:
-            origin[own] = name
-            fitting[own] = _as(value, expected[own])
-    return fitting, rest
-
-
-def _own(name: str, expected: Mapping[str, Tensor], own_name: Callable[[str], str]) -> str | None:
-    candidates = list(_without_prefixes(name))
-    for known in (*candidates, *map(own_name, candidates)):
-        if known in expected:
-            return known
-    return None
+            named.origin[own] = name
+            named.tensors[own] = _as(value, expected[own])
+    return named
 
 
 def _without_prefixes(name: str) -> Iterator[str]:

@@ -38,15 +38,17 @@ def match(path: Path, backbone: str) -> Match:
     """
     own_name = backbones.get(backbone).backbone.own_name
     expected = reference(backbone)
-    fitting, rest = fit_names(read_state(path), expected, own_name)
+    named = fit_names(read_state(path), expected, own_name)
     tensors: dict[str, Tensor] = {}
-    left_out = dict.fromkeys(map(one_line, rest), "no such tensor")
-    for name, value in fitting.items():
+    left_out = dict.fromkeys(map(one_line, named.rest), "no such tensor")
+    for name, value in named.tensors.items():
         if value.shape == expected[name].shape:
             tensors[name] = value.to(expected[name].dtype)
         else:
             needed = tuple(expected[name].shape)
-            left_out[name] = f"its shape is {tuple(value.shape)}, not {needed}"
+            left_out[one_line(named.origin[name])] = (
+                f"its shape is {tuple(value.shape)}, not {needed}"
+            )
     if not tensors:
         raise FoundationError(
             f"{path}: none of its {len(left_out)} tensors fits backbone '{backbone}'."

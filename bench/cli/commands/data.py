@@ -256,12 +256,13 @@ def _advise(path: Path, reports: "list[Inspection]", data: "Data | None") -> Non
     from bench.data.catalogue import OFFICIAL
     from bench.data.npy import FileError
 
-    layout_faults = ("missing", "unpaired", "count", "dtype")
+    of_layout = {"missing", "unpaired", "count", "dtype"}
     for report in reports:
         faults = {error.fault for error in report.errors if isinstance(error, FileError)}
-        if not report.generated and faults & set(layout_faults):
-            if advice := inventory.advice(path, report.dataset, data or OFFICIAL):
-                typer.echo(advice)
+        if report.generated or not faults & of_layout:
+            continue
+        if advice := inventory.advice(path, report.dataset, data or OFFICIAL):
+            typer.echo(advice)
 
 
 def _report(report: "Inspection") -> dict[str, object]:

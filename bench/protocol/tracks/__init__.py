@@ -34,11 +34,10 @@ def load(name: str) -> Track:
     text = _read(path)
     try:
         return Track.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        reason = (
-            "it is nested too deeply" if isinstance(error, RecursionError) else one_line(str(error))
-        )
-        raise ConfigError(f"Track file {path} cannot be read: {reason}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"Track file {path} cannot be read: nested too deeply.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"Track file {path} cannot be read: {one_line(str(error))}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = one_line(".".join(map(str, first["loc"])))
