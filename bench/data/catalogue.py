@@ -37,6 +37,8 @@ def shelf(root: Path, dataset: str, data: Data | None = None) -> Shelf | None:
     if folder is None:
         return None
     made = None if data and data.source == "files" else manifest.read(folder)
+    if made and made.dataset != dataset:
+        raise DataError(f"{folder}: these are files of {made.dataset}; give the folder its name.")
     wanted = data or (made.data if made else OFFICIAL)
     return Shelf(dataset=dataset, folder=folder, data=wanted, manifest=made)
 

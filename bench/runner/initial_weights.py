@@ -45,10 +45,8 @@ def match(path: Path, backbone: str) -> Match:
         if value.shape == expected[name].shape:
             tensors[name] = value.to(expected[name].dtype)
         else:
-            needed = tuple(expected[name].shape)
-            left_out[one_line(named.origin[name])] = (
-                f"its shape is {tuple(value.shape)}, not {needed}"
-            )
+            there, needed = tuple(value.shape), tuple(expected[name].shape)
+            left_out[one_line(named.origin[name])] = f"its shape is {there}, not {needed}"
     if not tensors:
         raise FoundationError(
             f"{path}: none of its {len(left_out)} tensors fits backbone '{backbone}'."
