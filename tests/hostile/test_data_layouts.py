@@ -141,6 +141,15 @@ def test_from_found_files_to_a_plan(tmp_path: Path, inside: Inside) -> None:
     assert code == 0, out
 
 
+def test_what_a_track_does_not_name_is_not_looked_at(tmp_path: Path, inside: Inside) -> None:
+    root = kaggle(tmp_path, "FlatVel_A")
+    assert inside("data", "track", root, "--out", tmp_path / "mine.toml")[0] == 0
+    kaggle(tmp_path, "Style_A", kind="<i4")
+    code, out, error = inside("data", "check", root, "--track", tmp_path / "mine.toml")
+    assert code == 0, out + error
+    assert out.count("not there") == 9
+
+
 def test_a_track_is_not_written_over_another_file(tmp_path: Path, inside: Inside) -> None:
     root = kaggle(tmp_path, "FlatVel_A")
     there = tmp_path / "there.toml"
