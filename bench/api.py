@@ -21,7 +21,7 @@ from bench.records import scores
 from bench.records.reader import read
 from bench.records.record import DELTA_FILE, FILE, FOUNDATION_FILE, SCORES_FILE, Record
 from bench.runner.replay import find
-from bench.runner.workspace import Workspace
+from bench.runner.workspace import to_read
 
 __all__ = ["Run", "load_run"]
 
@@ -92,5 +92,5 @@ def load_run(run: str | Path, home: Path | None = None) -> Run:
     """
     path = Path(run)
     if not (path / FILE).is_file():
-        path = find(Workspace.reading(home), str(run)).parent
+        path = find(to_read(home), str(run)).parent
     return Run(folder=path, record=read(path / FILE))

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from bench.cli import output
+from bench.cli import output, shadows
 from bench.cli.commands import (
     adapt,
     compare,
@@ -69,6 +69,7 @@ def main() -> NoReturn:
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
+        shadows.check()
         app(arguments, standalone_mode=True)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

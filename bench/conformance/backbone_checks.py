@@ -23,7 +23,8 @@ from bench.conformance.requirements import (
 )
 from bench.contract import OUTPUT_SHAPE
 from bench.models import backbones
-from bench.models.checkpoint import load_safetensors, save_safetensors
+from bench.models.checkpoint import save_safetensors
+from bench.models.foreign import load_safetensors
 from bench.models.frugal import frugal
 from bench.plugins import adaptation
 

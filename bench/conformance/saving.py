@@ -9,7 +9,8 @@ from torch import Tensor
 from bench.conformance.case import Case, predict
 from bench.conformance.requirements import TOLERANCE, NonconformanceError, difference, require
 from bench.models import delta
-from bench.models.checkpoint import load_safetensors, save_safetensors
+from bench.models.checkpoint import save_safetensors
+from bench.models.foreign import load_safetensors
 
 
 def delta_restores_predictions(case: Case) -> str:

@@ -26,7 +26,7 @@ class Shelf:
 
 
 def shelf(root: Path, dataset: str, data: Data | None = None) -> Shelf | None:
-    """The folder of one dataset below `root`; None if there is none.
+    """The folder of one dataset below `root`; None if there is none, or none that `data` name.
 
     Without `data`, a manifest tells what it should hold; without a manifest, it is the release.
     Where real files are expected, a manifest means nothing.
@@ -34,9 +34,12 @@ def shelf(root: Path, dataset: str, data: Data | None = None) -> Shelf | None:
     that cannot be read.
     """
     folder = layout.find_folder(root, dataset)
-    if folder is None:
+    listed = data is None or data.files is None or dataset in data.files
+    if folder is None or not listed:
         return None
     made = None if data and data.source == "files" else manifest.read(folder)
+    if made and made.dataset != dataset:
+        raise DataError(f"{folder}: these are files of {made.dataset}; give the folder its name.")
     wanted = data or (made.data if made else OFFICIAL)
     return Shelf(dataset=dataset, folder=folder, data=wanted, manifest=made)
 

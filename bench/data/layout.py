@@ -19,7 +19,8 @@ OFFICIAL_SAMPLES_PER_FILE = 500
 _KAGGLE = "train_samples"
 """The folder of datasets in the Kaggle edition."""
 _NAME = re.compile(r"data/data(\d+)\.npy|seis(\d+)_1_(\d+)\.npy")
-_ANY_FLOAT = ("<f4", "<f2", "<f8")
+ANY_FLOAT = ("<f4", "<f2", "<f8")
+"""numpy types of the values in files that a track names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +179,8 @@ def listed(dataset: str, split: Split, data: Data) -> tuple[FilePair, ...]:
             records=records,
             maps=maps_of(records),
             samples=samples,
-            record_types=_ANY_FLOAT,
-            map_types=_ANY_FLOAT,
+            record_types=ANY_FLOAT,
+            map_types=ANY_FLOAT,
             records_part=part,
             maps_part=part,
         )

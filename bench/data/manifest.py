@@ -8,9 +8,12 @@ from bench.atomic import write_atomically
 from bench.data.identity import content_sha256
 from bench.data.layout import all_files
 from bench.errors import DataError
+from bench.files import open_regular
 from bench.protocol.spec import Data, Frozen
 
 FILE = "manifest.json"
+_LARGEST = 50_000_000
+"""Bytes; what is cut off is no JSON any more."""
 
 
 class Manifest(Frozen):
@@ -44,7 +47,8 @@ def read(folder: Path) -> Manifest | None:
     """
     path = folder / FILE
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        with open_regular(path) as file:
+            return Manifest.model_validate_json(file.read(_LARGEST))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

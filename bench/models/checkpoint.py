@@ -1,56 +1,41 @@
 """Weights on disk: upstream-format checkpoints and safetensors; written whole or not at all."""
 
-import argparse
 import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bench.atomic import write_atomically
-from bench.errors import FoundationError
+from bench.errors import FoundationError, one_line
 from bench.models import backbones
-
-_KEYS = ("model", "model_state", "state_dict")
-"""Where a checkpoint file keeps the weights: OpenFWI's training script, older ones, timm's."""
-_PREFIX = "module."
-"""What DistributedDataParallel puts before every name."""
+from bench.models.foreign import fit_names, read_state
 
 
 def load_backbone_state(path: Path, backbone: str) -> dict[str, Tensor]:
     """The state of a whole backbone from a file, on the CPU.
 
-    Takes what `read_state` takes. Counters of batches may be missing and are zero then.
+    Takes what `bench.models.foreign` reads: torch files with the state under the usual keys or
+    plainly, safetensors, names with prefixes of wrappers, other precisions. Counters of batches may
+    be missing and are zero then.
 
-    Raises `FoundationError` for a file that cannot be read, and for the first tensor that does not
-    fit; `UnknownNameError` for an unknown backbone.
+    Raises `FoundationError` for a file that cannot be read, for the first tensor that does not fit,
+    and for values that are not finite; `UnknownNameError` for an unknown backbone.
     """
     expected = reference(backbone)
-    state = read_state(path)
+    own_name = backbones.get(backbone).backbone.own_name
+    named = fit_names(read_state(path), expected, str, own_name)
+    state = named.tensors
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, torch.zeros_like(value, device="cpu"))
-    check_state(state, expected, f"{path}", f"backbone '{backbone}'")
+    check_state({**named.rest, **state}, expected, f"{path}", f"backbone '{backbone}'")
+    check_finite(state, f"{path}")
     return {name: state[name].clone().contiguous() for name in expected}
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file by name, on the CPU, whatever network they belong to.
-
-    Takes safetensors files, and torch files that hold the state under the key ``model`` (as
-    OpenFWI publishes them), ``model_state`` or ``state_dict`` (as timm's training script writes
-    them), or plainly; a ``module.`` prefix is dropped.
-
-    Raises `FoundationError` for a file that cannot be read.
-    """
-    state = load_safetensors(path)[0] if path.suffix == ".safetensors" else _load_torch(path)
-    return {name.removeprefix(_PREFIX): value for name, value in state.items()}
 
 
 def reference(backbone: str) -> dict[str, Tensor]:
@@ -64,9 +49,13 @@ def check_state(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str, target: str
 ) -> None:
     """Raise `FoundationError` naming the first tensor in which a state does not fit."""
+    extra = sorted(one_line(name) for name in set(state) - set(expected))
     for name, value in expected.items():
         if name not in state:
-            raise FoundationError(f"{what} does not fit {target}: tensor '{name}' is missing.")
+            instead = f" (it has '{extra[0]}', which is not known there)" if extra else ""
+            raise FoundationError(
+                f"{what} does not fit {target}: tensor '{name}' is missing{instead}."
+            )
         given = state[name]
         if given.shape != value.shape:
             raise FoundationError(
@@ -78,20 +67,19 @@ def check_state(
                 f"{what} does not fit {target}: tensor '{name}' is {given.dtype}, {value.dtype} "
                 "is needed."
             )
-    if extra := sorted(set(state) - set(expected)):
+    if extra:
         raise FoundationError(
             f"{what} does not fit {target}: tensor '{extra[0]}' is not known there."
         )
 
 
-def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header of a safetensors file. Raises `FoundationError` if it cannot be read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-            return tensors, dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise FoundationError(f"{path} cannot be read as safetensors: {error}.") from error
+def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Raise `FoundationError` naming the first tensor with NaN or infinite values."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise FoundationError(
+                f"{what}: tensor '{one_line(name)}' holds NaN or infinite values."
+            )
 
 
 def save_safetensors(
@@ -121,28 +109,3 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _load_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        # Upstream files also hold the arguments of their training script.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise FoundationError(f"{path} cannot be read as a torch checkpoint: {reason}") from error
-    if isinstance(content, dict):
-        for key in _KEYS:
-            if isinstance(content.get(key), dict):
-                content = content[key]
-                break
-    if not isinstance(content, dict) or not content:
-        raise FoundationError(
-            f"{path} holds no weights: a dictionary of tensors, or one under 'model', is needed."
-        )
-    for name, value in content.items():
-        if not isinstance(value, Tensor):
-            raise FoundationError(
-                f"{path} holds no weights: '{name}' is a {type(value).__name__}, not a tensor."
-            )
-    return content

@@ -4,6 +4,7 @@ A delta is kept as safetensors; its header names method, config, backbone and fo
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import FoundationError
-from bench.models.checkpoint import load_safetensors, save_safetensors
+from bench.models.checkpoint import check_finite, save_safetensors
+from bench.models.foreign import load_safetensors
+
+_LONGEST_CONFIG = 100_000
+"""Characters of JSON."""
+_SEED = re.compile(r"[0-9]{1,19}")
 
 
 def extract(model: nn.Module, foundation: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,7 +113,14 @@ class Header:
     def parse(cls, metadata: Mapping[str, str]) -> "Header":
         """Parse a file's header; raises `KeyError` or `ValueError` if it is not a delta's."""
         seed = metadata.get("adapt_seed")
-        config = json.loads(metadata["config"])
+        if seed is not None and not _SEED.fullmatch(seed):
+            raise ValueError("adapt_seed")
+        if len(metadata["config"]) > _LONGEST_CONFIG:
+            raise ValueError("config: it is too long")
+        try:
+            config = json.loads(metadata["config"])
+        except (ValueError, RecursionError):
+            raise ValueError("config") from None
         if not isinstance(config, dict):
             raise ValueError("config")
         return cls(
@@ -125,8 +138,13 @@ def save(delta: Mapping[str, Tensor], header: Header, path: Path) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], Header]:
-    """Read a delta; raises `FoundationError` for a file that is damaged or not a delta."""
+    """Read a delta.
+
+    Raises `FoundationError` for a file that is damaged or not a delta, and for values that are not
+    finite.
+    """
     tensors, metadata = load_safetensors(path)
+    check_finite(tensors, f"{path}")
     try:
         return tensors, Header.parse(metadata)
     except (KeyError, ValueError) as error:

@@ -14,6 +14,7 @@ from bench.errors import FoundationError, MethodError
 from bench.isolation import isolated
 from bench.models import backbones, delta
 from bench.models.checkpoint import (
+    check_finite,
     check_state,
     content_hash,
     load_backbone_state,
@@ -135,6 +136,7 @@ def merged_state(loaded: Loaded) -> dict[str, Tensor]:
         state = dict(loaded.adapted.merge().state_dict())
     backbone = loaded.header.backbone
     check_state(state, reference(backbone), "The merged network", f"backbone '{backbone}'")
+    check_finite(state, "The merged network")
     return state
 
 

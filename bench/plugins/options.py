@@ -248,3 +248,5 @@ def _value(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        raise ConfigError(f"The value {one_line(text)[:40]} … is nested too deeply.") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bench.atomic import write_atomically
-from bench.data import catalogue, generate, layout, resimulation
+from bench.data import catalogue, generate, inventory, layout, resimulation
 from bench.data.identity import content_sha256
 from bench.data.inspection import changed_files, inspect
 from bench.data.layout import SPLITS
@@ -87,6 +87,22 @@ def folder(workspace: Workspace, track: Track) -> Path:
             "name the folder of the files instead."
         )
     return workspace.data(fingerprint.data_key(track))
+
+
+def check_layout(datasets: Sequence[str], context: RunContext) -> None:
+    """Raise `DataError` if real files are not there as the track expects; reads no sample.
+
+    The message says what is there instead, and how it can be used.
+    """
+    if _generated(context):
+        return
+    for dataset in datasets:
+        try:
+            for split in SPLITS:
+                context.datasets.samples(dataset, split)
+        except DataError as error:
+            advice = inventory.advice(context.data_root, dataset, context.track.data)
+            raise DataError(f"{error} {advice}." if advice else str(error)) from error
 
 
 def check(datasets: Sequence[str], context: RunContext) -> None:

@@ -10,7 +10,8 @@ from bench.data import layout, subsets
 from bench.errors import FoundationError, MethodError
 from bench.isolation import isolated
 from bench.models import delta
-from bench.models.checkpoint import content_hash, load_safetensors
+from bench.models.checkpoint import content_hash
+from bench.models.foreign import load_safetensors
 from bench.plugins import adaptation
 from bench.protocol.spec import CLEAN, FitSpec, TestSet
 from bench.records import gathers, maps, scores

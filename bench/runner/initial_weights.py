@@ -10,15 +10,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from bench.errors import FoundationError, HomeError
+from bench.errors import FoundationError, HomeError, one_line
 from bench.models import backbones
-from bench.models.checkpoint import (
-    content_hash,
-    load_safetensors,
-    read_state,
-    reference,
-    save_safetensors,
-)
+from bench.models.checkpoint import check_finite, content_hash, reference, save_safetensors
+from bench.models.foreign import fit_names, load_safetensors, read_state
 from bench.protocol.spec import BackboneSpec
 from bench.runner.workspace import Workspace
 
@@ -38,26 +33,25 @@ class Match:
 def match(path: Path, backbone: str) -> Match:
     """Find the tensors of a checkpoint file that a backbone has, of the same shape.
 
-    Raises `FoundationError` for a file that cannot be read or of which nothing fits, and
-    `UnknownNameError` for an unknown backbone.
+    Raises `FoundationError` for a file that cannot be read, of which nothing fits, or with values
+    that are not finite; `UnknownNameError` for an unknown backbone.
     """
     own_name = backbones.get(backbone).backbone.own_name
     expected = reference(backbone)
+    named = fit_names(read_state(path), expected, own_name)
     tensors: dict[str, Tensor] = {}
-    left_out: dict[str, str] = {}
-    for name, value in read_state(path).items():
-        own = own_name(name)
-        if own not in expected:
-            left_out[name] = "no such tensor"
-        elif value.shape != expected[own].shape:
-            needed = tuple(expected[own].shape)
-            left_out[name] = f"its shape is {tuple(value.shape)}, not {needed}"
+    left_out = dict.fromkeys(map(one_line, named.rest), "no such tensor")
+    for name, value in named.tensors.items():
+        if value.shape == expected[name].shape:
+            tensors[name] = value.to(expected[name].dtype)
         else:
-            tensors[own] = value.to(expected[own].dtype)
+            there, needed = tuple(value.shape), tuple(expected[name].shape)
+            left_out[one_line(named.origin[name])] = f"its shape is {there}, not {needed}"
     if not tensors:
         raise FoundationError(
             f"{path}: none of its {len(left_out)} tensors fits backbone '{backbone}'."
         )
+    check_finite(tensors, f"{path}")
     random = tuple(name for name in expected if name not in tensors)
     return Match(tensors=tensors, left_out=left_out, random=random)
 

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
@@ -22,11 +21,35 @@ def default() -> Path:
     return Path(given) if given else user_data_path("fwi-peft-bench")
 
 
-class Workspace:
-    """Paths below one folder. Construction creates the folder and checks that it is writable."""
+def to_read(home: Path | None) -> "Workspace":
+    """A workspace that is only read: nothing is created, and it need not be writable.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.expanduser().absolute()
+    Without `home` it is the default one, which may not exist yet. Raises `HomeError` for one that
+    was named and is not there.
+    """
+    workspace = Workspace(home or default(), write=False)
+    if home is not None and not workspace.folder.is_dir():
+        reason = "is not a folder" if workspace.folder.exists() else "is not there"
+        raise HomeError(f"Home folder {workspace.folder} {reason}; check --home or BENCH_HOME.")
+    return workspace
+
+
+class Workspace:
+    """Paths below one folder. Construction creates the folder and checks that it is writable.
+
+    With `write=False` it does neither, see `to_read`.
+    """
+
+    def __init__(self, folder: Path, *, write: bool = True) -> None:
+        try:
+            self.folder = folder.expanduser().absolute()
+        except RuntimeError as error:  # ~nobody
+            raise HomeError(
+                f"Home folder {folder} cannot be used: there is no such user; choose another with "
+                "--home or BENCH_HOME."
+            ) from error
+        if not write:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as probe:
@@ -38,22 +61,6 @@ class Workspace:
                 f"Home folder {self.folder} cannot be used: {error.strerror or error}; "
                 "choose another with --home or BENCH_HOME."
             ) from error
-
-    @classmethod
-    def reading(cls, folder: Path | None) -> Self:
-        """A workspace that is only read: nothing is created, and it need not be writable.
-
-        None is the default one, which is empty where nothing has run yet. Raises `HomeError` for a
-        folder that was named and is not there.
-        """
-        made = cls.__new__(cls)
-        made.folder = (folder or default()).expanduser().absolute()
-        if folder is not None and not made.folder.is_dir():
-            raise HomeError(
-                f"There is no home folder {made.folder}; name one that a run has made, or leave "
-                "--home and BENCH_HOME out for the default."
-            )
-        return made
 
     def data(self, key: str) -> Path:
         """Generated data of one data key, in OpenFWI's layout."""

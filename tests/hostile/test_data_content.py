@@ -330,3 +330,16 @@ def test_a_foreign_manifest_does_not_cost_anybody_their_data(
     assert "delete" not in out
     layout = track_file(tmp_path, TINY)
     assert inside("data", "check", tmp_path, "--track", layout)[0] == 0
+
+
+def test_manifests_that_are_not_what_they_seem(tmp_path: Path) -> None:
+    made = Data(source="generated", train=3, test=2, samples_per_file=2)
+    folder = make("Style_A", context(tmp_path, None, made))
+    renamed = folder.rename(folder.with_name("Style_B"))
+    with pytest.raises(DataError, match="these are files of Style_A"):
+        check(["Style_B"], context(tmp_path, None, made))
+    for spoil in (os.mkfifo, lambda path: path.write_bytes(b"[" * 100_000)):
+        (renamed / "manifest.json").unlink()
+        spoil(renamed / "manifest.json")
+        with pytest.raises(DataError, match="is not a manifest of this program"):
+            check(["Style_B"], context(tmp_path, None, made))

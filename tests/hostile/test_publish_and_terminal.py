@@ -112,7 +112,7 @@ def test_reading_commands_make_no_home_by_typo(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, error = inside(*words, "--home", tmp_path / "hmoe")
-    assert code == 2 and f"There is no home folder {tmp_path / 'hmoe'}" in error
+    assert code == 2 and f"Home folder {tmp_path / 'hmoe'} is not there" in error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -114,7 +114,7 @@ def test_checkpoints_that_do_not_fit_name_the_tensor(
     cases = {
         f"tensor '{name}' is missing": without(state, name),
         f"tensor '{name}' has shape": state | {name: torch.zeros(3)},
-        f"tensor '{name}' is torch.float16": state | {name: state[name].half()},
+        f"tensor '{name}' is torch.int64": state | {name: state[name].long()},
         "tensor 'extra' is not known": state | {"extra": torch.zeros(1)},
     }
     for message, wrong in cases.items():

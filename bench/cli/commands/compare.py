@@ -48,7 +48,7 @@ def compare(
     """Compare methods pairwise on the same seeds and samples, with 95 % intervals."""
     from bench.errors import ConfigError, UnknownNameError
     from bench.protocol import protocols
-    from bench.runner.workspace import Workspace
+    from bench.runner.workspace import to_read
     from bench.seismic import metrics
     from leaderboard.load import results
     from leaderboard.tables import comparison, reference_comparison
@@ -62,7 +62,7 @@ def compare(
     chosen_metric = metrics.get(metric) if metric else metrics.METRICS[0]
     chosen = against or (REFERENCE if REFERENCE in names else names[-1])
     view = protocols.get(protocol)
-    boards = gather(results.read([Workspace.reading(home).folder]))
+    boards = gather(results.read([to_read(home).folder]))
     try:
         board = _board(boards, names, view, track, backbone, weights)
         result = comparison.compare(

@@ -93,7 +93,7 @@ def show(
     from bench.errors import ConfigError, DataError
     from bench.protocol import tracks
     from bench.runner import data as run_data
-    from bench.runner.workspace import Workspace, default
+    from bench.runner.workspace import to_read
     from bench.training import numerics
 
     (name,) = _known([dataset])
@@ -101,7 +101,7 @@ def show(
         raise ConfigError(f"--split {split}: choose train or test.")
     part: Split = "train" if split == "train" else "test"
     chosen = tracks.load(track or tracks.DEFAULT)
-    root = path or run_data.folder(Workspace(home or default()), chosen)
+    root = path or run_data.folder(to_read(home), chosen)
     data = None if path and not track else chosen.data
     if path is None and generate.missing(root, name, chosen.data):
         where = numerics.choose(device).device
@@ -133,6 +133,10 @@ def check(
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at the values of four samples a file only.")
     ] = False,
+    thorough: Annotated[
+        bool,
+        typer.Option("--thorough", help="Simulate the records of 25 samples a file, not of three."),
+    ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -140,10 +144,13 @@ def check(
     """Check files: what is present, missing or faulty. Exit code 1 if anything is wrong."""
     from bench.cli import terminal
     from bench.data import inspection
+    from bench.errors import ConfigError
     from bench.training import numerics
 
+    if quick and thorough:
+        raise ConfigError("--quick and --thorough exclude each other.")
     data, where = _expected(path, track), numerics.choose(device).device
-    depth: inspection.Depth = "quick" if quick else "full"
+    depth: inspection.Depth = "quick" if quick else "thorough" if thorough else "full"
     with terminal.progress(quiet=quiet or as_json) as progress:
         reports = [
             inspection.inspect(path, name, data, depth=depth, device=where, progress=progress)
@@ -157,6 +164,7 @@ def check(
         typer.echo(json.dumps({"path": str(path), "ok": ok, "datasets": rows}, indent=1))
     else:
         _print_reports(reports)
+        _advise(path, found, data)
         if not found:
             typer.echo(f"{path} holds no dataset; name the folder that holds FlatVel_A, Style_B, …")
         elif dataset and absent:
@@ -164,6 +172,35 @@ def check(
         elif ok:
             typer.echo("Nothing is wrong with what is there.")
     raise typer.Exit(0 if ok else 1)
+
+
+@app.command("track")
+def write_track(
+    path: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The track file to write (TOML).")],
+    test_percent: Annotated[
+        int, typer.Option(min=1, max=50, help="Part of each file, at its end, for testing.")
+    ] = 20,
+    like: Annotated[
+        str, typer.Option("--like", help="The track that gives the budgets.")
+    ] = "openfwi",
+) -> None:
+    """Write a track for real files that are not the official release: which ones, how split."""
+    from bench.atomic import write_atomically
+    from bench.data import inventory
+    from bench.errors import ConfigError
+    from bench.protocol import tracks
+
+    _expected(path, None)
+    if out.suffix != ".toml" or out.exists():
+        reason = "is there already" if out.exists() else "does not end in .toml"
+        raise ConfigError(f"{out} {reason}; choose another --out.")
+    chosen = inventory.track(path, tracks.load(like), name=out.stem, test_percent=test_percent)
+    write_atomically(out, inventory.toml(chosen).encode())
+    for name, files in (chosen.data.files or {}).items():
+        tested = sum(map(chosen.data.tested, files.values()))
+        typer.echo(f"{name}: {chosen.data.train_samples(name):,} + {tested:,} samples")
+    typer.echo(f"Wrote {out}; use it with: bench run --track {out} --data {path}")
 
 
 @app.command("stats")
@@ -211,6 +248,21 @@ def _expected(path: Path, track: str | None) -> "Data | None":
     if not path.is_dir():
         raise DataError(f"{path} is not a folder; name the one that holds FlatVel_A, Style_B, …")
     return tracks.load(track).data if track else None
+
+
+def _advise(path: Path, reports: "list[Inspection]", data: "Data | None") -> None:
+    """Where real files are not those expected: what is there, and how to use it."""
+    from bench.data import inventory
+    from bench.data.catalogue import OFFICIAL
+    from bench.data.npy import FileError
+
+    of_layout = {"missing", "unpaired", "count", "dtype"}
+    for report in reports:
+        faults = {error.fault for error in report.errors if isinstance(error, FileError)}
+        if report.generated or not faults & of_layout:
+            continue
+        if advice := inventory.advice(path, report.dataset, data or OFFICIAL):
+            typer.echo(advice)
 
 
 def _report(report: "Inspection") -> dict[str, object]:

@@ -198,10 +198,10 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
     from bench.cli.terminal import table
     from bench.errors import RecordError
     from bench.records.reader import read
-    from bench.runner.workspace import Workspace
+    from bench.runner.workspace import to_read
 
     records, damaged = [], []
-    for path in Workspace.reading(home).records():
+    for path in to_read(home).records():
         try:
             records.append(read(path))
         except RecordError as error:

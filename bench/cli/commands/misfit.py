@@ -28,7 +28,7 @@ def misfit(
     from bench.errors import RecordError
     from bench.records.record import FILE
     from bench.runner import misfits
-    from bench.runner.workspace import Workspace
+    from bench.runner.workspace import to_read
     from bench.training import numerics
 
     if folders:
@@ -37,7 +37,7 @@ def misfit(
                 raise RecordError(f"{folder} is not a folder; name one that holds runs.")
         runs = [path.parent for folder in folders for path in sorted(folder.glob(f"**/{FILE}"))]
     else:
-        runs = [path.parent for path in Workspace.reading(home).records()]
+        runs = [path.parent for path in to_read(home).records()]
     todo = misfits.missing(runs)
     settings = numerics.choose(device)
     with interruptible(), terminal.progress(quiet=False) as progress, settings.active():

@@ -28,11 +28,11 @@ def publish(
     from bench.errors import ConfigError
     from bench.protocol import tracks
     from bench.runner import initial_weights, publishing
-    from bench.runner.workspace import Workspace
+    from bench.runner.workspace import to_read
 
     chosen = tracks.load(track)
     records = publishing.publish(
-        Workspace.reading(home),
+        to_read(home),
         chosen,
         initial_weights.specification(backbone or chosen.default_backbone, weights),
         folder,

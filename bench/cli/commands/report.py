@@ -19,10 +19,10 @@ def report(
     """Render the leaderboard as a static site that opens without a server or a network."""
     # Matrices of this size are slower on several threads; OpenBLAS reads it when NumPy is imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from bench.runner.workspace import Workspace
+    from bench.runner.workspace import to_read
     from leaderboard.build import render
 
-    place = Workspace.reading(home)
+    place = to_read(home)
     result = render.build([place.folder], out or place.site)
     for problem in result.problems:
         typer.echo(f"Left out: {problem.path}: {problem.reason}", err=True)

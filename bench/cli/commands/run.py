@@ -120,6 +120,7 @@ def run(
     from bench.plugins import options, registry
     from bench.progress import Silent
     from bench.protocol import protocols, tracks
+    from bench.runner import data as run_data
     from bench.runner import initial_weights, plan, pretraining, tuning
     from bench.runner.context import RunContext
     from bench.runner.workspace import Workspace, default
@@ -189,6 +190,7 @@ def run(
         else:
             from bench.runner import estimate, machine_speeds
 
+            run_data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
             speeds = machine_speeds.measured(context)
             _tell(estimate.estimate(todo, context, speeds), progress.say)
         if dry_run:

@@ -3,6 +3,8 @@
 Module names are those of the public OpenFWI code, so that its published checkpoints load.
 """
 
+import re
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -85,9 +87,15 @@ def _leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(0.2, inplace=True)
 
 
+def own_name(name: str) -> str:
+    """The name of a tensor in checkpoints of OpenFWI's older code, as its loader renames them."""
+    return re.sub(r"\.(?:Resize|De)?[Cc]onv2DwithBN(?:_Tanh)?\.", ".layers.", name)
+
+
 backbone = Backbone(
     name="inversionnet",
     summary="Convolutional encoder and decoder, the network of the paper; 24.4 M parameters.",
     source="Wu & Lin 2019, InversionNet, doi:10.1109/TCI.2019.2956866; Deng et al. 2022, OpenFWI",
     build=InversionNet,
+    own_name=own_name,
 )

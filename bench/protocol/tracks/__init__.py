@@ -5,11 +5,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bench.errors import ConfigError, UnknownNameError
+from bench.errors import ConfigError, UnknownNameError, one_line
+from bench.files import open_regular
 from bench.protocol.spec import Track
 
 DEFAULT = "small"
 _FOLDER = Path(__file__).parent
+_LARGEST_FILE = 4_000_000
+"""Bytes; a track that names all files of the release has 60,000."""
 
 
 def names() -> tuple[str, ...]:
@@ -28,13 +31,35 @@ def load(name: str) -> Track:
         path = Path(name)
     else:
         raise UnknownNameError("track", name, names())
+    text = _read(path)
     try:
-        return Track.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"Track file {path} cannot be read: {error}.") from error
+        return Track.model_validate(tomllib.loads(text))
+    except RecursionError as error:
+        raise ConfigError(f"Track file {path} cannot be read: nested too deeply.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"Track file {path} cannot be read: {one_line(str(error))}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = one_line(".".join(map(str, first["loc"])))
         raise ConfigError(
-            f"Track file {path} is not valid at '{where}': {first['msg']}."
+            f"Track file {path} is not valid at '{where}': {one_line(first['msg'])}."
+        ) from error
+
+
+def _read(path: Path) -> str:
+    """The text of a track file, in UTF-8, with or without a byte-order mark."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"Track file {path} cannot be read: {error.strerror or error}."
+        ) from error
+    if len(content) > _LARGEST_FILE:
+        raise ConfigError(f"Track file {path} is larger than {_LARGEST_FILE:,} bytes; is it one?")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"Track file {path} is not in UTF-8 (byte {error.start}); save it in that encoding."
         ) from error
