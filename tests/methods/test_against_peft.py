@@ -92,7 +92,9 @@ def vera(network: nn.Module) -> tuple[nn.Module, Adapted]:
         random = update.projections.get_buffer(name)
         their_random = getattr(layer, f"vera_{name}")["default"]
         assert random.shape == their_random.shape
-        assert random.abs().max() <= their_random.abs().max() * 1.2  # the same uniform range
+        bound = (6 / random.shape[1]) ** 0.5  # of the library's uniform numbers
+        assert their_random.abs().max() <= bound
+        assert 0.8 * bound < random.abs().max() <= bound
         random.copy_(their_random)
     return their, our
 
