@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bench.atomic import write_atomically
 from bench.records.record import Record
-from bench.runner import evaluation
+from bench.runner import evaluation, stored_plan
 from bench.runner.context import RunContext
 from bench.runner.data import check, make, resimulate
 from bench.runner.jobs import Job, execute
@@ -41,10 +42,24 @@ def prepare(plan: Plan, context: RunContext) -> None:
     for wait in (False, True):
         for dataset in plan.datasets_to_make:
             make(dataset, context, wait=wait)
-    check(datasets(plan.jobs, plan.untrained), context)
+    _check_once(plan, context)
     for wait in (False, True):
         for test in plan.records_to_resimulate:
             resimulate(test, context, wait=wait)
+
+
+def _check_once(plan: Plan, context: RunContext) -> None:
+    """Check the data; of several workers on a stored plan, the first does it for all."""
+    workspace, name = context.workspace, context.plan_id
+    if not name:
+        check(datasets(plan.jobs, plan.untrained), context)
+        return
+    note = stored_plan.folder(workspace, name) / "checked"
+    title = "the check of the data"
+    with workspace.claim(f"check-{name}", title, plan=name, waiting=lambda: None):
+        if not note.exists():
+            check(datasets(plan.jobs, plan.untrained), context)
+            write_atomically(note, b"")
 
 
 def work_of(plan: Plan, context: RunContext) -> dict[str, int]:

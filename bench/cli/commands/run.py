@@ -101,12 +101,29 @@ def run(
             "foundation.",
         ),
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Worker processes: a number, gpus (one a GPU) or auto. Default: this process "
+            "alone.",
+            show_default=False,
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run the workers as a Slurm array: options of sbatch, such as "
+            "partition=gpu,time=4:00:00,gres=gpu:1.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option(help="Print a few plain lines only.")] = False,
     more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
     from bench.cli import terminal
+    from bench.cli.commands.spread import Spread
     from bench.cli.interrupts import interruptible
     from bench.models import backbones
     from bench.plugins import options, registry
@@ -126,7 +143,8 @@ def run(
     named = options.methods(method or [], installed, chosen_protocol)
     named = options.with_levels(named, installed, chosen_protocol)
     everything = registry.ALL in (method or [])
-    settings = numerics.choose(device, frugal=not stock)
+    spread = Spread.of(workers, slurm, device, home)
+    settings = numerics.choose("cpu" if spread.slurm else device, frugal=not stock)
     with interruptible(), terminal.progress(quiet=quiet) as progress, settings.active():
         for problem in (*installed.problems, *installed.meddlers):
             progress.say(f"Plugin {problem.name} ({problem.distribution}): {problem.reason}")
@@ -166,16 +184,16 @@ def run(
         _announce(todo, context.workspace.folder, stock, progress.say)
         if not todo.jobs:
             progress.say("Nothing to do: everything is recorded.")
-        else:
+        elif spread.slurm is None:  # else they are asked where the work is done
             from bench.runner import estimate, machine_speeds
 
             speeds = machine_speeds.measured(context)
             _tell(estimate.estimate(todo, context, speeds), progress.say)
         if dry_run:
             return
-        from bench.runner import conductor
-
-        ran = conductor.conduct(todo, context) if todo.jobs else []
+        ran = spread.conduct(todo, context, device) if todo.jobs else []
+    if spread.slurm is not None and todo.jobs:
+        return
     from bench.cli.tables import results
 
     results.show([r for r in (*todo.done, *ran) if r.status == "done"])
