@@ -109,6 +109,24 @@ def ran(
 
 
 @pytest.fixture(scope="session")
+def many_jobs(tiny_track: Path) -> tuple[str, ...]:
+    """A command of 33 jobs: 24 fits, 4 foundations as they are, 4 floors, one foundation."""
+    methods = "fft,lora,bitfit,head,ssf,baseline"
+    return ("run", "--method", methods, "--protocol", "ood", "--track", str(tiny_track))
+
+
+@pytest.fixture(scope="session")
+def serial(
+    bench: Bench, many_jobs: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A home after `many_jobs` in one process with one thread. Tests must leave it as it is."""
+    home = tmp_path_factory.mktemp("serial")
+    done = bench(*many_jobs, home=home, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+@pytest.fixture(scope="session")
 def openfwi_samples() -> Path:
     """The folder with real OpenFWI samples, or a skip that says why."""
     folder = os.environ.get("OPENFWI_SAMPLES")

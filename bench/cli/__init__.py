@@ -19,6 +19,8 @@ from bench.cli.commands import (
     report,
     run,
     speed,
+    status,
+    work,
 )
 from bench.errors import BenchError, describe
 
@@ -34,6 +36,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("status")(status.status)
+app.command("work")(work.work)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("misfit")(misfit.misfit)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ def make(
     target = folder / dataset
     made = manifest.read(target) or Manifest(dataset=dataset, data=data)
     check_space(folder, missing(folder, dataset, data) * BYTES_PER_SAMPLE)
+    remove_parts(target)
     number = 0
     for pair in all_files(dataset, data):
         if not _whole(target, pair, made):
@@ -110,6 +112,8 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
+PART = ".part"
+"""End of the name of a file that is being written."""
 Append = Callable[[NDArray[np.float32]], None]
 Finish = Callable[[], dict[str, str]]
 
@@ -134,6 +138,12 @@ def _new_pair(folder: Path, pair: FilePair) -> Iterator[tuple[Append, Append, Fi
         velocity.rename()
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove files that killed writers left unfinished in a folder."""
+    for path in folder.glob(f"**/.*{PART}"):
+        path.unlink(missing_ok=True)
+
+
 class NewFile:
     """A .npy file that grows under a temporary name, and its hash; its type is in `TYPES`.
 
@@ -142,7 +152,7 @@ class NewFile:
 
     def __init__(self, path: Path, content: Content, samples: int) -> None:
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.part")
+        self._temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}{PART}")
         self._shape = (samples, *SAMPLE_SHAPES[content])
         self._type = TYPES[content]
         self._hash = hashlib.sha256()

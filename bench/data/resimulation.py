@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.generate import BYTES_PER_SAMPLE, NewFile, check_space, simulation_batch
+from bench.data.generate import (
+    BYTES_PER_SAMPLE,
+    NewFile,
+    check_space,
+    remove_parts,
+    simulation_batch,
+)
 from bench.data.layout import FilePair
 from bench.data.reader import Samples
 from bench.protocol.conditions import Condition
@@ -46,6 +52,7 @@ def make(
     `clean` is the split with its maps. Raises `HomeError` where the files cannot be written.
     """
     check_space(folder, missing(folder, pairs) * BYTES_PER_SAMPLE)
+    remove_parts(folder)
     first = 0
     for pair in pairs:
         path = folder / pair.records

@@ -14,6 +14,7 @@ from bench.data.identity import KnownHashes, content_sha256
 from bench.data.loader import Datasets, SampleLoader
 from bench.entry_points import HARNESS
 from bench.errors import ConfigError, DataError, FoundationError, MethodError
+from bench.leases import Lease
 from bench.models import backbones
 from bench.models.checkpoint import content_hash
 from bench.plugins import options, registry
@@ -61,12 +62,23 @@ class RunContext:
     """Processes to start for pretraining, one a device."""
     group: Group = field(default_factory=Group)
     """The processes that this one was started with, to pretrain together."""
+    plan_id: str = ""
+    """Plan that this process works on, where it is one of several that do."""
+    stopping: Callable[[], bool] = lambda: False
+    """Whether to stop at the end of the epoch, after a checkpoint: the batch system's warning."""
+    lease: Lease | None = None
+    """The claim of the job that is executed now."""
     step_costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
     nonconformance: dict[str, str | None] = field(default_factory=dict)
     """What is known against methods, such as the finding of the conformance suite; see `_owner`."""
     _foundations: dict[int, Foundation] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
+
+    def check_claim(self) -> None:
+        """Raise `LeaseLostError` if another process has taken over the job that is executed."""
+        if self.lease is not None:
+            self.lease.check()
 
     def __post_init__(self) -> None:
         if self.data_folder is not None and self.track.data.source == "generated":

@@ -1,7 +1,8 @@
 """The data of a run: generated if missing, checked before any training."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,26 +12,31 @@ from bench.data import catalogue, generate, inventory, layout, resimulation
 from bench.data.identity import content_sha256
 from bench.data.inspection import changed_files, inspect
 from bench.data.layout import SPLITS
-from bench.errors import ConfigError, DataError
-from bench.progress import Progress
+from bench.errors import BenchError, ConfigError, DataError
+from bench.leases import Lease, LeaseLostError
+from bench.progress import Advance, Progress
 from bench.protocol import conditions, fingerprint
 from bench.protocol.spec import TestSet, Track
 from bench.runner.context import RunContext
 from bench.runner.workspace import Workspace
 
 
-def make(dataset: str, context: RunContext) -> Path:
-    """Generate what is missing of one dataset of the context's track; returns its folder.
+def make(dataset: str, context: RunContext, *, wait: bool = True) -> bool:
+    """Generate what is missing of one dataset of the context's track.
 
-    Raises `ConfigError` for a track of real files, `HomeError` where files cannot be written.
+    False if another process does it and `wait` is False. Raises `ConfigError` for a track of real
+    files, `HomeError` where files cannot be written.
     """
-    return make_dataset(
+    path = make_dataset(
         dataset,
         workspace=context.workspace,
         track=context.track,
         device=context.numerics.device,
         progress=context.progress,
+        plan=context.plan_id,
+        wait=wait,
     )
+    return path is not None
 
 
 def make_dataset(
@@ -40,43 +46,98 @@ def make_dataset(
     track: Track,
     device: torch.device,
     progress: Progress,
-) -> Path:
+    plan: str = "",
+    wait: bool = True,
+) -> Path | None:
     """Generate what is missing of a dataset, one process at a time; returns its folder.
 
-    Raises `ConfigError` for a track of real files, `HomeError` where files cannot be written.
+    None if another process does it and `wait` is False. Raises `ConfigError` for a track of real
+    files, `HomeError` where files cannot be written.
     """
     root, data = folder(workspace, track), track.data
 
-    def waiting() -> None:
-        progress.say(f"Waiting for another process that makes {dataset} …")
-
-    with workspace.lock(f"data-{root.name}-{dataset}", waiting):
+    def work(lease: Lease) -> None:
         todo = generate.missing(root, dataset, data)
         with progress.stage(f"simulate {dataset}", todo, "records") as advance:
-            generate.make(root, dataset, data, device=device, advance=advance)
-    return root / dataset
+            checked = _checked(advance, lease)
+            generate.make(root, dataset, data, device=device, advance=checked)
+
+    name = f"data-{root.name}-{dataset}"
+    done = _alone(name, f"simulate {dataset}", work, workspace, progress, plan=plan, wait=wait)
+    return root / dataset if done else None
 
 
-def resimulate(test: TestSet, context: RunContext) -> None:
-    """Simulate the missing records of a test set under another source."""
+def resimulate(test: TestSet, context: RunContext, *, wait: bool = True) -> bool:
+    """Simulate the missing records of a test set under another source.
+
+    False if another process does it and `wait` is False.
+    """
     condition = conditions.get(test.condition)
     folder = context.condition_folder(test.dataset, condition)
     pairs = layout.files(test.dataset, "test", context.track.data)
+    workspace, progress = context.workspace, context.progress
 
-    def waiting() -> None:
-        context.progress.say(f"Waiting for another process that makes {test.name} …")
-
-    with context.workspace.lock(f"data-{folder.parent.name}-{test.name}", waiting):
+    def work(lease: Lease) -> None:
         todo = resimulation.missing(folder, pairs)
-        with context.progress.stage(f"simulate {test.name}", todo, "records") as advance:
+        with progress.stage(f"simulate {test.name}", todo, "records") as advance:
             resimulation.make(
                 folder,
                 context.datasets.samples(test.dataset, "test"),
                 pairs,
                 condition,
                 device=context.numerics.device,
-                advance=advance,
+                advance=_checked(advance, lease),
             )
+
+    name, title = f"data-{folder.parent.name}-{test.name}", f"simulate {test.name}"
+    return _alone(name, title, work, workspace, progress, plan=context.plan_id, wait=wait)
+
+
+def _alone(
+    name: str,
+    title: str,
+    work: Callable[[Lease], None],
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    plan: str,
+    wait: bool,
+) -> bool:
+    """Do work on files that one process at a time may do; returns whether it is done.
+
+    If this process stalls for so long that another one takes over, it waits for that one's files.
+    """
+
+    def waiting() -> None:
+        progress.say(f"Waiting for another process that makes {title.removeprefix('simulate ')} …")
+
+    while True:
+        with workspace.claim(name, title, plan=plan, waiting=waiting if wait else None) as lease:
+            if lease is None:
+                return False
+            with _given_up_if_lost(lease):
+                work(lease)
+                return True
+
+
+@contextmanager
+def _given_up_if_lost(lease: Lease) -> Iterator[None]:
+    """Context in which errors do not count once the lease is lost: the files are another's."""
+    try:
+        yield
+    except (LeaseLostError, BenchError):
+        if not lease.lost:
+            raise
+
+
+def _checked(advance: Advance, lease: Lease) -> Advance:
+    """`advance`, which raises `LeaseLostError` once the lease is lost."""
+
+    def checked(done: int) -> None:
+        lease.check()
+        advance(done)
+
+    return checked
 
 
 def folder(workspace: Workspace, track: Track) -> Path:

@@ -107,11 +107,12 @@ def score(
     try:
         with stage as advance, probe.measure(context.numerics.device) as meter:
             for test, scored in scores_of(model, record.spec, tests, context):
+                context.check_claim()
                 done[test] = scored
                 meter.samples += scored.samples
                 advance(scored.samples)
     finally:
-        if done:
+        if done and not (context.lease and context.lease.lost):
             cost = meter.phase if meter else None
             record = _keep(record, done, cost, context, started)
     return record

@@ -16,10 +16,11 @@ from torch import nn
 
 from bench.atomic import remove_leftovers
 from bench.errors import BenchError, ConfigError, MethodError, describe
+from bench.leases import Lease, LeaseLostError
 from bench.progress import Silent
 from bench.protocol.spec import CLEAN, RULES, FitSpec, Frozen, TestSet, Track
 from bench.records.record import Record, Status, write
-from bench.runner import crashes, evaluation, pretraining, provenance, resume
+from bench.runner import crashes, deaths, evaluation, pretraining, provenance, resume
 from bench.runner.context import RunContext
 from bench.runner.floor import FloorTraining
 from bench.runner.launch import LaunchedPretraining
@@ -39,6 +40,8 @@ class Job(Frozen):
     tests: tuple[TestSet, ...] = ()
     again: bool = False
     """Train it again even if it is recorded."""
+    seen: int = 0
+    """Time of the last change of the record that the plan saw, in ns; 0 for none."""
 
     @property
     def key(self) -> str:
@@ -46,32 +49,72 @@ class Job(Frozen):
         return self.spec.run_id
 
 
+def settled(job: Job, workspace: Workspace) -> Record | None:
+    """The record of a job with which nothing is left to do; else None.
+
+    A failure that was recorded after the job was planned is final, whoever recorded it.
+    """
+    news = workspace.changed(job.spec) != job.seen
+    if not news and (job.again or not workspace.weights(job.spec).exists()):
+        return None
+    record = workspace.record(job.spec)
+    if record is None or record.status == "interrupted":
+        return None
+    if record.status != "done":
+        return record if news else None
+    if not workspace.weights(job.spec).exists() or evaluation.missing(record, job.tests):
+        return None
+    return record
+
+
 def execute(job: Job, context: RunContext, *, wait: bool = True) -> Record | None:
     """Train and score what of a job is not recorded; returns the fit's record.
 
-    None if another process works on the fit and `wait` is False. A fit that fails (NaN loss,
+    None if another process works on the fit, and `wait` is False or it has taken the fit over from
+    this one, which showed no sign of life. A fit that fails (NaN loss,
     memory, an error in a plugin) gets a record that says so. Errors in the user's data or home are
     raised, and so is Ctrl-C, after the interruption has been recorded.
     """
     workspace, progress = context.workspace, context.progress
+    if record := settled(job, workspace):
+        return record
+    title, plan = job.spec.title, context.plan_id
 
     def waiting() -> None:
-        progress.say(f"Waiting for another process that works on {job.spec.title} …")
+        progress.say(f"Waiting for another process that works on {title} …")
 
-    with workspace.lock(job.key, waiting if wait else None) as held:
-        if not held:
+    with workspace.claim(job.key, title, plan=plan, waiting=waiting if wait else None) as lease:
+        if lease is None:
             return None
-        folder = workspace.run(job.spec)
-        remove_leftovers(folder)
-        if crash := crashes.take(folder):
-            context.distrust(job.spec, f"{crash[:-1]}, in its fit on {job.spec.title}.")
-            return _tell(_crashed(job, context, crash), context)
-        with crashes.noted(folder):
-            return _execute(job, context)
+        context.lease = lease
+        try:
+            return settled(job, workspace) or _claimed(job, context, lease)
+        except BenchError:
+            if not lease.lost:
+                raise
+            progress.say(f"{title}: another process has taken it over")
+            return None
+        finally:
+            context.lease = None
+
+
+def _claimed(job: Job, context: RunContext, lease: Lease) -> Record:
+    """The work of `execute`, for the process that holds the claim."""
+    folder = context.workspace.run(job.spec)
+    remove_leftovers(folder)
+    if crash := crashes.take(folder):
+        context.distrust(job.spec, f"{crash[:-1]}, in its fit on {job.spec.title}.")
+        return _tell(_crashed(job, context, crash), context)
+    if death := deaths.repeated(folder, lease, resume.progress(folder)):
+        return _tell(_crashed(job, context, death), context)
+    with crashes.noted(folder):
+        record = _execute(job, context)
+    deaths.forget(folder)
+    return record
 
 
 def _execute(job: Job, context: RunContext) -> Record:
-    """The work of `execute`, for the process that holds the run's lock."""
+    """Train and score what is missing."""
     workspace, progress = context.workspace, context.progress
     try:
         record = None if job.again else workspace.trained(job.spec)
@@ -125,6 +168,9 @@ def _training(job: Job, context: RunContext) -> Training:
 
 def _unfinished(training: Training, started: datetime, problem: BaseException) -> Record:
     """The record of a training that has failed; an interruption is recorded and raised again."""
+    lease = training.context.lease
+    if isinstance(problem, LeaseLostError) or (lease is not None and lease.lost):
+        raise problem
     if not isinstance(problem, KeyboardInterrupt):
         return _recorded(training, started, *_failure(problem))
     record = _recorded(training, started, "interrupted")
@@ -165,7 +211,10 @@ def _score(
     try:
         network = model if model is not None else evaluation.load(record, context)
         scored = evaluation.score(record, tests, context, network)
+    except LeaseLostError:
+        raise
     except Exception as problem:
+        context.check_claim()
         status, error = _failure(problem)
         known = context.workspace.record(record.spec) or record
         scored = known.model_copy(update={"status": status, "error": error})

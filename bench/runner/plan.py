@@ -145,7 +145,7 @@ class _Planner:
             self._done.append(record)
             return False
         self._trainable[fit.run_id] = choice.trainable_parameters
-        self._jobs.append(Job(track=self._context.track, spec=fit, tests=wanted, again=repeat))
+        self._jobs.append(self._job(fit, wanted, again=repeat))
         return True
 
     def _add_floor(self, slot: Slot) -> None:
@@ -163,7 +163,7 @@ class _Planner:
                 self._done.append(record)
             return
         self._trainable[fit.run_id] = 0
-        self._jobs.append(Job(track=self._context.track, spec=fit, tests=wanted))
+        self._jobs.append(self._job(fit, wanted))
 
     def _add_foundation(
         self, fit: FitSpec, record: Record | None, tests: tuple[TestSet, ...], *, place: int
@@ -176,7 +176,11 @@ class _Planner:
             return
         count = parameter_counts.backbone_parameters(fit.backbone.name)
         self._trainable[fit.run_id] = count
-        self._jobs.insert(place, Job(track=self._context.track, spec=fit, tests=wanted))
+        self._jobs.insert(place, self._job(fit, wanted))
+
+    def _job(self, fit: FitSpec, tests: tuple[TestSet, ...], *, again: bool = False) -> Job:
+        seen = self._context.workspace.changed(fit)
+        return Job(track=self._context.track, spec=fit, tests=tests, again=again, seen=seen)
 
     def plan(self) -> Plan:
         to_make = {}

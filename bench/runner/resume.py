@@ -82,6 +82,14 @@ class Unfinished:
             write(file)
 
 
+def progress(run: Path) -> int:
+    """A number that changes with every checkpoint of a run; 0 where there is none."""
+    try:
+        return (run / FOLDER / "checkpoint.pt").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def _torch_save(content: dict[str, Any], file: BinaryIO) -> None:
     try:
         torch.save(content, file)

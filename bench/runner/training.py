@@ -115,9 +115,13 @@ class FitTraining:
                 meter.warmed_up(len(loader))
                 with meter.paused():
                     self.curve.append(self._with_test_mae(epoch, adapted))
-                if pace.due:
+                context.check_claim()
+                stopping = context.stopping()
+                if pace.due or stopping:
                     with pace.writing():
                         self._checkpoint(adapted, adam, before)
+                if stopping:
+                    raise KeyboardInterrupt
             adaptation.check_trained(self.method, adapted, initial)
             self._recompute_statistics(adapted, loader)
             if adapted.finish is not None:
@@ -125,6 +129,7 @@ class FitTraining:
         assert meter.phase is not None
         self.cost = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
         adaptation.check_frozen(self.method, adapted, initial)
+        context.check_claim()
         self._save(adapted, adam, initial, step_cost)
 
     def _loader(self, parts: dict[str, subsets.Parts]) -> SampleLoader:

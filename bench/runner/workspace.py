@@ -2,17 +2,21 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from bench.errors import HomeError
+from bench.leases import Lease, Leases
 from bench.protocol.spec import FitSpec
 from bench.records.reader import read
 from bench.records.record import DELTA_FILE, FILE, FOUNDATION_FILE, Record
+
+_POLL_SECONDS = 0.5
+"""Between looks at work that another process has claimed."""
 
 
 def default() -> Path:
@@ -61,6 +65,7 @@ class Workspace:
                 f"Home folder {self.folder} cannot be used: {error.strerror or error}; "
                 "choose another with --home or BENCH_HOME."
             ) from error
+        self.leases = Leases(self.folder / "claims")
 
     def data(self, key: str) -> Path:
         """Generated data of one data key, in OpenFWI's layout."""
@@ -111,32 +116,39 @@ class Workspace:
         path = self.run(spec) / FILE
         return read(path) if path.exists() else None
 
+    def changed(self, spec: FitSpec) -> int:
+        """Time of the last change of a fit's record, in ns; 0 where there is none."""
+        try:
+            return (self.run(spec) / FILE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def records(self) -> Iterator[Path]:
         """Paths of all records, in a fixed order."""
         for kind in ("foundations", "runs"):
             yield from sorted((self.folder / kind).glob(f"*/{FILE}"))
 
     @contextmanager
-    def lock(self, name: str, waiting: Callable[[], None] | None) -> Iterator[bool]:
-        """Hold the lock of that name among processes; yields whether it is held.
+    def claim(
+        self, name: str, title: str, *, plan: str = "", waiting: Callable[[], None] | None
+    ) -> Iterator[Lease | None]:
+        """Claim the work of that name among all processes that share the home; yields the lease.
 
-        If another process has it: calls `waiting` once and waits, or with None does not wait. The
-        system gives the lock of a killed process back.
+        If another process has it: calls `waiting` once and waits, or with None yields None. A dead
+        process loses its claim, see `bench.leases`.
         """
-        path = self.folder / "locks" / f"{name}.lock"
-        lock = FileLock(path)
         try:
-            path.parent.mkdir(exist_ok=True)
-            lock.acquire(timeout=0.2)
-        except Timeout:
-            if waiting is None:
-                yield False
-                return
-            waiting()
-            lock.acquire()
+            lease = self.leases.acquire(name, title, plan=plan)
+            if lease is None and waiting is not None:
+                waiting()
+                while (lease := self.leases.acquire(name, title, plan=plan)) is None:
+                    time.sleep(_POLL_SECONDS)
         except OSError as error:
-            raise HomeError(f"Cannot write {path}: {error.strerror or error}.") from error
+            raise HomeError(
+                f"Cannot write {self.folder / 'claims'}: {error.strerror or error}."
+            ) from error
         try:
-            yield True
+            yield lease
         finally:
-            lock.release()
+            if lease is not None:
+                lease.release()

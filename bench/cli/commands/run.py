@@ -109,12 +109,29 @@ def run(
             "foundation.",
         ),
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Worker processes: a number, gpus (one a GPU) or auto. Default: this process "
+            "alone.",
+            show_default=False,
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run the workers as a Slurm array: options of sbatch, such as "
+            "partition=gpu,time=4:00:00,gres=gpu:1.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option(help="Print a few plain lines only.")] = False,
     more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
     from bench.cli import terminal
+    from bench.cli.commands.spread import Spread
     from bench.cli.interrupts import interruptible
     from bench.models import backbones
     from bench.plugins import options, registry
@@ -137,7 +154,8 @@ def run(
     named = options.methods(method or [], installed, chosen_protocol)
     named = options.with_levels(named, installed, chosen_protocol)
     everything = registry.ALL in (method or [])
-    settings = numerics.choose(device, frugal=not stock)
+    spread = Spread.of(workers, slurm, device, home)
+    settings = numerics.choose("cpu" if spread.slurm else device, frugal=not stock)
     devices = pretraining.check_devices(pretrain_devices, chosen_track, settings)
     with (
         interruptible(),
@@ -187,7 +205,7 @@ def run(
         _announce(todo, context.workspace.folder, stock, progress.say)
         if not todo.jobs:
             progress.say("Nothing to do: everything is recorded.")
-        else:
+        elif spread.slurm is None:  # else they are asked where the work is done
             from bench.runner import estimate, machine_speeds
 
             run_data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
@@ -195,9 +213,9 @@ def run(
             _tell(estimate.estimate(todo, context, speeds), progress.say)
         if dry_run:
             return
-        from bench.runner import conductor
-
-        ran = conductor.conduct(todo, context) if todo.jobs else []
+        ran = spread.conduct(todo, context, device) if todo.jobs else []
+    if spread.slurm is not None and todo.jobs:
+        return
     from bench.cli.tables import results
 
     results.show([r for r in (*todo.done, *ran) if r.status == "done"])
@@ -221,6 +239,10 @@ def _grid_words(
     return tuple((grid or []) + (more or []))
 
 
+_LARGEST_SEED = 2**53
+"""So that every reader of a record's JSON sees the same number."""
+
+
 def _seeds(text: str) -> tuple[int, ...]:
     from bench.errors import ConfigError
 
@@ -228,8 +250,8 @@ def _seeds(text: str) -> tuple[int, ...]:
         seeds = tuple(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
         seeds = ()
-    if not seeds or min(seeds) < 0:
-        raise ConfigError(f"--seeds {text}: write whole numbers from 0 on, such as 0,1,2.")
+    if not seeds or min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
+        raise ConfigError(f"--seeds {text}: write whole numbers from 0 to 2^53, such as 0,1,2.")
     return seeds
 
 

@@ -1,0 +1,88 @@
+"""`bench work`: execute a plan of the home beside other workers."""
+
+import os
+import signal
+import threading
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import HomeOption
+
+
+def work(
+    plan: Annotated[str, typer.Argument(help="Id of a plan, see `bench status`.")],
+    home: HomeOption = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Instead of the plan's: auto, cpu, cuda or cuda:N.", show_default=False),
+    ] = None,
+    only_foundations: Annotated[
+        bool, typer.Option("--only-foundations", help="Make data and foundations, then stop.")
+    ] = False,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="In a Slurm task: seconds from the warning signal (USR2) in which the epoch may "
+            "end, before a checkpoint and `scontrol requeue`.",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Execute a plan as one of its workers; `bench run --workers` and `--slurm` start these."""
+    from bench.cli import terminal
+    from bench.cli.interrupts import interruptible
+    from bench.errors import BenchError, describe
+    from bench.progress import Progress
+    from bench.runner import slurm, stored_plan, worker
+    from bench.runner.messages import Reporter
+    from bench.runner.workspace import Workspace, default
+
+    stop = worker.Stop()
+    progress: Progress
+    reporter: Reporter | None = None
+    with ExitStack() as stack:
+        if report is None:
+            shown = terminal.progress(quiet=False)
+            stack.enter_context(shown)
+            progress = shown
+        else:
+            pipe = stack.enter_context(os.fdopen(report, "w", encoding="utf-8"))
+            reporter = Reporter(pipe)
+            progress = reporter
+            _end_with_parent()
+        stack.enter_context(interruptible())
+        if grace is not None:
+            stack.enter_context(slurm.requeued_when_stopped(stop, grace, progress))
+        try:
+            workspace = Workspace(home or default())
+            stored = stored_plan.load(workspace, plan)
+            for job, _ in worker.execute(
+                stored,
+                workspace,
+                progress,
+                device=device,
+                only_foundations=only_foundations,
+                stop=stop,
+            ):
+                if reporter is not None:
+                    reporter.settled(job.key)
+        except BenchError as error:
+            if reporter is None:
+                raise
+            reporter.error(describe(error))
+            raise typer.Exit(2) from None
+
+
+def _end_with_parent() -> None:
+    """End this process like Ctrl-C when standard input ends: whoever started it is gone."""
+
+    def watch() -> None:
+        while os.read(0, 1):  # not `sys.stdin`, whose lock would abort the exit of the process
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="bench-parent", daemon=True).start()
