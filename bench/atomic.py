@@ -10,14 +10,20 @@ from uuid import uuid4
 from bench.errors import HomeError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename: the file is whole or absent. Raises `HomeError`."""
-    with atomic_file(path) as file:
+def write_atomically(path: Path, content: bytes, *, temporary: Path | None = None) -> None:
+    """Temporary file, fsync, rename: the file is whole or absent. Raises `HomeError`.
+
+    `temporary`: the folder of the temporary file, on the same file system; that of `path` where it
+    is None. Whoever owns it removes what killed writers left.
+    """
+    with atomic_file(path, temporary=temporary) as file:
         file.write(content)
 
 
 @contextmanager
-def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: Path, *, durable: bool = True, temporary: Path | None = None
+) -> Iterator[BinaryIO]:
     """A file to write; it gets its name when the block ends without an error and all is on disk.
 
     `durable=False` does not wait for the disk: a kill does no harm, but after a power cut the file
@@ -27,16 +33,16 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+        partial = (temporary or path.parent) / f".{path.name}.{uuid4().hex[:8]}"
         try:
-            with temporary.open("xb") as file:
+            with partial.open("xb") as file:
                 yield file
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            temporary.replace(path)
+            partial.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise HomeError(
             f"Cannot write {path}: {error.strerror or error}; free space or choose another folder. "

@@ -39,7 +39,7 @@ def write(run: Path, truth: NDArray[np.uint16], gather: NDArray[np.int8]) -> Non
     if not target.exists():
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, gather=gather)
-        write_atomically(target, buffer.getvalue())
+        write_atomically(target, buffer.getvalue(), temporary=run)
 
 
 def read(file: Path) -> NDArray[np.int8]:
