@@ -111,6 +111,7 @@ def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
         "level": record.level,
         "machine": machine(record),
         "started": record.execution.started.strftime("%Y-%m-%d"),
+        "total_parameters": record.counts.total_parameters if record.counts else None,
         **costs(record),
     }
 
@@ -178,7 +179,7 @@ def _fit_schema() -> dict[str, pl.DataType]:
         *("run_id", "origin", "folder", "board", "kind", "variant", "method", "distribution"),
         *("version", "config", "release", "code", "category", "summary", "source", "start"),
         *("title", "train", "datasets", "percent", "seed", "holdout", "status", "error"),
-        *("foundation", "level", "machine", "started"),
+        *("foundation", "level", "machine", "started", "total_parameters"),
     )
     schema: dict[str, pl.DataType] = dict.fromkeys(names, text)
     schema |= {
@@ -187,6 +188,7 @@ def _fit_schema() -> dict[str, pl.DataType]:
         "percent": pl.Int64(),
         "seed": pl.Int64(),
         "holdout": pl.Boolean(),
+        "total_parameters": pl.Int64(),
     }
     return schema | {column.name: pl.Float64() for column in COSTS}
 
