@@ -12,6 +12,7 @@ from leaderboard.load.records import Problem, walk
 from leaderboard.load.results import Results
 from leaderboard.pages import (
     about,
+    claims,
     compare,
     explorer,
     front,
@@ -86,6 +87,8 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
     for row in rows:
         methods.write(site, board, urls, row, every_cell)
     paper = reference.paper()
+    if has_page(board, "claims"):
+        claims.write(site, board, urls, paper)
     if has_page(board, "lowdata"):
         lowdata.write(site, board, urls, every_cell, paper)
     if has_page(board, "ood"):

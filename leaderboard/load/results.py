@@ -126,6 +126,7 @@ def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
         "best_epoch_gain": best_epoch_gain(record),
         "machine": machine(record),
         "started": record.execution.started.strftime("%Y-%m-%d"),
+        "total_parameters": record.counts.total_parameters if record.counts else None,
         **costs(record),
     }
 
@@ -200,7 +201,7 @@ def _fit_schema() -> dict[str, pl.DataType]:
         *("run_id", "origin", "folder", "board", "kind", "variant", "method", "distribution"),
         *("version", "config", "release", "code", "category", "summary", "source", "start"),
         *("title", "train", "datasets", "percent", "seed", "holdout", "status", "error"),
-        *("foundation", "level", "machine", "started"),
+        *("foundation", "level", "machine", "started", "total_parameters"),
     )
     schema: dict[str, pl.DataType] = dict.fromkeys(names, text)
     schema |= {
@@ -210,6 +211,7 @@ def _fit_schema() -> dict[str, pl.DataType]:
         "seed": pl.Int64(),
         "holdout": pl.Boolean(),
         "best_epoch_gain": pl.Float64(),
+        "total_parameters": pl.Int64(),
     }
     return schema | {column.name: pl.Float64() for column in COSTS}
 

@@ -9,6 +9,7 @@ from leaderboard.tables.boards import Board, Variant
 
 _PAGES = (
     ("", "Leaderboard"),
+    ("claims", "Claims"),
     ("lowdata", "Low data"),
     ("ood", "Generalisation"),
     ("robustness", "Robustness"),
@@ -71,6 +72,8 @@ def has_page(board: Board, kind: str) -> bool:
     """Whether the board has a page of this kind; pages with nothing to show are not written."""
     fits = board.datasets
     match kind:
+        case "claims":
+            return board.key.track != "smoke" and has_page(board, "ood")
         case "lowdata":
             return any(percent < 100 for _, percent in fits)
         case "pretrain":

@@ -8,6 +8,14 @@ from typing import Any
 from bench.protocol.columns import COSTS, Column
 from bench.seismic import metrics
 
+METHOD_NAMES = {
+    "none": "Untouched foundation",
+    "baseline": "Training from scratch",
+    "fft": "Full fine-tuning",
+    "lora": "LoRA",
+    "foundation": "Foundation",
+}
+"""Names for readers, of those whose short name says little: fft is a Fourier transform to many."""
 NOTHING = "–"
 """Unknown."""
 
@@ -114,6 +122,17 @@ def dataset(name: str) -> str:
     return name.replace("_", "-")
 
 
+def method(name: str) -> str:
+    """Display name of a method, its short name beside it: ``Full fine-tuning (fft)``."""
+    known = METHOD_NAMES.get(name, name)
+    return known if known.lower() == name.lower() else f"{known} ({name})"
+
+
+def p_value(value: float) -> str:
+    """A p-value, never as a power of ten."""
+    return "< 0.001" if value < 0.001 else "> 0.99" if value > 0.99 else f"{value:.3f}"
+
+
 def config(values: dict[str, Any]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in sorted(values.items())) or "no options"
 
@@ -143,4 +162,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "dataset": dataset,
     "config": config,
     "command": command,
+    "method": method,
+    "p_value": p_value,
 }
