@@ -81,4 +81,5 @@ method = Method(
     traits=Traits(category="additive", batchnorm="frozen"),
     config=AdapterConfig,
     adapt=adapt,
+    version=2,
 )

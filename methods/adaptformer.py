@@ -121,4 +121,5 @@ method = Method(
     traits=Traits(category="additive", batchnorm="frozen"),
     config=AdaptFormerConfig,
     adapt=adapt,
+    version=2,
 )

@@ -84,4 +84,5 @@ method = Method(
     traits=Traits(category="additive", batchnorm="frozen"),
     config=ConvAdapterConfig,
     adapt=adapt,
+    version=2,
 )

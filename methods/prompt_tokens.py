@@ -14,7 +14,7 @@ import math
 from functools import partial
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
@@ -27,7 +27,7 @@ class PromptTokensConfig(Config):
 
     tokens: PositiveInt = 10
     """Tokens in each block, or in front of the first."""
-    deep: bool = True
+    deep: bool = Field(default=True, exclude_if=bool)  # run ids from before it stay as they are
     """New tokens for each block (VPT-Deep); False, for the first one alone (VPT-Shallow)."""
 
 

@@ -43,7 +43,7 @@ class Scale(nn.Module):
     def __init__(self, weight: Tensor, axis: int) -> None:
         super().__init__()
         self.axis = axis
-        self.scale = nn.Parameter(torch.ones_like(weight.transpose(0, axis).flatten(1)[:, 0]))
+        self.scale = nn.Parameter(weight.new_ones(weight.shape[axis]))
 
     def forward(self, weight: Tensor) -> Tensor:
         return along(weight, self.scale, self.axis)
@@ -126,4 +126,5 @@ method = Method(
     source="Lian et al. 2022, Scaling & Shifting Your Features, arXiv:2210.08823",
     traits=Traits(category="additive", batchnorm="frozen", mergeable=True),
     adapt=adapt,
+    version=2,
 )

@@ -308,6 +308,21 @@ def test_ssf_scales_and_shifts_behind_a_norm() -> None:
     torch.testing.assert_close(predict(adapted.model[0], x), expected.detach())
 
 
+def test_ssf_only_scales_behind_a_norm_without_a_bias() -> None:
+    norm = nn.LayerNorm(WIDTH, bias=False)
+    adapted = adapt("ssf", nn.Sequential(norm, nn.Linear(WIDTH, 3)))
+    shake(adapted)
+    x, scale = sequence(), adapted.model[0].parametrizations.weight[0].scale
+    assert scale.shape == (WIDTH,)
+    torch.testing.assert_close(predict(adapted.model[0], x), (scale * norm(x)).detach())
+
+
+def test_shallow_prompts_are_another_config_and_deep_ones_the_one_from_before_the_option() -> None:
+    method = registry.load().get("prompt_tokens").method
+    assert "deep" not in method.config().model_dump()
+    assert method.config(deep=False).model_dump()["deep"] is False
+
+
 def test_prompt_tokens_go_through_all_blocks_when_they_are_shallow() -> None:
     network = torch_blocks()
     adapted = adapt("prompt_tokens", network, tokens=3, deep=False)
