@@ -158,7 +158,7 @@ class Weight:
         return linear
 
 
-class Parts(nn.Module):
+class ProjectionParts(nn.Module):
     """Applies a module to each chosen third of a fused projection's rows; shape as it is."""
 
     def __init__(self, changes: dict[int, nn.Module]) -> None:
@@ -193,7 +193,7 @@ def reparametrize(
             changes[weight.part] = module
     for (layer, tensor), changes in places.items():
         if changes:
-            _register(layer, tensor, Parts(changes))
+            _register(layer, tensor, ProjectionParts(changes))
 
     def fold(model: nn.Module) -> nn.Module:
         for layer, tensor in places:

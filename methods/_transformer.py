@@ -13,7 +13,7 @@ ATTENTION = frozenset({"MultiheadAttention", "Attention"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class TransformerBlock:
     """A block of a transformer or MetaFormer: tokens are mixed, then each goes through an MLP."""
 
     module: nn.Module
@@ -35,7 +35,7 @@ class Block:
         return isinstance(self.first, nn.Conv2d)
 
 
-def blocks(model: nn.Module) -> list[Block]:
+def blocks(model: nn.Module) -> list[TransformerBlock]:
     """The blocks of a network, in forward order; empty for one that has none.
 
     An MLP is two layers in a row, width → hidden → width, linear or 1 × 1 convolutions, hidden not
@@ -51,7 +51,7 @@ def convolutional_blocks(model: nn.Module) -> dict[str, nn.Sequential]:
     return {name: found for name, found in sequences(model).items() if found not in inside}
 
 
-def _block(module: nn.Module) -> Block | None:
+def _block(module: nn.Module) -> TransformerBlock | None:
     children = list(module.children())
     for place, child in enumerate(children):
         if isinstance(child, WEIGHT_LAYERS):
@@ -60,7 +60,7 @@ def _block(module: nn.Module) -> Block | None:
             pair = next(_mlps(child), None) if len(_layers(child)) == 2 else None
         mixers = [c for c in children[:place] if _mixes(c)]
         if pair and mixers:
-            return Block(module=module, mixer=mixers[-1], first=pair[0], last=pair[1])
+            return TransformerBlock(module=module, mixer=mixers[-1], first=pair[0], last=pair[1])
     return None
 
 

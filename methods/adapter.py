@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
 from methods._surgery import check_encoder, convolution, parameters_of
-from methods._transformer import Block, blocks, convolutional_blocks
+from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
 class AdapterConfig(Config):
@@ -50,7 +50,7 @@ def change(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
     return adapter(output)
 
 
-def after_sublayers(block: Block, width: int) -> list[Adapter]:
+def after_sublayers(block: TransformerBlock, width: int) -> list[Adapter]:
     """Adapters behind a transformer block's mixer and MLP; hooks keep the names of its modules."""
     adapters = []
     for sublayer in (block.mixer, block.last):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
 from methods._surgery import check_encoder, convolution, parameters_of
-from methods._transformer import Block, blocks, convolutional_blocks
+from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
 class AdaptFormerConfig(Config):
@@ -80,7 +80,7 @@ class BesideMlp(Branch):
         return output if change is None else output + change
 
 
-def beside_mlp(block: Block, config: AdaptFormerConfig) -> Branch:
+def beside_mlp(block: TransformerBlock, config: AdaptFormerConfig) -> Branch:
     """A branch beside a transformer block's MLP; hooks keep the names of its modules."""
     branch = BesideMlp(block.width, block.width, config.width, config.scale, maps=block.maps)
     block.first.add_module("branch", branch)

@@ -32,6 +32,7 @@ COUNTS = {
     "dora": 1_152_801,  # LoRA's and one magnitude for each of 4,321 outputs
     "fft": 24_409_123,
     "head": 291,  # 32·9 + 1, and scale and shift
+    "hf": 341_024,  # LoRA of rank 8 on the 20 convolutions that are not transposed
     "l2sp": 24_409_123,
     "lora": 1_148_480,
     "lp_ft": 24_409_123,
