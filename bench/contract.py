@@ -71,6 +71,13 @@ class Config(BaseModel):
     batchnorm: Literal["frozen", "statistics", "both"] | None = None
     """A BatchNorm policy in place of the method's own, set by the harness: `None`, the method's."""
 
+    def promises(self, traits: "Traits") -> "Traits":
+        """The method's traits under these options: as declared, unless a subclass says otherwise.
+
+        For what depends on an option, such as an identity at the start.
+        """
+        return traits
+
 
 @validated(frozen=True, kw_only=True)
 class Traits:

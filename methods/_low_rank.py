@@ -22,7 +22,8 @@ class LowRankConfig(Config):
     rank: PositiveInt = 16
     alpha: PositiveFloat = 16.0
     layers: LayerNames = ()
-    """Layers to adapt, as names or patterns: ``convblock8,deconv*``. None: all of them."""
+    """Layers to adapt, as names or patterns: ``convblock8,deconv*``. None: all of them. Queries,
+    keys and values that are one fused projection have names of their own: ``*.q,*.v``."""
     rank_stabilised: bool = False
     """Scale alpha / √rank (Kalajdzievski 2023, arXiv:2312.03732) instead of alpha / rank."""
 

@@ -1,10 +1,12 @@
 """Steps that several methods share: choose layers, find blocks, group parameters."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Annotated
 
+import torch
 from pydantic import BeforeValidator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -15,6 +17,8 @@ PROTOCOL_WEIGHT_DECAY = 1e-4
 """What protocol v1 gives every parameter in pretraining, `baseline` and `fft` (as OpenFWI)."""
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+PROJECTIONS = ("q", "k", "v")
+"""Queries, keys and values, in the order in which fused projections hold their rows."""
 WEIGHT_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
@@ -47,13 +51,21 @@ def select(
     if not layers:
         wanted = ", ".join(kind.__name__ for kind in kinds)
         raise ConfigError(f"The network has no layer of the kinds {wanted} to adapt.")
-    chosen: set[str] = set()
-    for pattern in names:
-        found = {name for name in layers if _names(pattern, name)}
-        if not found:
-            raise ConfigError(unknown("layer", pattern, list(layers)))
-        chosen |= found
+    names = tuple(names)
+    chosen = choose(layers, names)
     return {name: layer for name, layer in layers.items() if not names or name in chosen}
+
+
+def choose(known: Iterable[str], patterns: Iterable[str]) -> set[str]:
+    """The known names that patterns match; raises `ConfigError` for one that matches none."""
+    known = list(known)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        found = {name for name in known if _names(pattern, name)}
+        if not found:
+            raise ConfigError(unknown("layer", pattern, known))
+        chosen |= found
+    return chosen
 
 
 def unknown(kind: str, name: str, known: list[str]) -> str:
@@ -68,23 +80,44 @@ def _names(pattern: str, name: str) -> bool:
     return name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)
 
 
-def blocks(model: nn.Module) -> dict[str, nn.Sequential]:
-    """The sequences that directly hold a convolution, such as convolution–BatchNorm–activation.
-
-    Raises `ConfigError` when the network is not made of such blocks.
-    """
-    found = {
+def sequences(model: nn.Module) -> dict[str, nn.Sequential]:
+    """The sequences that directly hold a convolution, such as convolution–BatchNorm–activation."""
+    return {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.Sequential)
         and any(isinstance(child, CONVOLUTIONS) for child in module)
     }
+
+
+def blocks(model: nn.Module) -> dict[str, nn.Sequential]:
+    """As `sequences`; raises `ConfigError` when the network is not made of such blocks."""
+    found = sequences(model)
     if not found:
         raise ConfigError(
             "The network has no Sequential block with a convolution to adapt; choose a "
             "convolutional backbone such as inversionnet."
         )
     return found
+
+
+def check_encoder(method: str, model: nn.Module, added: Iterable[nn.Module]) -> None:
+    """Raise `ConfigError` where the modules that a method has added leave the encoder untouched.
+
+    The encoder of any network is the first half of its layers with weights and what follows them
+    up to the second half, in the order in which modules are registered, which is that of the
+    forward pass. Added modules stand where they act; their own layers do not count.
+    """
+    order = list(model.modules())
+    own = {inner for module in added for inner in module.modules()}
+    layers = [m for m in order if isinstance(m, WEIGHT_LAYERS) and m not in own]
+    second_half = layers[(len(layers) + 1) // 2 :]
+    encoder = order[: order.index(second_half[0])] if second_half else order
+    if own.isdisjoint(encoder):
+        raise ConfigError(
+            f"'{method}' finds nothing to adapt in this network's encoder, the first half of its "
+            "layers; choose another method, or a network with blocks that it knows."
+        )
 
 
 def convolution(block: nn.Sequential) -> nn.Conv2d | nn.ConvTranspose2d:
@@ -105,28 +138,74 @@ def parts(model: nn.Module) -> dict[str, nn.Module]:
     return found or {"": model}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """The weight of a layer, or one third of the rows of a fused projection's."""
+
+    layer: nn.Module
+    tensor: str = "weight"
+    part: int | None = None
+    """Of a fused projection: 0, 1, 2 for queries, keys, values; None, all rows as one matrix."""
+
+    def stand_in(self) -> nn.Module:
+        """The layer itself, or a linear layer with just this weight, for its shape and values."""
+        if self.tensor == "weight" and self.part is None:
+            return self.layer
+        whole = self.layer.get_parameter(self.tensor).detach()
+        rows = whole if self.part is None else whole.chunk(len(PROJECTIONS))[self.part]
+        linear = nn.Linear(rows.shape[1], rows.shape[0], bias=False, device="meta")
+        linear.weight = nn.Parameter(rows, requires_grad=False)
+        return linear
+
+
+class ProjectionParts(nn.Module):
+    """Applies a module to each chosen third of a fused projection's rows; shape as it is."""
+
+    def __init__(self, changes: dict[int, nn.Module]) -> None:
+        super().__init__()
+        self.changes = nn.ModuleDict(
+            {PROJECTIONS[part]: module for part, module in changes.items()}
+        )
+
+    def forward(self, weight: Tensor) -> Tensor:
+        rows = zip(PROJECTIONS, weight.chunk(len(PROJECTIONS)), strict=True)
+        return torch.cat([self.changes[n](w) if n in self.changes else w for n, w in rows])
+
+
 def reparametrize(
-    layers: Iterable[nn.Module], make: Callable[[nn.Module], nn.Module]
+    chosen: Iterable[nn.Module | Weight], make: Callable[[nn.Module], nn.Module]
 ) -> tuple[tuple[nn.Module, ...], Callable[[nn.Module], nn.Module]]:
-    """Put `make(layer)` on every layer's weight.
+    """Put `make(layer)` on the weight of every layer; of a `Weight`, on its stand-in's.
 
     Returns the new modules, and a function that folds them into the weights of a network and
     returns it.
     """
-    layers = tuple(layers)
-    made = []
-    for layer in layers:
-        module = make(layer)
-        # "unsafe" leaves out a trial evaluation: shapes and types are right by construction
-        parametrize.register_parametrization(layer, "weight", module, unsafe=True)
+    made: list[nn.Module] = []
+    places: dict[tuple[nn.Module, str], dict[int, nn.Module]] = {}
+    for item in chosen:
+        weight = item if isinstance(item, Weight) else Weight(layer=item)
+        module = make(weight.stand_in())
         made.append(module)
+        changes = places.setdefault((weight.layer, weight.tensor), {})
+        if weight.part is None:
+            _register(weight.layer, weight.tensor, module)
+        else:
+            changes[weight.part] = module
+    for (layer, tensor), changes in places.items():
+        if changes:
+            _register(layer, tensor, ProjectionParts(changes))
 
     def fold(model: nn.Module) -> nn.Module:
-        for layer in layers:
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        for layer, tensor in places:
+            parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
         return model
 
     return tuple(made), fold
+
+
+def _register(layer: nn.Module, tensor: str, module: nn.Module) -> None:
+    # "unsafe" leaves out a trial evaluation: shapes and types are right by construction
+    parametrize.register_parametrization(layer, tensor, module, unsafe=True)
 
 
 def parameters_of(modules: Iterable[nn.Module]) -> tuple[nn.Parameter, ...]:

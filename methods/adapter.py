@@ -1,17 +1,22 @@
-"""Residual bottleneck adapters: after each block x + up(relu(down(x))), both 1 × 1.
+"""Residual bottleneck adapters: x + up(relu(down(x))) after each sublayer or block.
 
-Houlsby et al. 2019, Parameter-Efficient Transfer Learning for NLP, arXiv:1902.00751, in the
-convolutional form of Rebuffi et al. 2017, arXiv:1705.08045. The up-projection starts at zero (the
+Houlsby et al. 2019, Parameter-Efficient Transfer Learning for NLP, arXiv:1902.00751: in a
+transformer block one adapter after attention (or what mixes the tokens in its place) and one after
+the MLP, each before its residual connection. Convolutional blocks have the form of Rebuffi et al.
+2017, arXiv:1705.08045: 1 × 1 convolutions after the block. The up-projection starts at zero (the
 near-identity start that Houlsby et al. ask for, here exact). Width 16 is the rank that the FWI
 paper gives LoRA. On InversionNet one adapter after each of the 25 blocks, biases included, the
 last one after Tanh: 142,993 parameters. BatchNorm is frozen, as in the rest of the foundation.
 """
 
+from typing import Any
+
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
-from methods._surgery import blocks, convolution, parameters_of
+from methods._surgery import check_encoder, convolution, parameters_of
+from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
 class AdapterConfig(Config):
@@ -22,13 +27,13 @@ class AdapterConfig(Config):
 
 
 class Adapter(nn.Module):
-    """x ↦ x + up(relu(down(x))); (n, channels, z, x) → the same shape."""
+    """x ↦ x + up(relu(down(x))); maps (n, channels, z, x) or tokens (n, …, channels)."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, *, maps: bool = True) -> None:
         super().__init__()
-        self.down = nn.Conv2d(channels, width, 1)
+        self.down = nn.Conv2d(channels, width, 1) if maps else nn.Linear(channels, width)
         self.activation = nn.ReLU(inplace=True)
-        self.up = nn.Conv2d(width, channels, 1)
+        self.up = nn.Conv2d(width, channels, 1) if maps else nn.Linear(width, channels)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.get_parameter("bias"))
 
@@ -37,22 +42,44 @@ class Adapter(nn.Module):
         return x + change
 
 
-def adapt(model: nn.Module, config: AdapterConfig) -> Adapted:
-    """Append an adapter to every block."""
+def change(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    """Hook behind a sublayer: its adapter. Torch's attention also returns its weights."""
+    adapter = module.get_submodule("adapter")
+    if isinstance(output, tuple):
+        return (adapter(output[0]), *output[1:])
+    return adapter(output)
+
+
+def after_sublayers(block: TransformerBlock, width: int) -> list[Adapter]:
+    """Adapters behind a transformer block's mixer and MLP; hooks keep the names of its modules."""
     adapters = []
-    for block in blocks(model).values():
-        adapter = Adapter(convolution(block).out_channels, config.width)
-        block.append(adapter)
+    for sublayer in (block.mixer, block.last):
+        adapter = Adapter(block.width, width, maps=block.maps)
+        sublayer.add_module("adapter", adapter)
+        sublayer.register_forward_hook(change)
         adapters.append(adapter)
+    return adapters
+
+
+def adapt(model: nn.Module, config: AdapterConfig) -> Adapted:
+    """Put adapters into every transformer block, and behind every convolutional block."""
+    convolutional = convolutional_blocks(model)
+    adapters = [a for block in blocks(model) for a in after_sublayers(block, config.width)]
+    for sequence in convolutional.values():
+        adapter = Adapter(convolution(sequence).out_channels, config.width)
+        sequence.append(adapter)
+        adapters.append(adapter)
+    check_encoder("adapter", model, adapters)
     group = ParameterGroup(name="adapters", parameters=parameters_of(adapters))
     return Adapted(model=model, groups=(group,))
 
 
 method = Method(
     name="adapter",
-    summary="A residual 1 × 1 bottleneck after each block.",
+    summary="A residual bottleneck after attention, MLP and convolutional blocks.",
     source="Houlsby et al. 2019, arXiv:1902.00751; Rebuffi et al. 2017, arXiv:1705.08045",
     traits=Traits(category="additive", batchnorm="frozen"),
     config=AdapterConfig,
     adapt=adapt,
+    version=2,
 )

@@ -1,11 +1,12 @@
-"""AdaptFormer: block(x) + scale · up(relu(down(x))) on the blocks that keep their input's shape.
+"""AdaptFormer: mlp(x) + scale · up(relu(down(x))), beside each MLP and block that keeps its shape.
 
-Chen et al. 2022, AdaptFormer, arXiv:2205.13535: a bottleneck in parallel with the transformer's
-MLP, here with each block that has stride 1 and keeps width and height (on InversionNet the second
-convolution of each pair and the last block: 12 of 25). 1 × 1 convolutions with biases take the
-place of the linear layers. Width 64, scale 0.1 and the zero start of the up-projection are the
-authors' defaults. 246,433 parameters on InversionNet. BatchNorm is frozen, as in the rest of the
-foundation.
+Chen et al. 2022, AdaptFormer, arXiv:2205.13535: a bottleneck in parallel with the MLP of every
+transformer block, on the MLP's own input. In a convolutional network, and in what is convolutional
+around a transformer, it runs beside each block that has stride 1 and keeps width and height (on
+InversionNet the second convolution of each pair and the last block: 12 of 25), where 1 × 1
+convolutions with biases take the place of the linear layers. Width 64, scale 0.1 and the zero
+start of the up-projection are the authors' defaults. 246,433 parameters on InversionNet. BatchNorm
+is frozen, as in the rest of the foundation.
 """
 
 import math
@@ -13,8 +14,9 @@ import math
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
-from methods._surgery import blocks, convolution, parameters_of
+from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
+from methods._surgery import check_encoder, convolution, parameters_of
+from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
 class AdaptFormerConfig(Config):
@@ -26,14 +28,16 @@ class AdaptFormerConfig(Config):
 
 
 class Branch(nn.Module):
-    """x ↦ scale · up(relu(down(x))); (n, in, z, x) → (n, out, z, x)."""
+    """x ↦ scale · up(relu(down(x))); maps (n, in, z, x) → (n, out, z, x), or tokens (n, …, in)."""
 
-    def __init__(self, inputs: int, outputs: int, width: int, scale: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, width: int, scale: float, *, maps: bool = True
+    ) -> None:
         super().__init__()
         self.scale = scale
-        self.down = nn.Conv2d(inputs, width, 1)
+        self.down = nn.Conv2d(inputs, width, 1) if maps else nn.Linear(inputs, width)
         self.activation = nn.ReLU(inplace=True)
-        self.up = nn.Conv2d(width, outputs, 1)
+        self.up = nn.Conv2d(width, outputs, 1) if maps else nn.Linear(width, outputs)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
         for tensor in (self.down.get_parameter("bias"), *self.up.parameters()):
             nn.init.zeros_(tensor)
@@ -60,6 +64,31 @@ class Parallel(nn.Sequential):
         return x + change
 
 
+class BesideMlp(Branch):
+    """A branch that takes what the MLP's first layer takes, and adds to what its last gives."""
+
+    _change: Tensor | None = None
+    """Between the two layers of one forward pass."""
+
+    def take(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Hook before the first layer."""
+        self._change = self(inputs[0])
+
+    def give(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Hook behind the last layer."""
+        change, self._change = self._change, None
+        return output if change is None else output + change
+
+
+def beside_mlp(block: TransformerBlock, config: AdaptFormerConfig) -> Branch:
+    """A branch beside a transformer block's MLP; hooks keep the names of its modules."""
+    branch = BesideMlp(block.width, block.width, config.width, config.scale, maps=block.maps)
+    block.first.add_module("branch", branch)
+    block.first.register_forward_pre_hook(branch.take)
+    block.last.register_forward_hook(branch.give)
+    return branch
+
+
 def keeps_shape(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     """Stride 1 and "same" padding."""
     if isinstance(layer.padding, str):
@@ -69,27 +98,28 @@ def keeps_shape(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
 
 
 def adapt(model: nn.Module, config: AdaptFormerConfig) -> Adapted:
-    """Put a branch beside every block that keeps its input's shape."""
-    branches = []
-    for name, block in blocks(model).items():
-        layers = [m for m in block if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    """Put a branch beside every MLP, and every convolutional block that keeps its input's shape."""
+    convolutional = convolutional_blocks(model)
+    branches = [beside_mlp(block, config) for block in blocks(model)]
+    for name, sequence in convolutional.items():
+        layers = [m for m in sequence if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
         if not all(map(keeps_shape, layers)):
             continue
-        inputs, outputs = layers[0].in_channels, convolution(block).out_channels
+        inputs, outputs = layers[0].in_channels, convolution(sequence).out_channels
         branch = Branch(inputs, outputs, config.width, config.scale)
-        model.set_submodule(name, Parallel(block, branch))
+        model.set_submodule(name, Parallel(sequence, branch))
         branches.append(branch)
-    if not branches:
-        raise ConfigError("The network has no block of stride 1 for 'adaptformer' to run beside.")
+    check_encoder("adaptformer", model, branches)
     group = ParameterGroup(name="branches", parameters=parameters_of(branches))
     return Adapted(model=model, groups=(group,))
 
 
 method = Method(
     name="adaptformer",
-    summary="A scaled bottleneck in parallel with each block of stride 1.",
+    summary="A scaled bottleneck in parallel with each MLP and each block of stride 1.",
     source="Chen et al. 2022, AdaptFormer, arXiv:2205.13535",
     traits=Traits(category="additive", batchnorm="frozen"),
     config=AdaptFormerConfig,
     adapt=adapt,
+    version=2,
 )

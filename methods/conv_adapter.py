@@ -1,11 +1,12 @@
-"""Conv-Adapter: after each block x + pointwise(relu(depthwise(x))).
+"""Conv-Adapter: x + pointwise(relu(depthwise(x))) after each convolutional block.
 
 Chen et al. 2022, Conv-Adapter, arXiv:2208.07463: a k × k depthwise convolution that also divides
 the channels by the compression, ReLU, and a 1 × 1 convolution back, with biases. k = 3 and
 compression 8 are the defaults of the authors' code. The 1 × 1 starts at zero, which makes it an
 identity; the authors' trained scale of each output channel would only multiply the rows of that
-1 × 1 and is left out. 206,952 parameters on InversionNet.
-BatchNorm is frozen, as in the rest of the foundation.
+1 × 1 and is left out. 206,952 parameters on InversionNet. In the blocks of a MetaFormer it comes
+after what mixes the tokens, where they lie on maps; sequences of tokens have no neighbourhood to
+convolve and are left as they are. BatchNorm is frozen, as in the rest of the foundation.
 """
 
 from math import gcd
@@ -15,7 +16,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
-from methods._surgery import blocks, convolution, parameters_of
+from methods._surgery import check_encoder, convolution, parameters_of
+from methods._transformer import blocks, convolutional_blocks
 
 
 class ConvAdapterConfig(Config):
@@ -44,28 +46,43 @@ class ConvAdapter(nn.Module):
         return x + change
 
 
+def change(mixer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """Hook behind a mixer: its adapter."""
+    adapted: Tensor = mixer.get_submodule("adapter")(output)
+    return adapted
+
+
 def adapt(model: nn.Module, config: ConvAdapterConfig) -> Adapted:
-    """Append an adapter to every block."""
+    """Put an adapter behind every convolutional block, and every mixer of tokens on maps."""
     if config.kernel % 2 == 0:
         raise ConfigError(
             f"Option kernel of 'conv_adapter' is {config.kernel}; it must be odd, or the adapter "
             "would shift the map by half a cell."
         )
+    convolutional = convolutional_blocks(model)
     adapters = []
-    for block in blocks(model).values():
-        channels = convolution(block).out_channels
+    for block in blocks(model):
+        if block.maps:
+            adapter = ConvAdapter(block.width, config.kernel, config.compression)
+            block.mixer.add_module("adapter", adapter)
+            block.mixer.register_forward_hook(change)
+            adapters.append(adapter)
+    for sequence in convolutional.values():
+        channels = convolution(sequence).out_channels
         adapter = ConvAdapter(channels, config.kernel, config.compression)
-        block.append(adapter)
+        sequence.append(adapter)
         adapters.append(adapter)
+    check_encoder("conv_adapter", model, adapters)
     group = ParameterGroup(name="adapters", parameters=parameters_of(adapters))
     return Adapted(model=model, groups=(group,))
 
 
 method = Method(
     name="conv_adapter",
-    summary="A residual depthwise k × k and 1 × 1 convolution after each block.",
+    summary="A residual depthwise k × k and 1 × 1 convolution after each convolutional block.",
     source="Chen et al. 2022, Conv-Adapter, arXiv:2208.07463",
     traits=Traits(category="additive", batchnorm="frozen"),
     config=ConvAdapterConfig,
     adapt=adapt,
+    version=2,
 )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from methods._low_rank import GRID, LowRankConfig, LowRankUpdate, check_rank, full_precision
-from methods._surgery import WEIGHT_LAYERS, parameters_of, reparametrize, select
+from methods._projections import weights
+from methods._surgery import parameters_of, reparametrize
 
 
 class Decomposed(nn.Module):
@@ -36,10 +37,10 @@ class Decomposed(nn.Module):
 
 def adapt(model: nn.Module, config: LowRankConfig) -> Adapted:
     """Put a magnitude and a low-rank direction on the weight of every chosen layer."""
-    layers = select(model, WEIGHT_LAYERS, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
     updates, fold = reparametrize(
-        layers.values(), lambda layer: Decomposed(layer, config.rank, config.scale)
+        chosen.values(), lambda layer: Decomposed(layer, config.rank, config.scale)
     )
     group = ParameterGroup(name="dora", parameters=parameters_of(updates))
     return Adapted(model=model, groups=(group,), merge=lambda: fold(model))

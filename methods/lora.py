@@ -1,8 +1,10 @@
 """LoRA in weight space: one layer with W + s·BA, no extra activations.
 
 Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685. Defaults:
-rank 16 and alpha 16 on all (transposed) convolutions and linear layers, the choice of Ghosal et
-al. 2024 (Table II); on InversionNet 1,148,480 parameters.
+rank 16 and alpha 16 on all (transposed) convolutions and linear layers, those of attention and MLP
+included, the choice of Ghosal et al. 2024 (Table II); on InversionNet 1,148,480 parameters. A fused
+projection of queries, keys and values is one matrix unless its parts are chosen by name, as in the
+authors' code: ``layers=*.q,*.v``.
 
 Adding BA to the weight gives the same outputs and gradients as the usual parallel branch, but
 keeps no activations of its own. There is no dropout option: LoRA's dropout draws zeros in the
@@ -16,15 +18,16 @@ from torch import nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from methods._low_rank import GRID, LowRankConfig, LowRankUpdate, check_rank
-from methods._surgery import WEIGHT_LAYERS, parameters_of, reparametrize, select
+from methods._projections import weights
+from methods._surgery import parameters_of, reparametrize
 
 
 def adapt(model: nn.Module, config: LowRankConfig) -> Adapted:
     """Put a low-rank update on the weight of every chosen layer."""
-    layers = select(model, WEIGHT_LAYERS, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
     updates, fold = reparametrize(
-        layers.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
+        chosen.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
     )
     group = ParameterGroup(name="lora", parameters=parameters_of(updates))
     return Adapted(model=model, groups=(group,), merge=lambda: fold(model))

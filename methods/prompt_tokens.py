@@ -1,16 +1,20 @@
-"""Prompt tokens: trained tokens that every block of a transformer attends to (VPT-Deep).
+"""Prompt tokens: trained tokens that the blocks of a transformer attend to.
 
-Jia et al. 2022, Visual Prompt Tuning, arXiv:2203.12119. Each block gets its own tokens in front of
-the sequence, and they are dropped behind it. Ten tokens is in the range of the authors' search
-(1 to 200); the start is their uniform one, bound √(6 / (2 · channels)) here. Attention to new
-tokens changes the output at once, so this is no identity at the start. It needs a transformer with
-sequences (n, tokens, channels). Any BatchNorm is frozen, as the whole network.
+Jia et al. 2022, Visual Prompt Tuning, arXiv:2203.12119. VPT-Deep, the default: each block gets its
+own tokens in front of the sequence, and they are dropped behind it. VPT-Shallow: tokens come in
+front of the first block, go through all blocks, and are dropped behind the last; a network with
+several stages of attention, such as a CAFormer, gets tokens for each stage. Ten tokens is in the
+range of the authors' search (1 to 200); the start is their uniform one, bound √(6 / (2 · channels))
+here. Attention to new tokens changes the output at once, so this is no identity at the start. It
+needs a transformer with sequences (n, tokens, channels). Any BatchNorm is frozen, as the whole
+network.
 """
 
 import math
+from functools import partial
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
@@ -19,10 +23,12 @@ from methods._transformer import ATTENTION, attention_blocks, is_attention
 
 
 class PromptTokensConfig(Config):
-    """Number of prompt tokens per block."""
+    """Number of prompt tokens and the blocks that get them."""
 
     tokens: PositiveInt = 10
-    """Tokens in each block."""
+    """Tokens in each block, or in front of the first."""
+    deep: bool = Field(default=True, exclude_if=bool)  # run ids from before it stay as they are
+    """New tokens for each block (VPT-Deep); False, for the first one alone (VPT-Shallow)."""
 
 
 class Prompt(nn.Module):
@@ -49,9 +55,9 @@ def prepend(block: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (block.get_submodule("prompt")(sequence), *rest)
 
 
-def drop(block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    """Hook behind a block: the sequence without the prompt."""
-    return output[:, len(block.get_parameter("prompt.tokens")) :]
+def drop(tokens: int, block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """Hook behind a block: the sequence without the first tokens."""
+    return output[:, tokens:]
 
 
 def channels(block: nn.Module) -> int:
@@ -65,22 +71,31 @@ def channels(block: nn.Module) -> int:
     return width
 
 
+def runs(model: nn.Module) -> list[list[nn.Module]]:
+    """The blocks, those together that follow one another in one part of the network."""
+    together: dict[str, list[nn.Module]] = {}
+    for name, block in attention_blocks(model).items():
+        together.setdefault(name.rpartition(".")[0], []).append(block)
+    return list(together.values())
+
+
 def adapt(model: nn.Module, config: PromptTokensConfig) -> Adapted:
-    """Give every block its tokens; hooks keep the names of the network's modules."""
+    """Give blocks their tokens; hooks keep the names of the network's modules."""
     prompts = []
-    for block in attention_blocks(model).values():
-        prompt = Prompt(config.tokens, channels(block))
-        block.add_module("prompt", prompt)
-        block.register_forward_pre_hook(prepend)
-        block.register_forward_hook(drop)
-        prompts.append(prompt)
+    for run in runs(model):
+        for blocks in [[block] for block in run] if config.deep else [run]:
+            prompt = Prompt(config.tokens, channels(blocks[0]))
+            blocks[0].add_module("prompt", prompt)
+            blocks[0].register_forward_pre_hook(prepend)
+            blocks[-1].register_forward_hook(partial(drop, config.tokens))
+            prompts.append(prompt)
     group = ParameterGroup(name="prompts", parameters=parameters_of(prompts))
     return Adapted(model=model, groups=(group,))
 
 
 method = Method(
     name="prompt_tokens",
-    summary="Trained tokens in front of every transformer block's sequence.",
+    summary="Trained tokens in front of the sequence of transformer blocks.",
     source="Jia et al. 2022, Visual Prompt Tuning, arXiv:2203.12119",
     traits=Traits(
         category="prompt",

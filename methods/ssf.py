@@ -1,11 +1,13 @@
 """SSF: a trained scale and shift of every channel, folded into the layer before it.
 
-Lian et al. 2022, Scaling & Shifting Your Features, arXiv:2210.08823: y = scale · x + shift. It
-starts at scale 1 and shift 0, the identity; the published N(1, 0.02) start is not. A convolution
-and the BatchNorm right behind it share one pair: with BatchNorm in evaluation mode both are
-channel-wise affine, and a second pair could express nothing more. The pair is folded while
-training, too: it acts on BatchNorm's own scale and shift, or on weight and bias where no BatchNorm
-follows, and adds no activation. 8,642 parameters on InversionNet; no other hyper-parameter.
+Lian et al. 2022, Scaling & Shifting Your Features, arXiv:2210.08823: y = scale · x + shift after
+every convolution, linear layer, attention projection and normalisation. It starts at scale 1 and
+shift 0, the identity; the published N(1, 0.02) start is not. A convolution and the BatchNorm right
+behind it share one pair: with BatchNorm in evaluation mode both are channel-wise affine, and a
+second pair could express nothing more. The pair is folded while training, too: it acts on
+BatchNorm's own scale and shift, or on the layer's weight and bias, and adds no activation. A layer
+without a bias gets the scale alone: a shift would leave nothing to fold it into. 8,642 parameters
+on InversionNet; no other hyper-parameter.
 
 BatchNorm's statistics, scale and shift are frozen; the pair multiplies and adds to them.
 """
@@ -19,6 +21,8 @@ from torch.nn.utils import parametrize
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
 from methods._surgery import CONVOLUTIONS, WEIGHT_LAYERS, parameters_of, select
+
+NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class Shift(nn.Module):
@@ -34,6 +38,18 @@ class Shift(nn.Module):
 
 
 class Scale(nn.Module):
+    """weight ↦ scale · weight along the output channels, with a scale of its own."""
+
+    def __init__(self, weight: Tensor, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+        self.scale = nn.Parameter(weight.new_ones(weight.shape[axis]))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return along(weight, self.scale, self.axis)
+
+
+class SharedScale(nn.Module):
     """weight ↦ scale · weight along the output channels, with the scale of a `Shift`."""
 
     def __init__(self, shift: Shift, axis: int) -> None:
@@ -42,46 +58,65 @@ class Scale(nn.Module):
         self.axis = axis
 
     def forward(self, weight: Tensor) -> Tensor:
-        shape = [1] * weight.ndim
-        shape[self.axis] = -1
-        return weight * self._shift[0].scale.view(shape)
+        return along(weight, self._shift[0].scale, self.axis)
 
 
-def targets(model: nn.Module) -> list[nn.Module]:
-    """For each weight layer, the layer to fold into: the BatchNorm behind it, or itself."""
+def along(weight: Tensor, scale: Tensor, axis: int) -> Tensor:
+    """The weight times one factor for each index of the axis."""
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    return weight * scale.view(shape)
+
+
+def targets(model: nn.Module) -> list[tuple[nn.Module, str, str]]:
+    """Layers to fold a pair into, with the names of weight and bias, each once in forward order.
+
+    In place of a convolution with a BatchNorm right behind it stands that BatchNorm. Raises
+    `ConfigError` for a network without convolutions and linear layers.
+    """
     follower: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
         if isinstance(module, nn.Sequential):
             follower |= dict(pairwise(module))
-    chosen = []
-    for layer in select(model, WEIGHT_LAYERS).values():
-        behind = follower.get(layer)
-        fits = isinstance(layer, CONVOLUTIONS) and isinstance(behind, _BatchNorm) and behind.affine
-        chosen.append(behind if fits and behind is not None else layer)
-    return chosen
+    layers = set(select(model, WEIGHT_LAYERS).values())
+    chosen: dict[nn.Module, tuple[str, str]] = {}
+    for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            chosen[module] = ("in_proj_weight", "in_proj_bias")
+        elif isinstance(module, NORMS) and module._parameters.get("weight") is not None:
+            chosen[module] = ("weight", "bias")
+        elif module in layers:
+            behind = follower.get(module)
+            fits = isinstance(module, CONVOLUTIONS) and isinstance(behind, _BatchNorm)
+            if not (fits and behind is not None and behind._parameters["weight"] is not None):
+                chosen[module] = ("weight", "bias")
+    return [(layer, weight, bias) for layer, (weight, bias) in chosen.items()]
 
 
 def adapt(model: nn.Module, config: Config) -> Adapted:
     """Fold a scale and a shift into every layer."""
-    layers, shifts = targets(model), []
-    for layer in layers:
+    folded: list[tuple[nn.Module, str]] = []
+    made: list[nn.Module] = []
+    for layer, weight, bias in targets(model):
         axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-        weight = layer.get_parameter("weight")
-        if layer._parameters["bias"] is None:
-            bias = nn.Parameter(weight.new_zeros(weight.shape[axis]), requires_grad=False)
-            layer.register_parameter("bias", bias)
-        shift = Shift(layer.get_parameter("bias").detach())
-        parametrize.register_parametrization(layer, "bias", shift)
-        parametrize.register_parametrization(layer, "weight", Scale(shift, axis))
-        shifts.append(shift)
+        if layer._parameters.get(bias) is None:
+            scale = Scale(layer.get_parameter(weight).detach(), axis)
+            parametrize.register_parametrization(layer, weight, scale)
+            made.append(scale)
+        else:
+            shift = Shift(layer.get_parameter(bias).detach())
+            parametrize.register_parametrization(layer, bias, shift)
+            parametrize.register_parametrization(layer, weight, SharedScale(shift, axis))
+            made.append(shift)
+            folded.append((layer, bias))
+        folded.append((layer, weight))
 
     def merge() -> nn.Module:
-        for layer in layers:
-            for tensor in ("weight", "bias"):
-                parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
+        for layer, tensor in folded:
+            parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
         return model
 
-    group = ParameterGroup(name="ssf", parameters=parameters_of(shifts))
+    group = ParameterGroup(name="ssf", parameters=parameters_of(made))
     return Adapted(model=model, groups=(group,), merge=merge)
 
 
@@ -91,4 +126,5 @@ method = Method(
     source="Lian et al. 2022, Scaling & Shifting Your Features, arXiv:2210.08823",
     traits=Traits(category="additive", batchnorm="frozen", mergeable=True),
     adapt=adapt,
+    version=2,
 )

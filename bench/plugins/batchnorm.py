@@ -10,10 +10,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup
+from bench.isolation import isolated
 
 
 def effective(method: Method, config: Config) -> Method:
-    """The method, with the config's BatchNorm policy among its traits."""
+    """The method, with the traits that it has under a config, its BatchNorm policy among them."""
+    with isolated(f"Method '{method.name}'", "its config's promises"):
+        method = replace(method, traits=config.promises(method.traits))
     if config.batchnorm is None:
         return method
     return replace(method, traits=replace(method.traits, batchnorm=config.batchnorm))

@@ -190,7 +190,10 @@ def machine() -> Machine:
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that compute."""
     found = {"python": platform.python_version()}
-    for name in ("fwi-peft-bench", "torch", "numpy", "deepwave", "scikit-image", "safetensors"):
+    for name in (
+        *("fwi-peft-bench", "torch", "timm", "peft"),
+        *("numpy", "deepwave", "scikit-image", "safetensors"),
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -35,6 +35,7 @@ COUNTS = {
     "filter_atoms": 2_524,  # 9 atoms of each kernel, fewer where it is smaller
     "fourierft": 24_288,  # 24 · 1000 + 288
     "head": 291,  # 32·9 + 1, and scale and shift
+    "hf": 341_024,  # LoRA of rank 8 on the 20 convolutions that are not transposed
     "ia3": 4_325,  # all inputs
     "l2sp": 24_409_123,
     "loha": 1_148_480,  # two updates of half LoRA's rank
@@ -270,7 +271,10 @@ def test_adaptformer_runs_beside_the_blocks_that_keep_their_shape(inversionnet: 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_ssf_scales_and_shifts_the_output(bias: bool) -> None:
-    """With BatchNorm behind, in evaluation mode, and without: y = scale · f(x) + shift."""
+    """With BatchNorm behind, in evaluation mode, and without: y = scale · f(x) + shift.
+
+    A layer that has no bias, and no BatchNorm behind it, gets the scale alone.
+    """
     torch.manual_seed(0)
     layers = (
         nn.Sequential(nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4)),
@@ -281,12 +285,15 @@ def test_ssf_scales_and_shifts_the_output(bias: bool) -> None:
     for layer in layers:
         adapted = adapt("ssf", layer)
         shake(adapted, 0.5)
-        scale, shift = (p.detach().view(-1, 1, 1) for p in trainable(adapted).values())
+        scale, *shift = (p.detach().view(-1, 1, 1) for p in trainable(adapted).values())
+        assert len(shift) == (bias or isinstance(layer[-1], nn.BatchNorm2d))
         plain = predict(layer[:1] if isinstance(layer[-1], nn.ReLU) else layer, x)
-        expected = scale * plain + shift
+        expected = scale * plain + sum(shift)
         if isinstance(layer[-1], nn.ReLU):
             expected = expected.relu()
         torch.testing.assert_close(predict(adapted.model, x), expected)
+        assert adapted.merge is not None
+        assert adapted.merge().state_dict().keys() == layer.state_dict().keys()
 
 
 def test_prompt_changes_the_border_and_nothing_else(small: nn.Module) -> None:

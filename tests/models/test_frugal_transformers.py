@@ -243,6 +243,27 @@ def test_layers_of_timm_that_do_something_else_run_as_they_are() -> None:
     assert seen == [1]
 
 
+class Overwriting(nn.Module):
+    """A linear layer whose output the next layer overwrites, as stock torch allows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.relu, self.up = nn.Linear(6, 4), nn.ReLU(inplace=True), nn.Linear(4, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.up(self.relu(self.down(x)))
+        return x + y
+
+
+def test_the_output_of_a_linear_layer_may_be_overwritten() -> None:
+    torch.manual_seed(0)
+    model = Overwriting().double()
+    assert_same(model, torch.randn(3, 5, 6, dtype=torch.float64), tolerance=1e-12)
+    model.down.requires_grad_(False)
+    with frugal(model):
+        model(torch.randn(3, 5, 6, dtype=torch.float64)).sum().backward()
+
+
 def test_no_trace_is_left() -> None:
     model = nn.Sequential(Block(6, 2), StarReLU(), nn.LayerNorm(6), nn.GELU())
     before = {name: set(vars(m)) for name, m in model.named_modules()}

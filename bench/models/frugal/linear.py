@@ -19,7 +19,10 @@ class Linear:
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x (..., in), weight (out, in), bias (out,) → (..., out)."""
-        return F.linear(x, weight, bias)
+        y = F.linear(x, weight, bias)
+        # For some inputs y is a view, which a layer behind it could not overwrite
+        out: Tensor = torch.ops.aten._unsafe_view(y, y.shape)
+        return out
 
     def products_per_output(self, weight: Tensor) -> int:
         """Multiplications for one element of the output."""
