@@ -15,6 +15,7 @@ from leaderboard.pages import (
     about,
     claims,
     compare,
+    errors,
     front,
     gallery,
     generalisation,
@@ -111,7 +112,10 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
         sweep.write(site, board, urls, paper)
     if has_page(board, "compare"):
         compare.write(site, board, urls)
-    return gallery.write(site, board, urls) if has_page(board, "gallery") else []
+    problems, maps = gallery.write(site, board, urls) if has_page(board, "gallery") else ([], {})
+    if has_page(board, "errors"):
+        errors.write(site, board, urls, maps)
+    return problems
 
 
 def _assets(site: Site, boards: Sequence[Board]) -> None:

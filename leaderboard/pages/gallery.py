@@ -100,9 +100,15 @@ def chapters(board: Board) -> list[Chapter]:
     return made
 
 
-def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
-    """Write a page per chapter, the first under the plain name; returns unreadable maps."""
+def write(
+    site: Site, board: Board, urls: Urls
+) -> tuple[list[Problem], dict[tuple[str, str], dict[int, str]]]:
+    """Write a page per chapter, the first under the plain name.
+
+    Returns unreadable maps and, by training and test dataset at 100 %, the address of each sample.
+    """
     problems: list[Problem] = []
+    shown: dict[tuple[str, str], dict[int, str]] = {}
     all_chapters = chapters(board)
     files = {
         c.kind: urls.page(board, "gallery" if c is all_chapters[0] else c.kind)
@@ -110,13 +116,19 @@ def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
     }
     groups = list(dict.fromkeys(c.group for c in all_chapters))
     for chapter in all_chapters:
+        blocks = _blocks(site, board, chapter, problems)
+        trained, percent, _ = chapter.cells[0]
+        if percent == 100:
+            for block in blocks:
+                address = f"{files[chapter.kind]}#{block.test}-"
+                shown[trained, block.test] = {s.sample: f"{address}{s.sample}" for s in block.items}
         site.page(
             files[chapter.kind],
             "gallery",
             chapter=chapter,
             choices=[(g, [c for c in all_chapters if c.group == g]) for g in groups],
             files=files,
-            blocks=_blocks(site, board, chapter, problems),
+            blocks=blocks,
             pitch=maps.PITCH,
             signs={v.key: palette.sign(v) for v in chapter.methods},
             variants=[(v, palette.sign(v)) for v in chapter.methods],
@@ -124,7 +136,7 @@ def write(site: Site, board: Board, urls: Urls) -> list[Problem]:
             error_bar=scales.error(),
             **urls.common(board),
         )
-    return problems
+    return problems, shown
 
 
 def _blocks(

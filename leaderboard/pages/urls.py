@@ -17,6 +17,7 @@ _PAGES = (
     ("memory", "Memory"),
     ("sweep", "Sweeps"),
     ("gallery", "Maps"),
+    ("errors", "Errors"),
     ("compare", "Compare"),
     ("runs", "Runs"),
 )
@@ -50,6 +51,7 @@ class Urls:
         return {
             "board": board,
             "tabs": tabs,
+            "errors_page": self.page(board, "errors") if has_page(board, "errors") else None,
             "memory_page": self.page(board, "memory"),
             "claims_page": self.page(board, "claims"),
             "boards": [(self.front(b), b) for b in self.boards],
@@ -78,6 +80,8 @@ def has_page(board: Board, kind: str) -> bool:
             return bool(board.sweeps)
         case "ood":
             return any(train in TARGETS for train, _ in fits)
+        case "errors":
+            return board.errors_known
         case "memory":
             return any(memory.of(board, v) for v in board.variants)
         case "robustness":

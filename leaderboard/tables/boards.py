@@ -126,6 +126,17 @@ class Board:
         clean = self.samples.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
         return frozenset(clean.select("run_id", "dataset").unique().iter_rows())
 
+    @cached_property
+    def errors_known(self) -> bool:
+        """Whether per-sample scores of a fit on all of a target, on clean targets, are there."""
+        fits = self.tested.filter(
+            pl.col("kind") == "adaptation",
+            pl.col("percent") == 100,
+            pl.col("train").is_in(list(TARGETS)),
+        )
+        runs = set(fits["run_id"].to_list())
+        return any(run in runs and test in TARGETS for run, test in self._sampled)
+
     def has_samples(
         self, variant: Variant, train: str, percent: int, test: str, seeds: Sequence[int]
     ) -> bool:

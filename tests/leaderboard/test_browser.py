@@ -255,9 +255,23 @@ def test_runs_are_filtered_by_field(page: Chrome, site: Path) -> None:
     assert _one(page, "#status").text == "No runs match"
 
 
+def test_samples_are_sorted_by_the_error_of_a_method(page: Chrome, site: Path) -> None:
+    page.get(next(site.glob("*-errors.html")).as_uri())
+    lines = _all(page, "table.board tbody tr")
+    assert len(lines) == factory.SAMPLES
+    key = _all(page, "th[data-key]")[-1].get_attribute("data-key")
+    page.get(page.current_url + f"#sort={key}.desc")
+    cells = _all(page, "table.board tbody tr td:last-child")
+    values = [float(td.get_attribute("data-sort") or 0) for td in cells]
+    assert values == sorted(values, reverse=True) and values[0] > values[-1]
+    _one(page, "tbody th a").click()
+    assert "#" in page.current_url and "gallery" in page.current_url
+
+
 AXE = """
 const done = arguments[0];
-axe.run(document, { resultTypes: ["violations"], preload: false }).then((found) => done(found.violations
+axe.run(document, { resultTypes: ["violations"], preload: false })
+  .then((found) => done(found.violations
   .filter((v) => ["serious", "critical"].includes(v.impact))
   .map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 120)}`)));
 """
@@ -276,7 +290,9 @@ def test_axe_finds_nothing_serious(
     if got.returncode:
         pytest.skip("axe-core cannot be fetched")
     source = (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
-    pages = [p for p in site.glob("*.html") if "-gallery-" not in p.name]
+    pages = [
+        p for p in site.glob("*.html") if "-gallery-" not in p.name and "-errors-" not in p.name
+    ]
     pages += [next(site.glob(f"{kind}/*.html")) for kind in ("runs", "methods", "compare")]
     for theme in ("light", "dark"):
         scheme = [{"name": "prefers-color-scheme", "value": theme}]
