@@ -21,6 +21,7 @@
     const search = document.getElementById("search");
     const status = document.getElementById("status");
     const chips = $("[data-filter]");
+    const fields = $("select[data-field]");
     const columns = $("[data-columns]");
     const defaults = columns.filter((c) => c.getAttribute("aria-pressed") === "true").map((c) => c.dataset.columns);
 
@@ -45,11 +46,12 @@
       let shown = 0;
       for (const row of original) {
         const text = row.dataset.text;
-        const fits = words.every((w) => text.includes(w)) && (!kinds.length || kinds.includes(row.dataset.category));
+        const fits = words.every((w) => text.includes(w)) && (!kinds.length || kinds.includes(row.dataset.category))
+          && fields.every((f) => !state.get(f.dataset.field) || row.dataset[f.dataset.field] === state.get(f.dataset.field));
         row.hidden = !fits;
         shown += fits;
       }
-      if (status) status.textContent = shown === original.length ? `${shown} ${table.dataset.rows}` : `${shown} of ${original.length} ${table.dataset.rows}`;
+      if (status) status.textContent = !shown ? `No ${table.dataset.rows} match` : shown === original.length ? `${shown} ${table.dataset.rows}` : `${shown} of ${original.length} ${table.dataset.rows}`;
       chips.forEach((chip) => chip.setAttribute("aria-pressed", kinds.includes(chip.dataset.filter)));
     };
 
@@ -75,6 +77,7 @@
       sort(key, direction);
       filter(state);
       choose(state);
+      fields.forEach((f) => { f.value = state.get(f.dataset.field) || ""; });
       if (search && search.value !== (state.get("q") || "")) search.value = state.get("q") || "";
     };
 
@@ -85,6 +88,7 @@
       write({ sort: again && direction === other ? "" : `${head.dataset.key}.${again ? other : first}` });
       apply();
     }));
+    fields.forEach((f) => f.addEventListener("input", () => { write({ [f.dataset.field]: f.value }); apply(); }));
     search?.addEventListener("input", () => { write({ q: search.value.trim() }); apply(); });
     const toggle = (items, attribute, key, whole) => items.forEach((item) => item.addEventListener("click", () => {
       const on = item.getAttribute("aria-pressed") !== "true";

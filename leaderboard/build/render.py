@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.protocol.spec import TARGETS
 from leaderboard.build import page_pool
 from leaderboard.build.atomic_folder import replacing
 from leaderboard.figures import complexity, palette
@@ -20,6 +21,7 @@ from leaderboard.pages import (
     generalisation,
     listing,
     lowdata,
+    memory,
     methods,
     pretrain,
     robustness,
@@ -28,8 +30,9 @@ from leaderboard.pages import (
 from leaderboard.pages.runs import RunPage
 from leaderboard.pages.site_files import ASSETS, Site
 from leaderboard.pages.urls import Urls, has_page
-from leaderboard.tables import cells, overview
+from leaderboard.tables import advice, cells, fractions, overview
 from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.standings import standings
 
 TITLE = "FWI PEFT Bench"
 
@@ -80,7 +83,12 @@ def _runs(found: Results) -> list[RunPage]:
 def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
     """All pages of a board; returns files that could not be used."""
     rows = overview.rows(board)
-    front.write(site, board, rows, urls)
+    parts = {
+        (own, percent): standings(board, fractions.protocol(percent, own=own))
+        for own in (False, True)
+        for percent in sorted({percent for train, percent in board.datasets if train in TARGETS})
+    }
+    front.write(site, board, rows, urls, advice.cases(board, parts))
     listing.runs(site, board, urls)
     listing.data(site, board, urls, rows)
     every_cell = cells.table(board)
@@ -90,10 +98,12 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
     if has_page(board, "claims"):
         claims.write(site, board, urls, paper)
     if has_page(board, "lowdata"):
-        lowdata.write(site, board, urls, every_cell, paper)
+        lowdata.write(site, board, urls, every_cell, paper, parts)
     if has_page(board, "ood"):
         printed = reference.openfwi_cross_dataset()
         generalisation.write(site, board, urls, complexity.of(board), printed)
+    if has_page(board, "memory"):
+        memory.write(site, board, urls)
     problems = robustness.write(site, board, urls) if has_page(board, "robustness") else []
     if has_page(board, "pretrain"):
         pretrain.write(site, board, urls)

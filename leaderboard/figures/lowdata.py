@@ -38,6 +38,20 @@ def panel(
     curves: Sequence[Curve], printed: Sequence[Printed], *, train: str, test: str, metric: str
 ) -> Markup:
     """All methods, fitted on `train`, tested on `test`."""
+    own = " (in distribution)" if train == test else ""
+    return plot(
+        curves,
+        printed,
+        title=f"{text.label(metric)}, trained on {train}, tested on {test}",
+        head=f"on {text.dataset(test)}{own}",
+        metric=metric,
+    )
+
+
+def plot(
+    curves: Sequence[Curve], printed: Sequence[Printed], *, title: str, head: str, metric: str
+) -> Markup:
+    """Curves over the part of the training data; `head` stands above them."""
     label = text.label(metric)
     values = [v for c in curves for v in c.values.values()]
     values += [v for c in curves for e in c.intervals.values() for v in (e.low, e.high)]
@@ -46,7 +60,7 @@ def panel(
     made = svg.Panel(
         width=560,
         height=330,
-        title=f"{label}, trained on {train}, tested on {test}",
+        title=title,
         description="; ".join(
             f"{c.variant.label} "
             + ", ".join(f"{p} %: {v:.4f}" for p, v in sorted(c.values.items()))
@@ -60,12 +74,7 @@ def panel(
     y = svg.linear(low, high, y0, y1)
     made.axis_x("training data (%)", x, PERCENTS)
     made.axis_y(text.axis(text.column(metric)), y, svg.ticks(low, high, 5))
-    own = train == test
-    made.marks.append(
-        svg.text(
-            x0, 13, f"on {text.dataset(test)}{' (in distribution)' if own else ''}", class_="head"
-        )
-    )
+    made.marks.append(svg.text(x0, 13, head, class_="head"))
     made.marks.extend(_printed(p, x, y) for p in printed)
     made.marks.extend(_curve(c, _beside(x, i, len(curves)), y, label) for i, c in enumerate(curves))
     return made.render()

@@ -31,6 +31,27 @@ _SENTENCES = {
 }
 
 
+_GLOSSARY = (
+    ("Track", "Where the data come from, how large the budget is, and the default network."),
+    (
+        "Foundation",
+        "A network pretrained once on six datasets, which methods adapt to four others.",
+    ),
+    ("Method", "A way of adapting the foundation; the baseline trains from scratch instead."),
+    ("fft", "Full fine-tuning: every weight is trained. Not a Fourier transform."),
+    ("Fit", "One training: a method on a part of one dataset, with one seed."),
+    ("Cell", "One fit, scored on one test set."),
+    ("In distribution", "Tested on the dataset that the fit was trained on."),
+    ("Out of distribution", "Tested on the three other target datasets."),
+    ("Floor", "The error of predicting the mean training map of the test dataset."),
+    ("none", "The foundation as it is, without adaptation: with the floor, the level to beat."),
+    ("Fingerprint", "A hash of everything that can change a training; tables never mix two."),
+    ("MAE, RMSE", "Mean absolute and root-mean-square error on [−1, 1]; one unit is 1500 m/s."),
+    ("SSIM", "Structural similarity of velocity maps, 1 for equal maps."),
+    ("Resolved", "Interval without zero, corrected p ≤ 0.05, three seeds or more."),
+)
+
+
 def write(site: Site, boards: Sequence[Board]) -> None:
     """Write the pages on the protocol and on contributing; they need no record."""
     site.page(
@@ -48,6 +69,7 @@ def write(site: Site, boards: Sequence[Board]) -> None:
         targets=TARGETS,
         percents=PERCENTS,
         reference=REFERENCE,
+        glossary=_GLOSSARY,
     )
     site.page("contribute.html", "contribute")
 

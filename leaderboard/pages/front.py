@@ -10,10 +10,10 @@ from leaderboard.figures import cost, palette, svg
 from leaderboard.pages import columns
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
-from leaderboard.stats import comparisons
 from leaderboard.stats.estimates import Estimate
-from leaderboard.tables import text
-from leaderboard.tables.boards import CLAIMED, REFERENCE, Board
+from leaderboard.tables import text, words
+from leaderboard.tables.advice import Advice
+from leaderboard.tables.boards import REFERENCE, Board
 from leaderboard.tables.overview import MACHINE_BOUND, Row, ranked
 from leaderboard.tables.standings import Score, Standing
 
@@ -31,7 +31,13 @@ class Item:
     tip: str | None = None
 
 
-def write(site: Site, board: Board, rows: list[Row], urls: Urls) -> None:
+def write(
+    site: Site,
+    board: Board,
+    rows: list[Row],
+    urls: Urls,
+    cases: list[tuple[bool, int, list[Advice]]],
+) -> None:
     """Write the board's front page."""
     ranges = _ranges(rows)
     items = [[*_scores(row, ranges), *_costs(row), *_origin(row)] for row in rows]
@@ -44,7 +50,8 @@ def write(site: Site, board: Board, rows: list[Row], urls: Urls) -> None:
         heads=columns.heads(),
         groups=columns.groups(),
         switches=columns.switches(),
-        shown=columns.shown(scored),
+        shown=(shown := columns.shown(scored)),
+        visible={h.key for h in columns.heads() if set(h.needs.split()) <= set(shown)},
         categories=categories,
         signs={row.variant.key: palette.sign(row.variant) for row in rows},
         reference=REFERENCE,
@@ -52,7 +59,8 @@ def write(site: Site, board: Board, rows: list[Row], urls: Urls) -> None:
         costs=[(c, _named(c)) for c in cost.AXES if any(r.costs[c] is not None for r in rows)],
         variants=[(r.variant, palette.sign(r.variant)) for r in rows],
         views=[(v.name, v.label) for v in scored],
-        verdicts=_verdicts(rows),
+        verdicts=[] if board.trial else _verdicts(rows),
+        cases=cases,
         seeds=sorted({s for row in rows for s in row.seeds}),
         **urls.common(board),
     )
@@ -72,26 +80,10 @@ def _named(axis: str) -> str:
     return f"{column.label} {text.unit(column)}".strip()
 
 
-def _verdicts(rows: list[Row]) -> list[tuple[str, str]]:
-    """In words, for each protocol: the best method, and the paper's, against the reference."""
-    lines = []
-    for view in ranked():
-        compared = [r for r in rows if r.standings[view.name].comparison]
-        best = min(compared, key=lambda r: r.standings[view.name].scores["mae"].value, default=None)
-        papers = next((r for r in compared if r.variant.label == CLAIMED), None)
-        told = dict.fromkeys(id(r) for r in (best, papers) if r)
-        sentences = [_verdict(r, view.name) for r in compared if id(r) in told]
-        if sentences:
-            lines.append((view.label, " ".join(sentences)))
-    return lines
-
-
-def _verdict(row: Row, protocol: str) -> str:
-    comparison = row.standings[protocol].comparison
-    assert comparison is not None
-    return comparisons.verdict(
-        comparison, method=row.variant.label, reference=REFERENCE, score="MAE"
-    )
+def _verdicts(rows: list[Row]) -> list[words.Verdict]:
+    """In words, for each protocol: the winner, and the paper's pair."""
+    found = (words.verdict(rows, view.name, view.label) for view in ranked())
+    return [verdict for verdict in found if verdict]
 
 
 def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:
@@ -191,7 +183,10 @@ def _costs(row: Row) -> list[Item]:
             tip = "Measured on another machine: not ranked with the others"
             items.append(Item("", f"{shown} †", mark="open", tip=tip))
         else:
-            items.append(Item("" if value is None else f"{value:g}", shown))
+            below = ""
+            if ends := row.ranges.get(column.name):
+                below = " … ".join(text.cost(end, column.name) for end in ends)
+            items.append(Item("" if value is None else f"{value:g}", shown, below))
     return items
 
 

@@ -1,6 +1,7 @@
 """The low-data page: score against the part of the training data, and the paper's curves."""
 
 from collections.abc import Sequence
+from math import inf
 
 import polars as pl
 from markupsafe import Markup
@@ -12,15 +13,24 @@ from leaderboard.figures import lowdata as figures
 from leaderboard.figures import palette
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
+from leaderboard.tables.advice import Parts
 from leaderboard.tables.boards import Board, Variant
 from leaderboard.tables.cells import CellScore, Key
+from leaderboard.tables.standings import Standing
 
+Line = tuple[Variant, Standing, Standing]
+"""A method, out of and in distribution."""
 _PRINTED = {"FFT-PFM": "6 3", "LoRA-PFM": "2 3", "Baseline": "8 3 1 3"}
 """Methods of the paper by their dashes: they have no colour."""
 
 
 def write(
-    site: Site, board: Board, urls: Urls, table: dict[Key, CellScore], paper: pl.DataFrame
+    site: Site,
+    board: Board,
+    urls: Urls,
+    table: dict[Key, CellScore],
+    paper: pl.DataFrame,
+    parts: Parts,
 ) -> None:
     """Write panels for each training target, test set and metric."""
     blocks = [
@@ -36,12 +46,59 @@ def write(
         urls.page(board, "lowdata"),
         "lowdata",
         blocks=blocks,
+        means=_mean_curves(board, parts),
+        tables=_tables(board, parts),
         switch=[(m.name, m.label) for m in metrics.METRICS],
         targets=TARGETS,
         variants=[(v, palette.sign(v)) for v in board.variants],
         printed=[(name, figures.dash(dashes)) for name, dashes in _PRINTED.items()],
         **urls.common(board),
     )
+
+
+def _mean_curves(board: Board, found: Parts) -> list[Markup]:
+    """MAE averaged over cells, out of and in distribution."""
+    made = []
+    for own, head in ((False, "out of distribution, mean of 12 cells"), (True, "in distribution")):
+        curves = []
+        for variant in board.variants:
+            scores = {
+                p: score
+                for p in PERCENTS
+                if (own, p) in found and (score := found[own, p][variant.key].scores.get("mae"))
+            }
+            if scores:
+                curves.append(
+                    figures.Curve(
+                        variant,
+                        {p: s.value for p, s in scores.items()},
+                        {p: s.estimate for p, s in scores.items() if s.estimate},
+                    )
+                )
+        if curves:
+            title = f"MAE {'in' if own else 'out of'} distribution, mean over cells"
+            made.append(figures.plot(curves, (), title=title, head=head, metric="mae"))
+    return made
+
+
+def _tables(board: Board, found: Parts) -> list[tuple[int, list[Line]]]:
+    """A ranked table for each fraction: best out of distribution first."""
+    made = []
+    for percent in (p for p in PERCENTS if (False, p) in found):
+        away, own = found[False, percent], found[True, percent]
+        lines = [
+            (v, away[v.key], own[v.key])
+            for v in board.variants
+            if "mae" in away[v.key].scores or "mae" in own[v.key].scores
+        ]
+
+        def error(line: Line) -> float:
+            score = line[1].scores.get("mae")
+            return score.value if score else inf
+
+        if lines:
+            made.append((percent, sorted(lines, key=error)))
+    return made
 
 
 def _order(train: str) -> tuple[str, ...]:

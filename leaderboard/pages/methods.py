@@ -12,7 +12,7 @@ from bench.seismic import metrics
 from leaderboard.figures import bars, palette
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
-from leaderboard.tables import gains, text
+from leaderboard.tables import advice, gains, text
 from leaderboard.tables.boards import Board, Variant, targets_first
 from leaderboard.tables.cells import CellScore, Key
 from leaderboard.tables.overview import Row, configs_tried, ranked
@@ -36,6 +36,8 @@ def write(site: Site, board: Board, urls: Urls, row: Row, table: dict[Key, CellS
         reference=reference,
         configs_tried=configs_tried(board, variant),
         others=row.failed,
+        command=advice.command(board, variant),
+        papers=text.papers(variant.source),
         targets=TARGETS,
         percents=PERCENTS,
         switch=[(m.name, m.label) for m in metrics.METRICS],

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from bench.protocol.spec import TARGETS
 from leaderboard.load.records import BoardKey
-from leaderboard.tables import errors, robustness
+from leaderboard.tables import memory, robustness
 from leaderboard.tables.boards import Board, Variant
 
 _PAGES = (
@@ -14,6 +14,7 @@ _PAGES = (
     ("ood", "Generalisation"),
     ("robustness", "Robustness"),
     ("pretrain", "Pretraining"),
+    ("memory", "Memory"),
     ("sweep", "Sweeps"),
     ("gallery", "Maps"),
     ("explorer", "Errors"),
@@ -56,6 +57,9 @@ class Urls:
         return {
             "board": board,
             "tabs": tabs,
+            "errors_page": self.page(board, "explorer") if has_page(board, "explorer") else None,
+            "memory_page": self.page(board, "memory"),
+            "claims_page": self.page(board, "claims"),
             "boards": [(self.front(b), b) for b in self.boards],
             "compare_page": {v.key: self.comparison(board, v) for v in board.variants},
             "method_page": {v.key: self.method(board, v) for v in board.variants},
@@ -73,7 +77,7 @@ def has_page(board: Board, kind: str) -> bool:
     fits = board.datasets
     match kind:
         case "claims":
-            return board.key.track != "smoke" and has_page(board, "ood")
+            return not board.trial and has_page(board, "ood")
         case "lowdata":
             return any(percent < 100 for _, percent in fits)
         case "pretrain":
@@ -82,12 +86,14 @@ def has_page(board: Board, kind: str) -> bool:
             return bool(board.sweeps)
         case "ood":
             return any(train in TARGETS for train, _ in fits)
+        case "memory":
+            return any(memory.of(board, v) for v in board.variants)
         case "robustness":
             return bool(robustness.shift(board) or robustness.retention(board))
         case "gallery":
             return has_page(board, "ood") or board.foundation is not None
         case "explorer":
-            return bool(errors.cells(board))
+            return board.errors_known
         case "compare":
             return len(board.variants) > 1
         case _:

@@ -13,9 +13,12 @@ from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
 from leaderboard.load.results import FOUNDATION, TEST, Results, config
+from leaderboard.tables import text
 
 CLAIMED = "lora"
 """The method that the paper's claims are about."""
+TRIAL = "smoke"
+"""The track whose scores mean nothing: it only shows that every stage runs."""
 REFERENCE = "fft"
 """The method that gains are measured against, as in the paper."""
 FIT = ("train", "percent", "holdout")
@@ -41,6 +44,11 @@ class Variant:
     source: str
     start: str
 
+    @property
+    def title(self) -> str:
+        """Display name, the short name and what sets this config apart beside it."""
+        return text.method(self.name) + self.label.removeprefix(self.name)
+
 
 @dataclass(frozen=True)
 class Board:
@@ -61,6 +69,11 @@ class Board:
     @property
     def title(self) -> str:
         return f"{self.key.track} · {self.key.backbone}"
+
+    @property
+    def trial(self) -> bool:
+        """Whether its scores mean nothing: it is never ranked, nor the index beside another."""
+        return self.key.track == TRIAL
 
     @cached_property
     def tested(self) -> pl.DataFrame:
@@ -112,6 +125,17 @@ class Board:
         """Runs and clean test datasets with per-sample scores."""
         clean = self.samples.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
         return frozenset(clean.select("run_id", "dataset").unique().iter_rows())
+
+    @cached_property
+    def errors_known(self) -> bool:
+        """Whether per-sample scores of a fit on all of a target, on clean targets, are there."""
+        fits = self.tested.filter(
+            pl.col("kind") == "adaptation",
+            pl.col("percent") == 100,
+            pl.col("train").is_in(list(TARGETS)),
+        )
+        runs = set(fits["run_id"].to_list())
+        return any(run in runs and test in TARGETS for run, test in self._sampled)
 
     def has_samples(
         self, variant: Variant, train: str, percent: int, test: str, seeds: Sequence[int]
@@ -222,7 +246,7 @@ def one_cell(train: str, percent: int, test: TestSet) -> Protocol:
 
 
 def gather(results: Results) -> list[Board]:
-    """Boards, the one with the most records of one's own first.
+    """Boards, the one with the most records of one's own first, trials last.
 
     Then published ones: the newest rules first, the track's own network, the largest.
     """
@@ -249,7 +273,14 @@ def gather(results: Results) -> list[Board]:
 
 def _order(board: Board) -> tuple[Any, ...]:
     other_network = board.key.backbone != board.track.default_backbone
-    return (-board.local, -board.rules.version, other_network, -board.fits.height, board.key)
+    return (
+        board.trial,
+        -board.local,
+        -board.rules.version,
+        other_network,
+        -board.fits.height,
+        board.key,
+    )
 
 
 def _variants(

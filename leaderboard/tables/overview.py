@@ -13,6 +13,7 @@ from bench.protocol.columns import COSTS
 from bench.protocol.protocols import Protocol
 from bench.protocol.spec import TARGETS
 from bench.seismic import metrics
+from leaderboard.tables import fractions
 from leaderboard.tables.boards import Board, Variant
 from leaderboard.tables.standings import Standing, standings
 
@@ -30,6 +31,8 @@ class Row:
     """By protocol."""
     costs: dict[str, float | None]
     """Medians over the fits on the whole training set of the targets."""
+    ranges: dict[str, tuple[float, float]]
+    """Least and most of the costs that depend on the machine, over the same fits."""
     foreign_machine: bool
     """Its timings come from another machine than the board's."""
     seeds: tuple[int, ...]
@@ -41,7 +44,12 @@ class Row:
 
 def ranked() -> tuple[Protocol, ...]:
     """The protocols of the front page."""
-    return tuple(protocols.get(name) for name in ("id", "ood", "lowdata", "retention", "shift"))
+    first, rest = ("id", "ood"), ("lowdata", "retention", "shift")
+    return (
+        *(protocols.get(name) for name in first),
+        fractions.protocol(10, own=False),
+        *(protocols.get(name) for name in rest),
+    )
 
 
 def rows(board: Board) -> list[Row]:
@@ -92,6 +100,7 @@ def _row(board: Board, variant: Variant, own: dict[str, Standing]) -> Row:
         variant,
         own,
         _costs(here or done),
+        _ranges(here or done),
         foreign_machine=not here,
         seeds=tuple(sorted({e["seed"] for e in done})),
         failed=failed,
@@ -100,13 +109,28 @@ def _row(board: Board, variant: Variant, own: dict[str, Standing]) -> Row:
 
 
 def _costs(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """Like for like: fits on all of a target, where there are any."""
-    used = [e for e in entries if e["percent"] == 100 and e["train"] in TARGETS] or entries
+    """Medians of the fits that are alike."""
+    used = _alike(entries)
     values: dict[str, float | None] = {}
     for column in COSTS:
         known = [v for e in used if (v := e[column.name]) is not None]
         values[column.name] = median(known) if known else None
     return values
+
+
+def _ranges(entries: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for name in MACHINE_BOUND:
+        known = [v for e in _alike(entries) if (v := e[name]) is not None]
+        if known:
+            found[name] = (min(known), max(known))
+    return found
+
+
+def _alike(entries: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Fits on all of a target, else on a part of one: never those on a pretraining dataset."""
+    targets = [e for e in entries if e["train"] in TARGETS]
+    return [e for e in targets if e["percent"] == 100] or targets
 
 
 def _flat(row: Row) -> dict[str, Any]:

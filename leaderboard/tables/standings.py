@@ -151,6 +151,7 @@ class _Joint:
     def __init__(
         self, board: Board, together: Sequence[Variant], protocol: Protocol, seeds: Sequence[int]
     ) -> None:
+        self._trial = board.trial
         self.scores: dict[str, dict[str, Estimate]] = {v.key: {} for v in together}
         self.gains: dict[str, dict[str, Estimate]] = {v.key: {} for v in together}
         self.ratios: dict[str, Estimate] = {}
@@ -184,7 +185,7 @@ class _Joint:
             self.mean_ranks = _mean_ranks(board, keys, protocol, seeds)
 
     def _rank(self, moments: Moments, keys: Sequence[str], reference: Variant | None) -> None:
-        if len(keys) < 2:
+        if len(keys) < 2 or self._trial:
             return
         for ranked in comparisons.rank(moments, better="lower"):
             self.ranks[keys[ranked.method]] = ranked.rank, ranked.worst_rank

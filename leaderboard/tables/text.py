@@ -1,9 +1,12 @@
 """Numbers and facts as text for people."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from shlex import quote
 from typing import Any
+
+from markupsafe import Markup
 
 from bench.protocol.columns import COSTS, Column
 from bench.seismic import metrics
@@ -128,6 +131,25 @@ def method(name: str) -> str:
     return known if known.lower() == name.lower() else f"{known} ({name})"
 
 
+def sourced(source: str) -> Markup:
+    """A source as escaped text, its arXiv numbers as links."""
+    parts = re.split(r"(arXiv:\d{4}\.\d{4,5})", source)
+    return Markup().join(
+        Markup('<a href="https://arxiv.org/abs/{}" rel="noopener">{}</a>').format(part[6:], part)
+        if place % 2
+        else part
+        for place, part in enumerate(parts)
+    )
+
+
+def papers(source: str) -> list[tuple[str, str]]:
+    """Each arXiv number of a source with the words before it."""
+    return [
+        (number, words.strip(" ,;"))
+        for words, number in re.findall(r"([^;]*?)arXiv:(\d{4}\.\d{4,5})", source)
+    ]
+
+
 def p_value(value: float) -> str:
     """A p-value, never as a power of ten."""
     return "< 0.001" if value < 0.001 else "> 0.99" if value > 0.99 else f"{value:.3f}"
@@ -164,4 +186,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "command": command,
     "method": method,
     "p_value": p_value,
+    "sourced": sourced,
 }

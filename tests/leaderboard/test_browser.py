@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,7 +88,7 @@ def page(browser: Chrome, site: Path) -> Iterator[Chrome]:
     yield browser
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     asked = {urlsplit(url).scheme for url in _requests(browser)}
-    assert asked <= {"file", "about", "data"}
+    assert asked <= {"file", "about", "data", "blob"}  # a figure on its way to a PNG
 
 
 def _requests(browser: Chrome) -> Iterator[str]:
@@ -106,7 +107,8 @@ def _one(browser: Chrome, selector: str) -> WebElement:
 
 
 def _methods(browser: Chrome) -> list[str]:
-    return [a.text for a in _all(browser, "table.board tbody tr th a") if a.is_displayed()]
+    heads = [th for th in _all(browser, "table.board tbody tr th") if th.is_displayed()]
+    return [th.get_attribute("data-sort") or "" for th in heads]
 
 
 def _heads(browser: Chrome) -> list[str]:
@@ -198,6 +200,96 @@ def test_a_linked_figure_opens_as_it_was(page: Chrome, site: Path) -> None:
     assert _one(page, mark).is_displayed()
 
 
+def test_the_panel_names_a_method_and_its_command(page: Chrome) -> None:
+    """Out of distribution the factory's lora has the lowest error; with little memory, bitfit."""
+    part = _one(page, "#which-part")
+    assert part.get_attribute("value") == "100"
+
+    def answer() -> str:
+        return " ".join(li.text for li in _all(page, "#which-answers li") if li.is_displayed())
+
+    assert answer().startswith("LoRA") and "--method lora" in answer()
+    _one(page, "#which-where").send_keys("in")
+    assert answer().startswith("Full fine-tuning (fft)")
+    limit = _one(page, "#which-memory")
+    limit.send_keys("1")
+    assert answer() == "" and _one(page, "#which-none").is_displayed()
+
+
+def test_memory_follows_the_batch(page: Chrome, site: Path) -> None:
+    page.get(next(site.glob("*-memory.html")).as_uri())
+    row = _one(page, "#memory-table tbody tr")
+    fixed, saved = (float(row.get_attribute(f"data-{k}") or 0) for k in ("fixed", "saved"))
+    batch = _one(page, "#batch")
+    batch.clear()
+    batch.send_keys("64")
+    shown = _one(page, "#memory-table tbody tr [data-part=total]").text.replace("\u00a0", " ")
+    value, unit = shown.split(" ")
+    scale = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit]
+    assert float(value) * scale == pytest.approx(fixed + 64 * saved, rel=0.01)
+
+
+def test_figures_can_be_taken_away(page: Chrome) -> None:
+    """The files are whole: an SVG with its colours inside, a PNG at twice the size."""
+    page.execute_script(
+        "window.files = []; const make = URL.createObjectURL;"
+        "URL.createObjectURL = (blob) => { window.files.push(blob); return make(blob); };"
+    )
+    for button in [b for b in _all(page, ".take button") if b.is_displayed()][:2]:
+        button.click()
+    script = """
+      const done = arguments[0];
+      const kinds = () => window.files.map((f) => f.type);
+      setTimeout(async () => done([kinds(), await window.files[0].text()]), 1500);
+    """
+    kinds, source = page.execute_async_script(script)
+    assert kinds == ["image/svg+xml", "image/svg+xml", "image/png"]
+    assert source.startswith("<svg") and 'fill="rgb' in source and "var(" not in source
+
+
+def test_runs_are_filtered_by_field(page: Chrome, site: Path) -> None:
+    page.get(next(site.glob("*-runs.html")).as_uri() + "#method=lora&percent=10")
+    shown = [tr for tr in _all(page, "table.board tbody tr") if tr.is_displayed()]
+    assert len(shown) == 2 * 4  # seeds × targets
+    assert {tr.get_attribute("data-method") for tr in shown} == {"lora"}
+    _one(page, "#search").send_keys("nothing like it")
+    assert _one(page, "#status").text == "No runs match"
+
+
+AXE = """
+const done = arguments[0];
+axe.run(document, { resultTypes: ["violations"], preload: false })
+  .then((found) => done(found.violations
+  .filter((v) => ["serious", "critical"].includes(v.impact))
+  .map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 120)}`)));
+"""
+
+
+def test_axe_finds_nothing_serious(
+    page: Chrome, site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """On each kind of page in both themes."""
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
+    if not npm:
+        pytest.skip("no npm on this machine")
+    got = subprocess.run(
+        [npm, "install", "--no-save", "--silent", "axe-core"], cwd=folder, check=False, timeout=120
+    )
+    if got.returncode:
+        pytest.skip("axe-core cannot be fetched")
+    source = (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+    pages = [p for p in site.glob("*.html") if "-gallery-" not in p.name]
+    pages += [next(site.glob(f"{kind}/*.html")) for kind in ("runs", "methods", "compare")]
+    for theme in ("light", "dark"):
+        scheme = [{"name": "prefers-color-scheme", "value": theme}]
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+        for path in pages:
+            page.get(path.as_uri())
+            page.execute_script(source)
+            assert page.execute_async_script(AXE) == [], f"{path.name}, {theme}"
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def test_tips_answer_the_keyboard(page: Chrome) -> None:
     tip = _one(page, "#tip")
     dot = _one(page, "figure:not([hidden]) .dot[tabindex]")
@@ -222,7 +314,8 @@ def test_every_page_is_reached_and_is_silent(page: Chrome, site: Path) -> None:
         kinds.add(kind)
         page.get(url)
         script = "return [...document.querySelectorAll('a[href]')].map(a => a.href.split('#')[0])"
-        queue += page.execute_script(script)
+        links = page.execute_script(script)
+        queue += [link for link in links if link.startswith("file:")]
         missing = [a for a in queue if not Path(urlsplit(a).path).is_file()]
         assert missing == []
     names = {url.rsplit("/", 1)[1] for url in seen}

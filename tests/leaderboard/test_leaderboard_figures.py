@@ -147,7 +147,8 @@ def test_an_unresolved_gain_is_pale() -> None:
 
 def test_low_data_panels_show_methods_and_the_papers_curves(site: Path) -> None:
     text = _page(site, "lowdata")
-    assert text.count('class="series"') == 4 * 4 * 4 * len(METHODS)
+    panels, means = 4 * 4 * 4, 2
+    assert text.count('class="series"') == (panels + means) * len(METHODS)
     assert text.count('class="thin"') == 2 * text.count('class="series"')  # an interval a point
     printed = paper().filter(pl.col("fraction_percent").is_not_null())
     assert text.count('class="printed-mark"') == printed.height

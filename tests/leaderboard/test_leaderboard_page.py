@@ -100,7 +100,8 @@ def test_the_security_policy_is_strict_and_kept(pages: dict[str, Page]) -> None:
             assert "style" not in attributes and tag != "style", name
             assert not [a for a in attributes if a.startswith("on")], name
             for key in ("src", "href"):
-                assert not re.match(r"(?i)\s*([a-z]+:|//)", str(attributes.get(key, ""))), name
+                if tag != "a":  # a link out loads nothing
+                    assert not re.match(r"(?i)\s*([a-z]+:|//)", str(attributes.get(key, ""))), name
             data = attributes.get("type") == "application/json"  # no script to a browser
             assert tag != "script" or data or attributes.get("src"), name
 
@@ -188,7 +189,7 @@ def test_ticks_are_even_and_inside(low: float, span: float) -> None:
 
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=9))
 def test_chosen_are_best_median_and_worst(errors: list[float]) -> None:
-    picks = dict(chosen(errors))
+    picks = dict(chosen(np.array(errors)))
     assert errors[picks["best"]] == min(errors)
     worst = picks.get("worst", picks["best"])
     assert errors[worst] == max(errors)
