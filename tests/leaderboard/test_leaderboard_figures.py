@@ -100,7 +100,7 @@ def test_samples_are_chosen_by_the_rule(
     order = np.argsort(np.abs(difference).mean(axis=(1, 2)))
     text = _page(site, page)
     section = text[text.index(f'<h2 id="{test}">') :].split("</section>")[0]
-    chosen = re.findall(r"<h3>(\w+): sample (\d+)</h3>", section)
+    chosen = re.findall(r"<h3[^>]*>(\w+): sample (\d+)</h3>", section)
     assert chosen == [("Best", str(order[0])), ("Median", str(order[1])), ("Worst", str(order[3]))]
     assert f"MAE {np.abs(difference[order[0]]).mean():.0f}" in section.replace("\u202f", "")
 
