@@ -30,7 +30,7 @@ from leaderboard.pages import (
 from leaderboard.pages.runs import RunPage
 from leaderboard.pages.site_files import ASSETS, Site
 from leaderboard.pages.urls import Urls, has_page
-from leaderboard.tables import advice, cells, fractions, overview
+from leaderboard.tables import advice, cells, data_fractions, overview
 from leaderboard.tables.boards import Board, gather
 from leaderboard.tables.standings import standings
 
@@ -84,7 +84,7 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
     """All pages of a board; returns files that could not be used."""
     rows = overview.rows(board)
     parts = {
-        (own, percent): standings(board, fractions.protocol(percent, own=own))
+        (own, percent): standings(board, data_fractions.protocol(percent, own=own))
         for own in (False, True)
         for percent in sorted({percent for train, percent in board.datasets if train in TARGETS})
     }

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from bench.protocol.columns import COSTS
 from bench.protocol.protocols import Protocol
 from bench.seismic import metrics
-from leaderboard.tables import fractions, text
+from leaderboard.tables import data_fractions, text
 from leaderboard.tables.boards import REFERENCE
 from leaderboard.tables.overview import MACHINE_BOUND, ranked
 
-_FIRST_PROTOCOLS = ("id", "ood", fractions.LEAST)
+_FIRST_PROTOCOLS = ("id", "ood", data_fractions.LEAST)
 _SHOWN = ("mae", "floor", "cost")
 _FIRST_COSTS = ("trainable_parameters", "adapter_bytes", "saved_bytes_per_sample")
 """Counted, so that they are the same on every machine."""

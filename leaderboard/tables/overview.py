@@ -13,7 +13,7 @@ from bench.protocol.columns import COSTS
 from bench.protocol.protocols import Protocol
 from bench.protocol.spec import TARGETS
 from bench.seismic import metrics
-from leaderboard.tables import fractions
+from leaderboard.tables import data_fractions
 from leaderboard.tables.boards import Board, Variant
 from leaderboard.tables.standings import Standing, standings
 
@@ -47,7 +47,7 @@ def ranked() -> tuple[Protocol, ...]:
     first, rest = ("id", "ood"), ("lowdata", "retention", "shift")
     return (
         *(protocols.get(name) for name in first),
-        fractions.protocol(10, own=False),
+        data_fractions.protocol(10, own=False),
         *(protocols.get(name) for name in rest),
     )
 
