@@ -22,7 +22,7 @@ _KEPT = 20
 FILE = "plan.json"
 
 
-class Settings(Frozen):
+class WorkerSettings(Frozen):
     """What a process needs beside the plan to execute its jobs as the command would."""
 
     track: Track
@@ -40,7 +40,7 @@ class StoredPlan(Frozen):
     id: str
     command: tuple[str, ...]
     created: datetime
-    settings: Settings
+    settings: WorkerSettings
     jobs: tuple[Job, ...]
     untrained: tuple[str, ...]
     datasets_to_make: tuple[str, ...]
@@ -55,7 +55,7 @@ class StoredPlan(Frozen):
             id=f"{now:%Y%m%d-%H%M%S}-{uuid4().hex[:6]}",
             command=context.command,
             created=now,
-            settings=Settings(
+            settings=WorkerSettings(
                 track=context.track,
                 backbone=context.backbone,
                 device=device,

@@ -137,17 +137,18 @@ class Workspace:
         If another process has it: calls `waiting` once and waits, or with None yields None. A dead
         process loses its claim, see `bench.leases`.
         """
+        lease: Lease | None = None
         try:
-            lease = self.leases.acquire(name, title, plan=plan)
-            if lease is None and waiting is not None:
-                waiting()
-                while (lease := self.leases.acquire(name, title, plan=plan)) is None:
-                    time.sleep(_POLL_SECONDS)
-        except OSError as error:
-            raise HomeError(
-                f"Cannot write {self.folder / 'claims'}: {error.strerror or error}."
-            ) from error
-        try:
+            try:
+                lease = self.leases.acquire(name, title, plan=plan)
+                if lease is None and waiting is not None:
+                    waiting()
+                    while (lease := self.leases.acquire(name, title, plan=plan)) is None:
+                        time.sleep(_POLL_SECONDS)
+            except OSError as error:
+                raise HomeError(
+                    f"Cannot write {self.folder / 'claims'}: {error.strerror or error}."
+                ) from error
             yield lease
         finally:
             if lease is not None:
