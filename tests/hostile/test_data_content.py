@@ -18,7 +18,7 @@ from bench.data.npy import FileError
 from bench.errors import DataError
 from bench.models import backbones
 from bench.progress import Silent
-from bench.protocol.spec import Budget, Data, Track
+from bench.protocol.spec import Budget, Data, PretrainingBudget, Track
 from bench.runner.context import RunContext
 from bench.runner.data import check, make
 from bench.runner.workspace import Workspace
@@ -30,7 +30,14 @@ NINE = Data(source="files", train=4, test=2, samples_per_file=4)
 
 def context(home: Path, files: Path | None, data: Data = TINY) -> RunContext:
     budget = Budget(epochs=1, batch=2)
-    track = Track(name="tiny", version=1, summary="", data=data, pretrain=budget, fit=budget)
+    track = Track(
+        name="tiny",
+        version=1,
+        summary="",
+        data=data,
+        pretrain=PretrainingBudget(epochs=1, batch=2),
+        fit=budget,
+    )
     return RunContext(
         workspace=Workspace(home),
         track=track,
