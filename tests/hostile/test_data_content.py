@@ -315,10 +315,16 @@ def test_nobody_is_told_to_remove_real_files(tmp_path: Path, name: str) -> None:
         assert "fetch it" in str(error)
 
 
+def make_folder(dataset: str, at: RunContext) -> Path:
+    """Generate a dataset; returns its folder."""
+    assert make(dataset, at)
+    return at.data_root / dataset
+
+
 def test_generated_files_may_be_made_again(tmp_path: Path) -> None:
     made = Data(source="generated", train=3, test=2, samples_per_file=2)
     at = context(tmp_path, None, made)
-    folder = make("Style_A", at)
+    folder = make_folder("Style_A", at)
     os.truncate(folder / "data/data1.npy", 99_999)
     with pytest.raises(DataError, match="delete it to have it made again"):
         check(["Style_A"], context(tmp_path, None, made))
@@ -341,7 +347,7 @@ def test_a_foreign_manifest_does_not_cost_anybody_their_data(
 
 def test_manifests_that_are_not_what_they_seem(tmp_path: Path) -> None:
     made = Data(source="generated", train=3, test=2, samples_per_file=2)
-    folder = make("Style_A", context(tmp_path, None, made))
+    folder = make_folder("Style_A", context(tmp_path, None, made))
     renamed = folder.rename(folder.with_name("Style_B"))
     with pytest.raises(DataError, match="these are files of Style_A"):
         check(["Style_B"], context(tmp_path, None, made))
