@@ -9,7 +9,10 @@ from leaderboard.pages.urls import Urls
 from leaderboard.tables import findings
 from leaderboard.tables.boards import Board
 
-_ORDER = ("holds", "does not hold", "depends on the average", "not resolved", "not run")
+_ORDER = (
+    *("holds", "does not hold", "depends on the average", "depends on the measure"),
+    *("not resolved", "not run"),
+)
 
 
 def write(site: Site, board: Board, urls: Urls, paper: pl.DataFrame) -> None:

@@ -9,6 +9,7 @@ import factory
 import pytest
 
 from bench.protocol.spec import TARGETS
+from bench.records.record import write
 from leaderboard.build import render
 from leaderboard.load import reference, results
 from leaderboard.tables import boards, findings
@@ -82,3 +83,26 @@ def test_the_page_links_to_the_runs(home: Path, tmp_path: Path) -> None:
     links = set(re.findall(r'href="(runs/[^"]+)"', html))
     assert links and all((index.parent / link).is_file() for link in links)
     assert page.name in index.read_text()
+
+
+def test_memory_that_is_counted_and_measured_may_disagree(tmp_path: Path) -> None:
+    """LoRA saves the fewest bytes; where its measured peak is the largest, both are told."""
+    records = factory.populate(tmp_path, METHODS, seeds=(0, 1, 2), percents=(100,), maps=False)
+    before = _found(tmp_path)["memory"]
+    assert before.verdict in ("holds", "does not hold")
+    for record in records:
+        if record.spec.kind == "adaptation" and record.cost:
+            least = record.spec.method.name == "lora"
+            agreeing = least == (before.verdict == "holds")
+            peak = (1 if not agreeing else 2) * 2_000_000_000
+            cost = record.cost.model_copy(
+                update={
+                    "peak_resident_bytes": peak,
+                    "peak_allocated_bytes": None,
+                    "baseline_bytes": 0,
+                }
+            )
+            write(record.model_copy(update={"cost": cost}), tmp_path / "runs" / record.run_id)
+    after = _found(tmp_path)["memory"]
+    assert after.verdict == "depends on the measure"
+    assert "Measured peaks" in after.note and "LoRA" in after.note
