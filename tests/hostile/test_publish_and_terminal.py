@@ -105,7 +105,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("runs",), ("report",), ("compare", "lora", "fft"), ("publish", "out"), ("misfit",)],
+    [
+        *(("runs",), ("report",), ("compare", "lora", "fft"), ("publish", "out"), ("misfit",)),
+        *(("replay", "0" * 16), ("status",)),
+    ],
 )
 def test_reading_commands_make_no_home_by_typo(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]

@@ -33,11 +33,11 @@ def replay(
     from bench.cli.interrupts import interruptible
     from bench.progress import Silent
     from bench.runner import replay
-    from bench.runner.workspace import Workspace, default
+    from bench.runner.workspace import Workspace, default, to_read
 
-    chosen = Workspace(home or default())
-    path = replay.find(chosen, run)
+    path = replay.find(to_read(home), run)  # before a home is made by typo
     record = replay.repeatable(path)
+    chosen = Workspace(home or default())
     with (
         interruptible(keeps=False),
         terminal.progress(quiet=False) as shown,

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def status(home: HomeOption = None) -> None:
     """Show the plans of a home: what is done, at work and where, waiting, and failed."""
     from bench.runner import status as plans
-    from bench.runner.workspace import Workspace, default
+    from bench.runner.workspace import to_read
 
-    found, others = plans.of_home(Workspace(home or default()))
+    found, others = plans.of_home(to_read(home))
     shown = [plan for plan in found if not plan.over] or found[:1]
     if not shown and not others:
         typer.echo("No plan in this home: `bench run` makes one.")
