@@ -27,7 +27,7 @@ def pairs_in(folder: Path, pairs: Sequence[FilePair]) -> tuple[FilePair, ...]:
             pair,
             records=str(folder.absolute() / pair.records),
             records_part=None,
-            record_types=("<f4",),
+            record_types=("<f2", "<f4"),
         )
         for pair in pairs
     )
