@@ -1,6 +1,8 @@
 """Files that are written whole or not at all."""
 
 import os
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,8 +52,17 @@ def atomic_file(
         ) from error
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in a folder. Nobody else may be writing there."""
+def remove_leftovers(folder: Path, *, older_seconds: float | None = None) -> None:
+    """Remove what killed writers left in a folder.
+
+    Nobody else may be writing there, or only files untouched for `older_seconds` are removed: no
+    writer of a small file takes that long.
+    """
     for path in folder.glob(".*"):
-        if path.is_file():
-            path.unlink(missing_ok=True)
+        try:
+            found = path.lstat()
+            old = older_seconds is None or time.time() - found.st_mtime > older_seconds
+            if stat.S_ISREG(found.st_mode) and old:
+                path.unlink(missing_ok=True)
+        except OSError:  # it is gone, or not ours
+            continue

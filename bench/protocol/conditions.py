@@ -34,6 +34,15 @@ class Condition:
     displaced_cells: int = 0
     """How far receivers stand to the right of where they are thought to be."""
 
+    def __post_init__(self) -> None:
+        given = (
+            *(self.noise_db is not None, bool(self.dead_receivers), bool(self.dead_shots)),
+            *(self.gain != 1.0, bool(self.static_seconds), self.source_hz is not None),
+            bool(self.displaced_cells),
+        )
+        if sum(given) != 1:
+            raise ValueError(f"Condition '{self.name}' changes {sum(given)} things, not one.")
+
     @property
     def resimulated(self) -> bool:
         """Whether records are simulated again instead of being modified."""

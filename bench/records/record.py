@@ -158,7 +158,7 @@ class Record(Frozen):
     former_id: RunId | None = None
     """The run id, and folder name, under schema 1."""
     status: Status
-    """Of the training; ``done``: its weights are final."""
+    """Of the training; ``done``: its weights are final. ``failed`` also where scoring failed."""
     error: str | None = None
     spec: FitSpec
     track: Track

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from bench.atomic import remove_leftovers
 from bench.errors import HomeError
 from bench.leases import Lease, Leases
 from bench.protocol.spec import FitSpec
@@ -17,6 +18,10 @@ from bench.records.record import DELTA_FILE, FILE, FOUNDATION_FILE, Record
 
 _POLL_SECONDS = 0.5
 """Between looks at work that another process has claimed."""
+
+
+_STALE_SECONDS = 3600.0
+"""Age from which a half-written note of the home is what a killed writer left."""
 
 
 def default() -> Path:
@@ -66,6 +71,8 @@ class Workspace:
                 "choose another with --home or BENCH_HOME."
             ) from error
         self.leases = Leases(self.folder / "claims")
+        for shared in (self.folder, self.hashes, *self.folder.glob("plans/*")):
+            remove_leftovers(shared, older_seconds=_STALE_SECONDS)
 
     def data(self, key: str) -> Path:
         """Generated data of one data key, in OpenFWI's layout."""

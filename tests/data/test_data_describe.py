@@ -69,6 +69,7 @@ def test_show_draws_the_same_picture_from_files_and_on_the_spot(
     made_home, empty_home = tmp_path / "made", tmp_path / "empty"
     assert run("make", "-t", layout, "--home", made_home, "-d", "CurveFault_B")[0] == 0
     pictures = []
+    empty_home.mkdir()
     for home in (made_home, empty_home):
         out = tmp_path / f"{home.name}.png"
         words = ("--track", layout, "--home", home, "--split", "train", "-n", 2, "-o", out)
