@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import packages
 import psutil
 import pytest
 import torch
 from conftest import Bench, Inside
 from homes import assert_same, copy, records
 
+from bench.models.backbones import GROUP
 from bench.records.record import Record
 from bench.training import numerics
 
@@ -180,6 +182,60 @@ def test_no_process_outlives_the_command_and_fewer_devices_go_on(
     assert "Going on with foundation on 6 datasets" in last.stdout
     assert_same(home, alone, "foundation")
     assert foundation(home).facts["processes"] == 1
+
+
+TROUBLED = """
+import os, signal
+from bench.contract import Backbone
+from bench.models.backbones.inversionnet import InversionNet
+
+class Troubled(InversionNet):
+    steps = 0
+    def forward(self, x):
+        if os.environ.get("RANK") == "1" and self.training:
+            self.steps += 1
+            if self.steps > 3:
+                TROUBLE
+        return super().forward(x)
+
+backbone = Backbone(
+    name="troubled", summary="Breaks.", source="none", build=lambda: Troubled(narrower=4)
+)
+"""
+"""A backbone with which the second process comes to grief in its second step, every time."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trouble", "sentence", "starts"),
+    [
+        ("raise ValueError('no luck at all')", "ValueError: no luck at all", 1),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "processes died, also after 3 restarts", 4),
+    ],
+)
+def test_trouble_that_comes_again_ends_in_a_failed_record(
+    trouble: str, sentence: str, starts: int, bench: Bench, home: Path, track: Path, tmp_path: Path
+) -> None:
+    """An error is told once, without a restart; deaths are given up after the last restart."""
+    site = tmp_path / "site"
+    site.mkdir()
+    count = tmp_path / "starts"
+    source = f"open({str(count)!r}, 'a').write(__import__('os').environ.get('RANK', '') + ' ')\n"
+    source += TROUBLED.replace("TROUBLE", trouble)
+    packages.install(site, "troubled", {"troubled": "backbone"}, source, group=GROUP)
+    done = bench(
+        *words(track, "--pretrain-devices", 2, "--backbone", "troubled"),
+        home=home,
+        PYTHONPATH=str(site),
+        OMP_NUM_THREADS="1",
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert count.read_text().split().count("1") == starts
+    record = foundation(home)
+    assert (record.status, record.cells) == ("failed", ())
+    assert sentence in str(record.error)
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
