@@ -53,6 +53,14 @@ def unpublished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def single_precision() -> Iterator[None]:
+    """Has commands train in float32, on every machine, instead of measuring what is faster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_PRECISION", "float32")
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_track(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Path of a track file that makes every stage run in seconds."""

@@ -26,4 +26,12 @@ WeightsOption = Annotated[
         "--weights", help="The checkpoint that the runs started from.", show_default=False
     ),
 ]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        envvar="BENCH_PRECISION",
+        help="Of training: auto, bfloat16 or float32. auto: on a CPU what is faster for the "
+        "network, measured once for a home.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

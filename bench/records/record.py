@@ -25,6 +25,8 @@ FOUNDATION_FILE = "foundation.safetensors"
 
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Status = Literal["done", "failed", "out_of_memory", "interrupted"]
+Precision = Literal["float32", "bfloat16"]
+"""Of training; scores are computed in float32."""
 Level = Literal["self_reported", "rescored", "replayed", "fresh_seeds"]
 """How far the result has been checked."""
 
@@ -108,7 +110,7 @@ class Determinism(Frozen):
     """The numerical settings of a run."""
 
     device: str
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     channels_last: bool
     frugal: bool
     threads: Natural

@@ -20,7 +20,15 @@ from bench.leases import Lease, LeaseLostError
 from bench.progress import Silent
 from bench.protocol.spec import CLEAN, RULES, FitSpec, Frozen, TestSet, Track
 from bench.records.record import Record, Status, write
-from bench.runner import crashes, deaths, evaluation, pretraining, provenance, resume
+from bench.runner import (
+    crashes,
+    deaths,
+    evaluation,
+    machine_precision,
+    pretraining,
+    provenance,
+    resume,
+)
 from bench.runner.context import RunContext
 from bench.runner.floor import FloorTraining
 from bench.runner.launch import LaunchedPretraining
@@ -155,6 +163,7 @@ def run_job(job: Job, folder: Path, *, device: str = "auto", data: Path | None =
         data_folder=data,
     )
     with settings.active():
+        machine_precision.settle(context, asked=numerics.AUTO)
         record = execute(job, context)
     assert record is not None, "it waits for other processes"
     return record

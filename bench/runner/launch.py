@@ -22,7 +22,7 @@ from bench.errors import (
 from bench.models import backbones
 from bench.models.checkpoint import load_backbone_state
 from bench.protocol.spec import FitSpec, Frozen, Track
-from bench.records.record import Counts, Epoch, Phase
+from bench.records.record import Counts, Epoch, Phase, Precision
 from bench.runner import relay
 from bench.runner.training import FitTraining
 
@@ -53,6 +53,7 @@ class LaunchedJob(Frozen):
     spec: FitSpec
     home: Path
     device: str
+    precision: Precision
     frugal: bool
     data_folder: Path | None
     checkpoint_share: float
@@ -137,6 +138,7 @@ class LaunchedPretraining(FitTraining):
             spec=self.spec,
             home=context.workspace.folder,
             device=context.numerics.device.type,
+            precision=context.numerics.precision,
             frugal=context.numerics.frugal,
             data_folder=context.data_folder and context.data_folder.absolute(),
             checkpoint_share=context.checkpoint_share,

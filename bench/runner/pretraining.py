@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -86,8 +87,13 @@ def _check_gpus(wanted: int | None, numerics: Numerics) -> None:
 
 
 def assist(context: RunContext) -> None:
-    """Take part in the leader's pretrainings, as a process that does not lead, until it leaves."""
-    while (spec := context.group.share()) is not None:
+    """Take part in the leader's pretrainings, as a process that does not lead, until it leaves.
+
+    The precision is the leader's, whatever this process's machine is faster in.
+    """
+    while (told := context.group.share()) is not None:
+        spec, bfloat16 = told
+        context.numerics = replace(context.numerics, bfloat16=bfloat16)
         with settings(spec, context):
             ShardedPretraining(spec, context).run()
 
@@ -110,7 +116,7 @@ class ShardedPretraining(FitTraining):
         have come apart, as on devices of different kinds.
         """
         if self.context.group.leads:
-            self.context.group.share(self.spec)
+            self.context.group.share((self.spec, self.context.numerics.bfloat16))
         model = super().run()
         self.facts = {"processes": self.context.group.size, "shards": self._shards.total}
         return model

@@ -27,7 +27,7 @@ def main(folder: Path) -> int:
     if outcome.exists():  # all were started again because one of them has failed
         return 0
     job = LaunchedJob.model_validate_json((folder / JOB_FILE).read_bytes())
-    settings = numerics.choose(job.device, frugal=job.frugal)
+    settings = numerics.choose(job.device, frugal=job.frugal, precision=job.precision)
     try:
         with settings.active(), joined(settings.device) as group:
             context = _context(job, settings, group)

@@ -139,10 +139,8 @@ def _check_method(record: Record, context: RunContext) -> None:
 
 def _numerics(record: Record) -> numerics.Numerics:
     wanted = record.execution.determinism
-    chosen = numerics.choose(wanted.device, frugal=wanted.frugal)
-    return replace(
-        chosen, bfloat16=wanted.precision == "bfloat16", channels_last=wanted.channels_last
-    )
+    chosen = numerics.choose(wanted.device, frugal=wanted.frugal, precision=wanted.precision)
+    return replace(chosen, channels_last=wanted.channels_last)
 
 
 def _jobs(record: Record, context: RunContext, workspace: Workspace) -> tuple[Job, ...]:

@@ -16,6 +16,7 @@ from bench.runner.context import RunContext
 from bench.runner.jobs import Job
 from bench.runner.plan import Plan
 from bench.runner.workspace import Workspace
+from bench.training.numerics import AUTO
 
 FOLDER = "plans"
 _KEPT = 20
@@ -28,6 +29,7 @@ class WorkerSettings(Frozen):
     track: Track
     backbone: BackboneSpec
     device: str
+    precision: str = AUTO
     frugal: bool
     data_folder: Path | None
     checkpoint_share: float
@@ -48,8 +50,9 @@ class StoredPlan(Frozen):
     records_to_simulate: int
 
     @classmethod
-    def of(cls, plan: Plan, context: RunContext, *, device: str) -> Self:
-        """The plan of the context's command, under a new id; `device` as on the command line."""
+    def of(cls, plan: Plan, context: RunContext, *, device: str, precision: str) -> Self:
+        """The plan of the context's command, under a new id; `device` and `precision` as
+        `bench.training.numerics.choose` wants them."""
         now = datetime.now(UTC)
         return cls(
             id=f"{now:%Y%m%d-%H%M%S}-{uuid4().hex[:6]}",
@@ -59,6 +62,7 @@ class StoredPlan(Frozen):
                 track=context.track,
                 backbone=context.backbone,
                 device=device,
+                precision=precision,
                 frugal=context.numerics.frugal,
                 data_folder=context.data_folder,
                 checkpoint_share=context.checkpoint_share,
@@ -85,7 +89,7 @@ class StoredPlan(Frozen):
 
 def folder(workspace: Workspace, plan_id: str) -> Path:
     """The folder of a plan."""
-    return workspace.folder / FOLDER / plan_id
+    return workspace.plan(plan_id)
 
 
 def keep(stored: StoredPlan, workspace: Workspace) -> None:

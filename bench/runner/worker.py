@@ -8,7 +8,7 @@ from types import FrameType
 
 from bench.progress import Progress
 from bench.records.record import Record
-from bench.runner import conductor
+from bench.runner import conductor, machine_precision
 from bench.runner.context import RunContext
 from bench.runner.jobs import Job
 from bench.runner.stored_plan import StoredPlan
@@ -54,7 +54,9 @@ def execute(
     `device` replaces the plan's. Raises what `bench.runner.conductor.work` raises.
     """
     settings = stored.settings
-    chosen = numerics.choose(device or settings.device, frugal=settings.frugal)
+    chosen = numerics.choose(
+        device or settings.device, frugal=settings.frugal, precision=settings.precision
+    )
     asked = stop or Stop()
     context = RunContext(
         workspace=workspace,
@@ -70,5 +72,6 @@ def execute(
         stopping=lambda: asked.asked,
     )
     with chosen.active():
+        machine_precision.settle(context, asked=settings.precision)
         conductor.prepare(stored.plan, context)
         yield from conductor.work(stored.plan, context, only_foundations=only_foundations)

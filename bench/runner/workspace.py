@@ -97,6 +97,15 @@ class Workspace:
         """Speeds measured on this machine, for estimates."""
         return self.folder / "machine.json"
 
+    def plan(self, plan_id: str) -> Path:
+        """The folder of a plan that several processes work on."""
+        return self.folder / "plans" / plan_id
+
+    @property
+    def precision(self) -> Path:
+        """Which precision the machines that share the home train in."""
+        return self.folder / "precision"
+
     @property
     def site(self) -> Path:
         return self.folder / "site"

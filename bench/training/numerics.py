@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from bench.errors import ConfigError
 from bench.models.frugal import frugal
-from bench.records.record import Determinism
+from bench.records.record import Determinism, Precision
 from bench.training import allocator
 
-_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Any of these, and the processor multiplies bfloat16 itself."""
+AUTO = "auto"
+"""Precision that is not asked for: what is faster on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +27,10 @@ class Numerics:
     frugal: bool = True
     """Run networks through `bench.models.frugal`, which keeps less for the backward pass and folds
     BatchNorm when scoring; False: torch's own layers."""
+
+    @property
+    def precision(self) -> Precision:
+        return "bfloat16" if self.bfloat16 else "float32"
 
     def autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
@@ -66,7 +69,7 @@ class Numerics:
     def describe(self) -> Determinism:
         return Determinism(
             device=str(self.device),
-            precision="bfloat16" if self.bfloat16 else "float32",
+            precision=self.precision,
             channels_last=self.channels_last,
             frugal=self.frugal,
             threads=torch.get_num_threads(),
@@ -74,17 +77,22 @@ class Numerics:
         )
 
 
-def choose(device: str, *, frugal: bool = True) -> Numerics:
-    """Settings for `auto`, `cpu`, `cuda` or `cuda:N`; `frugal` as in `Numerics`.
+def choose(device: str, *, frugal: bool = True, precision: str = AUTO) -> Numerics:
+    """Settings for a device `auto`, `cpu`, `cuda` or `cuda:N` and a precision `auto`, `bfloat16` or
+    `float32`; `frugal` as in `Numerics`.
 
-    bfloat16 is used where the processor computes in it. Raises `ConfigError` for a device that is
-    not there.
+    `auto` is bfloat16 on GPUs that have it. On a processor it is float32, unless a measurement has
+    shown more: see `bench.runner.machine_precision`. Raises `ConfigError` for a device that is not
+    there, and for other words.
     """
+    if precision not in (AUTO, "bfloat16", "float32"):
+        raise ConfigError(f"Unknown precision '{precision}'; use auto, bfloat16 or float32.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise ConfigError(f"Unknown device '{device}'; use auto, cpu, cuda or cuda:N.")
+    has_bfloat16 = False
     if kind == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError(
@@ -95,21 +103,9 @@ def choose(device: str, *, frugal: bool = True) -> Numerics:
             raise ConfigError(
                 f"Device '{device}' was asked for, but there are {torch.cuda.device_count()} GPUs."
             )
-        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
-        return Numerics(device=torch.device(device), bfloat16=ampere, frugal=frugal)
-    bfloat16 = not _BFLOAT16_FLAGS.isdisjoint(processor_flags())
-    return Numerics(device=torch.device("cpu"), bfloat16=bfloat16, frugal=frugal)
-
-
-def processor_flags(facts: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What the processor can do, in the words of Linux on x86 and ARM; nothing is known elsewhere.
-
-    Torch has functions for it, but none that is documented in all versions from 2.6 on.
-    """
-    if not facts.exists():
-        return frozenset()
-    for line in facts.read_text(encoding="utf-8").splitlines():
-        name, _, words = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return frozenset(words.split())
-    return frozenset()
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+    return Numerics(
+        device=torch.device(device if kind == "cuda" else "cpu"),
+        bfloat16=has_bfloat16 if precision == AUTO else precision == "bfloat16",
+        frugal=frugal,
+    )

@@ -1,7 +1,6 @@
 """Which device and precision a run gets."""
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,38 +8,21 @@ from torch import nn
 
 from bench.errors import ConfigError
 from bench.training import allocator
-from bench.training.numerics import Numerics, choose, processor_flags
-
-X86 = """processor\t: 0
-model name\t: Some CPU
-flags\t\t: fpu vme avx512f avx512_bf16
-
-processor\t: 1
-flags\t\t: fpu vme
-"""
-ARM = "processor\t: 0\nFeatures\t: fp asimd bf16 sve\nCPU part\t: 0xd4f\n"
-
-
-@pytest.mark.parametrize(
-    ("facts", "has", "lacks"),
-    [(X86, {"avx512_bf16"}, {"bf16"}), (ARM, {"bf16"}, {"avx512_bf16"}), ("", set(), {"bf16"})],
-)
-def test_what_the_processor_can_do(
-    facts: str, has: set[str], lacks: set[str], tmp_path: Path
-) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text(facts, encoding="utf-8")
-    found = processor_flags(path)
-    assert has <= found and not lacks & found
-    assert processor_flags(tmp_path / "absent") == frozenset()
+from bench.training.numerics import Numerics, choose
 
 
 def test_settings_tell_how_a_run_computes() -> None:
-    chosen = choose("cpu", frugal=False)
-    described = chosen.describe()
+    described = choose("cpu", frugal=False).describe()
     assert (described.device, described.frugal) == ("cpu", False)
-    assert described.precision == ("bfloat16" if chosen.bfloat16 else "float32")
+    assert described.precision == "float32"
     assert described.threads == torch.get_num_threads()
+    for word in ("bfloat16", "float32"):
+        assert choose("cpu", precision=word).describe().precision == word
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'half'; use auto, bfloat16 or float32"):
+        choose("cpu", precision="half")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:x", "cuda:one", "mps"])
@@ -92,6 +74,7 @@ def test_choosing_changes_nothing_in_the_process(monkeypatch: pytest.MonkeyPatch
     found = [choose(device) for device in ("cpu", "auto", "cuda", "cuda:1")]
     assert [str(numerics.device) for numerics in found] == ["cpu", "cuda", "cuda", "cuda:1"]
     assert [numerics.bfloat16 for numerics in found[1:]] == [True] * 3
+    assert not choose("cuda", precision="float32").bfloat16
     assert process_settings() == before
 
 

@@ -1,18 +1,15 @@
 """`bench run`: plan, estimate, train and score, print results."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import BackboneOption, HomeOption
+from bench.cli.options import BackboneOption, HomeOption, PrecisionOption
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
-    from bench.runner.estimate import CostEstimate
-    from bench.runner.plan import Plan
 
 
 def run(
@@ -49,6 +46,7 @@ def run(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: PrecisionOption = "auto",
     pretrain_devices: Annotated[
         int | None,
         typer.Option(
@@ -130,7 +128,7 @@ def run(
     more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
-    from bench.cli import terminal
+    from bench.cli import announcement, terminal
     from bench.cli.commands.spread import Spread
     from bench.cli.interrupts import interruptible
     from bench.models import backbones
@@ -138,7 +136,7 @@ def run(
     from bench.progress import Silent
     from bench.protocol import protocols, tracks
     from bench.runner import data as run_data
-    from bench.runner import initial_weights, plan, pretraining, tuning
+    from bench.runner import initial_weights, machine_precision, plan, pretraining, tuning
     from bench.runner.context import RunContext
     from bench.runner.workspace import Workspace, default
     from bench.training import numerics
@@ -155,7 +153,8 @@ def run(
     named = options.with_levels(named, installed, chosen_protocol)
     everything = registry.ALL in (method or [])
     spread = Spread.of(workers, slurm, device, home)
-    settings = numerics.choose("cpu" if spread.slurm else device, frugal=not stock)
+    where = "cpu" if spread.slurm else device
+    settings = numerics.choose(where, frugal=not stock, precision=precision)
     devices = pretraining.check_devices(pretrain_devices, chosen_track, settings)
     with (
         interruptible(),
@@ -202,18 +201,20 @@ def run(
         todo = plan.plan(
             chosen_protocol, choices, seed_list, context, candidates=candidates, again=again
         )
-        _announce(todo, context.workspace.folder, stock, progress.say)
+        announcement.plan(todo, context, stock=stock)
         if not todo.jobs:
             progress.say("Nothing to do: everything is recorded.")
         elif spread.slurm is None:  # else they are asked where the work is done
             from bench.runner import estimate, machine_speeds
 
             run_data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
+            reason = machine_precision.settle(context, asked=precision)
+            announcement.precision(todo, context, reason)
             speeds = machine_speeds.measured(context)
-            _tell(estimate.estimate(todo, context, speeds), progress.say)
+            announcement.estimate(estimate.estimate(todo, context, speeds), progress.say)
         if dry_run:
             return
-        ran = spread.conduct(todo, context, device) if todo.jobs else []
+        ran = spread.conduct(todo, context, device, precision) if todo.jobs else []
     if spread.slurm is not None and todo.jobs:
         return
     from bench.cli.tables import results
@@ -253,45 +254,3 @@ def _seeds(text: str) -> tuple[int, ...]:
     if not seeds or min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
         raise ConfigError(f"--seeds {text}: write whole numbers from 0 to 2^53, such as 0,1,2.")
     return seeds
-
-
-def _announce(todo: "Plan", home: Path, stock: bool, say: Callable[[str], None]) -> None:
-    say(f"Home {home}")
-    say(
-        f"To do: simulate {_count(todo.records_to_simulate, 'record')}, "
-        f"pretrain {_count(todo.foundations, 'foundation')}, train {_count(todo.fits, 'fit')}, "
-        f"score {_count(todo.cells, 'cell')}. Reused: {_count(len(todo.done), 'recorded fit')}."
-    )
-    others = sum(record.execution.determinism.frugal == stock for record in todo.done)
-    if others:
-        say(
-            f"Note: {_count(others, 'reused fit')} ran {'without' if stock else 'with'} --stock; "
-            "scores differ by rounding only, but time and memory do not compare. Use another "
-            "--home to have both."
-        )
-    if todo.strays:
-        say(
-            f"Note: {_count(len(todo.strays), 'recorded fit')} started from another foundation "
-            "than the one in this home; --again repeats them."
-        )
-    if todo.other_code:
-        methods = ", ".join(sorted({record.spec.method.name for record in todo.other_code}))
-        say(
-            f"Note: {_count(len(todo.other_code), 'recorded fit')} of {methods} ran with other "
-            "code under the same version; if its results change, raise the method's version, or "
-            "repeat them with --again."
-        )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _tell(cost: "CostEstimate", say: Callable[[str], None]) -> None:
-    from bench.cli.terminal import duration, size
-
-    say(
-        f"Estimate: {duration(cost.seconds)} (simulation {duration(cost.simulate_seconds)}, "
-        f"training {duration(cost.train_seconds)}, scoring {duration(cost.score_seconds)}), "
-        f"memory {size(cost.memory_bytes)}, disk {size(cost.disk_bytes)}."
-    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.options import HomeOption, JsonOption
+from bench.cli.options import HomeOption, JsonOption, PrecisionOption
 
 if TYPE_CHECKING:
     from bench.speed.suite import Figure
@@ -32,6 +32,7 @@ def speed(
         str, typer.Option("--backbone", "-b", help="See `bench backbones`.")
     ] = "inversionnet",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: PrecisionOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,8 +41,9 @@ def speed(
     The speeds are kept in the home folder for the estimates of `bench run`.
     """
     from bench.cli import terminal
+    from bench.models import backbones
     from bench.plugins import options, registry
-    from bench.runner import machine_speeds
+    from bench.runner import machine_precision, machine_speeds
     from bench.runner.workspace import Workspace, default
     from bench.speed import suite
     from bench.training import numerics, probe
@@ -52,10 +54,18 @@ def speed(
     choices, left_out = options.choose(
         options.methods(words, options.load(words)), [], backbone, skip_unfit=registry.ALL in words
     )
-    settings = numerics.choose(device, frugal=not stock)
+    settings = numerics.choose(device, frugal=not stock, precision=precision)
     with settings.active(), terminal.progress(quiet=as_json) as progress:
         for line in left_out if not as_json else ():
             progress.say(line)
+        if precision == numerics.AUTO:
+            settings, _ = machine_precision.fastest(
+                settings,
+                backbone=backbones.spec(backbone),
+                batch=batch,
+                workspace=kept,
+                progress=progress,
+            )
         figures = suite.measure(
             [choice.installed for choice in choices],
             backbone=backbone,

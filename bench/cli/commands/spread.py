@@ -40,11 +40,17 @@ class Spread:
             return cls(slurm=chosen, tasks=int(workers or 1))
         return cls(shares=tuple(shares.shares(workers, device)) if workers else ())
 
-    def conduct(self, plan: "Plan", context: "RunContext", device: str) -> "list[Record]":
-        """Execute a plan, or submit it; returns the records, those of a submitted plan none."""
+    def conduct(
+        self, plan: "Plan", context: "RunContext", device: str, precision: str
+    ) -> "list[Record]":
+        """Execute a plan, or submit it; returns the records, those of a submitted plan none.
+
+        `device` and `precision` as on the command line: the machines of a cluster choose theirs.
+        """
         from bench.runner import conductor, slurm, stored_plan, workers
 
-        stored = stored_plan.StoredPlan.of(plan, context, device=device)
+        decided = precision if self.slurm is not None else context.numerics.precision
+        stored = stored_plan.StoredPlan.of(plan, context, device=device, precision=decided)
         stored_plan.keep(stored, context.workspace)
         if self.slurm is not None:
             jobs = slurm.submit(stored, context.workspace, self.slurm, self.tasks)
