@@ -57,6 +57,7 @@ class Workspace:
                 f"Home folder {folder} cannot be used: there is no such user; choose another with "
                 "--home or BENCH_HOME."
             ) from error
+        self.leases = Leases(self.folder / "claims")
         if not write:
             return
         try:
@@ -70,7 +71,6 @@ class Workspace:
                 f"Home folder {self.folder} cannot be used: {error.strerror or error}; "
                 "choose another with --home or BENCH_HOME."
             ) from error
-        self.leases = Leases(self.folder / "claims")
         for shared in (self.folder, self.hashes, *self.folder.glob("plans/*")):
             remove_leftovers(shared, older_seconds=_STALE_SECONDS)
 

@@ -119,6 +119,12 @@ def test_reading_commands_make_no_home_by_typo(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_status_of_a_home_without_plans(home: Path, inside: Inside) -> None:
+    code, out, error = inside("status", home=home)
+    assert code == 0, error
+    assert "No plan in this home" in out
+
+
 def test_a_home_that_nobody_may_write_is_read(
     home: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

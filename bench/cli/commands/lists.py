@@ -8,7 +8,6 @@ import typer
 from bench.cli.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from bench.plugins.registry import Installed
     from bench.protocol.spec import Track
     from bench.records.record import Cell, Record
 
@@ -20,22 +19,12 @@ def methods(
     ] = "inversionnet",
 ) -> None:
     """List installed methods: origin, traits, parameters on a backbone."""
-    from dataclasses import asdict
-
+    from bench.cli import method_list
     from bench.cli.terminal import table
-    from bench.models import backbones
-    from bench.plugins import registry
 
-    backbones.get(backbone)
-    found = registry.load()
-    rows = [_method(installed, backbone) for installed in found.methods.values()]
+    found = method_list.listed(backbone, lambda text: typer.echo(text, err=True))
     if as_json:
-        told = {
-            "problems": [asdict(problem) for problem in found.problems],
-            "meddlers": [asdict(problem) for problem in found.meddlers],
-        }
-        _print({"methods": rows, **told})
-        return
+        return _print(found)
     table(
         ("method", "category", "#trainable", "#total", "BatchNorm", "from", "what it is"),
         [
@@ -48,47 +37,13 @@ def methods(
                 f"{row['distribution']} {row['distribution_version']}",
                 row["unsuited"] or row["summary"],
             )
-            for row in rows
+            for row in found["methods"]
         ],
     )
-    for problem in found.problems:
-        typer.echo(
-            f"Cannot use {problem.name} ({problem.distribution}): {problem.reason}", err=True
-        )
-    for problem in found.meddlers:
-        typer.echo(f"Note on {problem.name} ({problem.distribution}): {problem.reason}", err=True)
-
-
-def _method(installed: "Installed", backbone: str) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from bench.errors import BenchError, describe
-    from bench.plugins import parameter_counts
-
-    method = installed.method
-    trainable = total = unsuited = None
-    try:
-        if layers := parameter_counts.missing_layers(method, backbone):
-            unsuited = f"not on {backbone}: needs {layers}"
-        else:
-            counts = parameter_counts.count(method, method.config(), backbone)
-            trainable, total = counts.trainable, counts.total
-    except BenchError as error:  # of one method, and the others are listed all the same
-        unsuited = f"not on {backbone}: {describe(error)}"
-    return {
-        "name": method.name,
-        "summary": method.summary,
-        "source": method.source,
-        "distribution": installed.distribution,
-        "distribution_version": installed.distribution_version,
-        "method_version": method.version,
-        "traits": asdict(method.traits) | {"needs": sorted(method.traits.needs)},
-        "config": method.config().model_dump(mode="json"),
-        "backbone": backbone,
-        "trainable_parameters": trainable,
-        "total_parameters": total,
-        "unsuited": unsuited,
-    }
+    for kind, words in (("problems", "Cannot use"), ("meddlers", "Note on")):
+        for plugin in found[kind]:
+            where = f"{plugin['name']} ({plugin['distribution']})"
+            typer.echo(f"{words} {where}: {plugin['reason']}", err=True)
 
 
 def backbones(as_json: JsonOption = False) -> None:
