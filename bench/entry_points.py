@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -37,9 +38,13 @@ def find(group: str) -> list[EntryPoint]:
 
 def distribution(entry: EntryPoint) -> tuple[str, str]:
     """Name and version of the package that an entry point belongs to."""
-    if entry.dist is None:
-        return "unknown", "unknown"
-    return entry.dist.name or "unknown", entry.dist.version or "unknown"  # None without METADATA
+    return ("unknown", "unknown") if entry.dist is None else _named(entry.dist)
+
+
+@cache
+def _named(dist: Distribution) -> tuple[str, str]:
+    """Name and version of a package; the library reads its whole METADATA for either."""
+    return dist.name or "unknown", dist.version or "unknown"  # None without METADATA
 
 
 def check_unique(entry: EntryPoint, entries: Sequence[EntryPoint], kind: str) -> None:
@@ -83,15 +88,26 @@ def code_hash(module: ModuleType) -> str:
         source = sys.modules[name].__file__
         if source is None:
             continue
-        tree = ast.parse(Path(source).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == top:
-                todo.append(node.module or "")
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                node.body = body[1:]  # type: ignore[attr-defined]  # every node with a body
-        digest.update(_dump(tree).encode())
+        state = Path(source).stat()
+        text, imported = _code(source, state.st_size, state.st_mtime_ns)
+        todo += [other for other in imported if other.partition(".")[0] == top]
+        digest.update(text)
     return digest.hexdigest()[:16]
+
+
+@cache
+def _code(source: str, size: int, mtime_ns: int) -> tuple[bytes, tuple[str, ...]]:
+    """A file's code without docstrings, and the modules that it imports from, in order; methods
+    share files, which are parsed once as long as size and time stay the same."""
+    tree = ast.parse(Path(source).read_text(encoding="utf-8"))
+    imported = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            imported.append(node.module or "")
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            node.body = body[1:]  # type: ignore[attr-defined]  # every node with a body
+    return _dump(tree).encode(), tuple(imported)
 
 
 def _dump(node: object) -> str:
