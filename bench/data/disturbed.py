@@ -22,8 +22,8 @@ class DisturbedSamples:
     def __len__(self) -> int:
         return len(self._clean)
 
-    def records(self, indices: Indices) -> NDArray[np.float32]:
-        """(k, 5, 1000, 70) float32 pressures."""
+    def records(self, indices: Indices, *, native: bool = False) -> NDArray[np.floating]:
+        """(k, 5, 1000, 70) float32 pressures, whatever the files have."""
         found = self._clean.records(indices)
         for place, sample in enumerate(indices.tolist()):
             seed = derive(0, "condition", self._condition.name, self._dataset, sample)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from bench.data.layout import FilePair
 from bench.data.npy import SAMPLE_SHAPES, Content, NpyFile
 
 Indices = NDArray[np.int64]
+Kind = TypeVar("Kind", bound=np.floating)
 
 
 def open_file(folder: Path, pair: FilePair, content: Content) -> NpyFile:
@@ -42,21 +44,26 @@ class Samples:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def records(self, indices: Indices) -> NDArray[np.float32]:
-        """(k, 5, 1000, 70) float32 pressures; raises `FileError` for NaN or infinity."""
-        return self._take(self._records, self._first_records, indices)
+    def records(self, indices: Indices, *, native: bool = False) -> NDArray[np.floating]:
+        """(k, 5, 1000, 70) pressures in float32, or `native` in float16 where all files have it.
+
+        Raises `FileError` for NaN or infinity.
+        """
+        half = native and all(file.dtype == np.float16 for file in self._records)
+        kind: type[np.floating] = np.float16 if half else np.float32
+        return self._take(self._records, self._first_records, indices, kind)
 
     def maps(self, indices: Indices) -> NDArray[np.float32]:
         """(k, 1, 70, 70) m/s; raises `FileError` for NaN, infinity or velocities out of range."""
-        return self._take(self._maps, self._first_maps, indices)
+        return self._take(self._maps, self._first_maps, indices, np.float32)
 
     def _take(
-        self, files: list[NpyFile], first: list[int], indices: Indices
-    ) -> NDArray[np.float32]:
+        self, files: list[NpyFile], first: list[int], indices: Indices, kind: type[Kind]
+    ) -> NDArray[Kind]:
         owner = np.searchsorted(self._ends, indices, side="right")
-        out = np.empty((len(indices), *SAMPLE_SHAPES[files[0].content]), dtype=np.float32)
+        out = np.empty((len(indices), *SAMPLE_SHAPES[files[0].content]), dtype=kind)
         for number in np.unique(owner).tolist():
-            here = owner == number
+            here = np.flatnonzero(owner == number)
             start = self._ends[number - 1] if number else 0
-            out[here] = files[number].read(indices[here] - start + first[number])
+            files[number].read_into(out, here.tolist(), indices[here] - start + first[number])
         return out

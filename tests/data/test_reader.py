@@ -1,6 +1,7 @@
 """Samples are read in place, as numpy would, and damaged files are refused by name."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,46 @@ def test_not_finite_values_are_refused_with_file_and_sample(tmp_path: Path, valu
         read.records(np.array([0, 3]))
     with pytest.raises(DataError, match=r"model1\.npy: sample 0 holds NaN"):
         read.maps(np.array([0]))
+
+
+def in_half_precision(folder: Path, *numbers: int) -> Samples:
+    """Training samples of a folder some of whose files of records are rewritten in float16."""
+    for number in numbers:
+        path = folder / f"data/data{number}.npy"
+        np.save(path, np.load(path).astype(np.float16))
+    pairs = layout.files("FlatVel_A", "train", TINY)
+    return Samples(folder, [replace(pair, record_types=layout.ANY_FLOAT) for pair in pairs])
+
+
+def test_half_precision_is_read_as_it_is_or_as_float32(tmp_path: Path) -> None:
+    _, records = samples()
+    expected = records[[3, 0]].astype(np.float16)
+    read = in_half_precision(build(tmp_path), 1, 2)
+    native = read.records(np.array([3, 0]), native=True)
+    single = read.records(np.array([3, 0]))
+    assert (native.dtype, single.dtype) == (np.float16, np.float32)
+    assert np.array_equal(native, expected)
+    assert np.array_equal(single, expected.astype(np.float32))
+
+
+def test_files_of_both_precisions_are_read_as_float32(tmp_path: Path) -> None:
+    _, records = samples()
+    found = in_half_precision(build(tmp_path), 2).records(np.array([3, 0]), native=True)
+    assert found.dtype == np.float32
+    assert np.array_equal(found[0], records[3].astype(np.float16).astype(np.float32))
+    assert np.array_equal(found[1], records[0])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("native", [False, True])
+def test_not_finite_halves_are_refused(tmp_path: Path, value: float, native: bool) -> None:
+    folder = build(tmp_path)
+    alter(folder / "data/data1.npy", (0, 3, 500, 7), np.finfo(np.float16).max)
+    alter(folder / "data/data2.npy", (1, 3, 500, 7), value)
+    read = in_half_precision(folder, 1, 2)
+    assert read.records(np.array([0]), native=native).max() == np.finfo(np.float16).max
+    with pytest.raises(DataError, match=r"data2\.npy: sample 1 holds NaN or infinite values"):
+        read.records(np.array([3]), native=native)
 
 
 @pytest.mark.parametrize("value", [0.0, 1499.0, 4501.0, -3000.0])

@@ -8,7 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.seismic.scaling import scale_maps, scale_records, unscale_maps, unscale_records
+from bench.seismic.scaling import (
+    scale_maps,
+    scale_records,
+    scale_to_half,
+    unscale_maps,
+    unscale_records,
+)
 
 pressures = st.floats(-30, 60, width=32)
 velocities = st.floats(1500, 4500, width=32)
@@ -74,3 +80,21 @@ def test_any_shape() -> None:
     assert scale_records(values).shape == scale_maps(values).shape == values.shape
     flat = scale_records(values.flatten())
     assert torch.equal(scale_records(values).flatten(), flat)
+
+
+def test_every_half_is_scaled_to_the_bits_that_single_precision_rounds_to() -> None:
+    """All 65,536, in an array that does not lie in one piece."""
+    bits = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256).T
+    halves = bits.view(np.float16)
+    finite = np.isfinite(halves)
+    expected = scale_records(torch.from_numpy(halves.astype(np.float32))).half()
+    found = scale_to_half(halves)
+    assert found.dtype == torch.float16
+    assert torch.equal(found[finite], expected[finite])
+    assert not torch.isfinite(found[~torch.from_numpy(finite)]).any()
+
+
+def test_singles_are_scaled_and_rounded() -> None:
+    pressure = np.linspace(-30, 60, 1001, dtype=np.float32)
+    expected = scale_records(torch.from_numpy(pressure)).half()
+    assert torch.equal(scale_to_half(pressure), expected)
