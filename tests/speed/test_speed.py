@@ -140,7 +140,7 @@ class FourSamples:
     def __len__(self) -> int:
         return 4
 
-    def records(self, rows: np.ndarray) -> np.ndarray:
+    def records(self, rows: np.ndarray, *, native: bool = False) -> np.ndarray:
         return np.zeros((len(rows), 5, 1000, 70), np.float32)
 
     def maps(self, rows: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ class Endless:
     def __init__(self) -> None:
         self.alive = self.most = 0
 
-    def records(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def records(self, rows: NDArray[np.int64], *, native: bool = False) -> NDArray[np.float32]:
         made = np.zeros((len(rows), 5, 1000, 70), dtype=np.float32)
         self.alive += 1
         self.most = max(self.most, self.alive)
