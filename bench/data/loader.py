@@ -127,6 +127,12 @@ class Datasets:
         """Bytes of test data that may stay on the device, all test splits together."""
         return self._memory_limit // 4
 
+    @property
+    def activation_limit(self) -> int:
+        """Bytes of activations that may stay on the device beside the data: as many as data of a
+        training split may, less a quarter."""
+        return 3 * self._memory_limit // 4
+
     def samples(self, dataset: str, split: layout.Split) -> Samples:
         """Open one split. Raises `DataError` for missing or damaged files."""
         key = (dataset, split)

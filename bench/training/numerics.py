@@ -29,6 +29,11 @@ class Numerics:
     """Run networks through `bench.models.frugal`, which keeps less for the backward pass and folds
     BatchNorm when scoring; False: torch's own layers."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which a network gets its records in training."""
+        return torch.bfloat16 if self.bfloat16 else torch.float32
+
     def autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
