@@ -16,7 +16,7 @@ from bench.contract import INPUT_SHAPE
 from bench.data.loader import BYTES_PER_LOADED_SAMPLE, SampleLoader
 from bench.data.subsets import Indices
 from bench.plugins.adaptation import Checked
-from bench.training import allocator, boundary
+from bench.training import allocator, boundary_search
 from bench.training.boundary import Boundary, Layout
 from bench.training.numerics import Numerics
 
@@ -130,7 +130,7 @@ class FrozenPrefix:
         """Find the boundary with an epoch's first batch, and make room for all samples."""
         records = x.to(self._numerics.dtype)
         with self._numerics.autocast():
-            found = boundary.find(
+            found = boundary_search.find(
                 self._adapted,
                 records[:2],
                 most_bytes=self._most,
@@ -195,7 +195,9 @@ def expected_bytes(
     if epochs < _LEAST_EPOCHS or not _is_possible(adapted, numerics):
         return 0
     records = torch.zeros((2, *INPUT_SHAPE), device="meta")
-    each = [kept.values * numerics.dtype.itemsize for kept in boundary.layouts(adapted, records)]
+    each = [
+        kept.values * numerics.dtype.itemsize for kept in boundary_search.layouts(adapted, records)
+    ]
     fitting = [size for size in each if size <= most_bytes(budget_bytes, samples)]
     return samples * (fitting[-1] + MAP_BYTES) if fitting else 0
 
