@@ -129,8 +129,8 @@ class Datasets:
 
     @property
     def activation_limit(self) -> int:
-        """Bytes of activations that may stay on the device beside the data: as many as data of a
-        training split may, less a quarter."""
+        """Bytes of activations that may stay on the device beside the data: a quarter of what is
+        free at first."""
         return 3 * self._memory_limit // 4
 
     def samples(self, dataset: str, split: layout.Split) -> Samples:

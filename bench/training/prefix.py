@@ -153,7 +153,8 @@ class FrozenPrefix:
         self._versions = tuple(tensor._version for tensor in found.fixed())
 
     def _independent(self, found: Boundary, x: Tensor, sizes: set[int]) -> bool:
-        """Whether a sample's activations are the same wherever it is in a batch of these sizes.
+        """Whether a sample's activations are the same wherever it is in a batch of these sizes, and
+        whatever else is in it.
 
         Kernels may add up in another order for another place or size; so it is tried here.
         """
@@ -162,7 +163,7 @@ class FrozenPrefix:
             return False
         places = torch.arange(len(x))
         tries = [places[-size:] for size in sizes if size < len(x)]
-        tries += [places.flip(0), places.roll(len(x) // 3 + 1)]
+        tries += [places.flip(0), places // 2]
         return all(
             self._agree(found.activations(_like(x[some], x)), expected[some]) for some in tries
         )

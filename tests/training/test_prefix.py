@@ -260,9 +260,13 @@ class LooksBack(Chain):
 class OfTheBatch(Chain):
     """What one sample gives depends on the others."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.third = nn.Conv2d(4, 4, 1)
+
     def features(self, x: Tensor) -> Tensor:
         z = super().features(x)
-        out: Tensor = self.second(z - z.mean(0))
+        out: Tensor = self.third(z - z.mean(0))
         return out
 
 
@@ -332,9 +336,17 @@ def noisy_input(model: nn.Module, config: Config) -> Adapted:
 
 
 def scaled_input(model: nn.Module, config: Config) -> Adapted:
-    """A hook that says something else at every call, and draws no random numbers."""
+    """A hook that doubles the records from some call on, and draws no random numbers."""
     calls = iter(range(10**6))
-    model.register_forward_pre_hook(lambda _, args: (args[0] * (1 + next(calls) % 7),))
+    model.register_forward_pre_hook(lambda _, args: (args[0] * (1 + (next(calls) > 8)),))
+    return last(model, config)
+
+
+def scaled_within(model: nn.Module, config: Config) -> Adapted:
+    """The same between the two blocks."""
+    calls = iter(range(10**6))
+    hook = model.get_submodule("first").register_forward_hook
+    hook(lambda _, args, out: out * (1 + (next(calls) > 8)))
     return last(model, config)
 
 
@@ -383,6 +395,7 @@ def replaced_forward(model: nn.Module, config: Config) -> Adapted:
         (with_statistics, "both"),
         (last, "statistics"),
         (noisy_input, "frozen"),
+        (scaled_input, "frozen"),
         (wrapped, "frozen"),
         (dropout, "frozen"),
         (own_step, "frozen"),
@@ -395,8 +408,8 @@ def test_methods_that_touch_what_comes_early_are_left_alone(adapt: Any, policy: 
     assert records.given == SAMPLES * EPOCHS
 
 
-def test_a_hook_on_the_input_forbids_it() -> None:
-    adapted = adaptation.adapt(method_of(scaled_input), Chain(), Config())
+def test_a_hook_within_forbids_it() -> None:
+    adapted = adaptation.adapt(method_of(scaled_within), Chain(), Config())
     *_, prefix, _ = fitted(adapted, "frozen", budget=PLENTY, numerics=FLOAT32)
     assert prefix.nbytes == 0
 
