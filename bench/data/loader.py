@@ -129,6 +129,12 @@ class Datasets:
         """Bytes of test data that may stay on the device, all test splits together."""
         return self._memory_limit // 4
 
+    @property
+    def activation_limit(self) -> int:
+        """Bytes of activations that may stay on the device beside the data: a quarter of what is
+        free at first."""
+        return 3 * self._memory_limit // 4
+
     def samples(self, dataset: str, split: layout.Split) -> Samples:
         """Open one split. Raises `DataError` for missing or damaged files."""
         key = (dataset, split)

@@ -26,6 +26,8 @@ class Checked(Adapted):
 
     own: frozenset[str]
     """Names of the tensors in its state that the foundation did not have."""
+    untouched: frozenset[nn.Module]
+    """The foundation's modules that have kept their class and have no `forward` of their own."""
 
 
 def adapt(method: Method, model: nn.Module, config: Config) -> Checked:
@@ -41,6 +43,7 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Checked:
         model.requires_grad_(False)
         affine = Storages(_affine(model))
         foundation = Storages([*model.parameters(), *model.buffers()])
+        classes = {module: type(module) for module in model.modules()}
         adapted = groups.check_types(method, method.adapt(model, config))
         adapted = batchnorm.with_policy(method, adapted, config)
         trainable = groups.trainable(method, adapted)
@@ -60,7 +63,13 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Checked:
             parameter.requires_grad_(id(parameter) in trainable)
         state = adapted.model.state_dict()
         own = frozenset(name for name, value in state.items() if value not in foundation)
-    return Checked(**{f.name: getattr(adapted, f.name) for f in fields(Adapted)}, own=own)
+        untouched = frozenset(
+            module
+            for module in adapted.model.modules()
+            if classes.get(module) is type(module) and "forward" not in vars(module)
+        )
+    values = {f.name: getattr(adapted, f.name) for f in fields(Adapted)}
+    return Checked(**values, own=own, untouched=untouched)
 
 
 def missing_layers(method: Method, model: nn.Module) -> str:

@@ -37,6 +37,11 @@ def missing_layers(method: Method, backbone: str) -> str:
     return adaptation.missing_layers(method, _skeleton(backbone))
 
 
+def skeleton(backbone: str) -> nn.Module:
+    """A network on the meta device: shapes without weights."""
+    return copy.deepcopy(_skeleton(backbone))
+
+
 def backbone_parameters(backbone: str) -> int:
     """Parameters of the plain network."""
     return sum(p.numel() for p in _skeleton(backbone).parameters())
@@ -45,7 +50,7 @@ def backbone_parameters(backbone: str) -> int:
 def count(method: Method, config: Config, backbone: str) -> ParameterCounts:
     """Adapt a fresh network and count. Raises what `adaptation.adapt` raises."""
     try:
-        adapted = adaptation.adapt(method, copy.deepcopy(_skeleton(backbone)), config)
+        adapted = adaptation.adapt(method, skeleton(backbone), config)
     except MethodError:  # it may only be that the method looks at weights, which the meta has not
         adapted = adaptation.adapt(method, backbones.build(backbone), config)
     return ParameterCounts(

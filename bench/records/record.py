@@ -63,6 +63,9 @@ class Phase(Frozen):
     driver_peak_bytes: Natural | None = None
     joules: float | None = None
     """Energy that the GPU's own counter states; None where there is none."""
+    prefix_bytes: Natural | None = None
+    """Of the activations below the first trained layer that were computed once and kept, where
+    training steps began there; part of the peak. None where every step began at the records."""
 
 
 class Counts(Frozen):

@@ -25,6 +25,7 @@ from bench.runner.context import RunContext
 from bench.seeds import derive, seed_everything
 from bench.training import evaluate, probe, train
 from bench.training.batchnorm import recompute
+from bench.training.prefix import FrozenPrefix
 
 
 def budget_of(spec: FitSpec, track: Track) -> Budget:
@@ -71,6 +72,7 @@ class FitTraining:
         self.counts: Counts | None = None
         self.facts: dict[str, Any] = {}
         self._unfinished: resume.Unfinished | None = None
+        self._prefix: FrozenPrefix | None = None
 
     def run(self) -> nn.Module:
         """Train from the last checkpoint and save the weights; returns the trained network.
@@ -127,7 +129,12 @@ class FitTraining:
             if adapted.finish is not None:
                 self._finish(adapted, loader, parts)
         assert meter.phase is not None
-        self.cost = meter.phase.model_copy(update={"seconds": meter.phase.seconds + before})
+        self.cost = meter.phase.model_copy(
+            update={
+                "seconds": meter.phase.seconds + before,
+                "prefix_bytes": self._prefix.nbytes or None if self._prefix else None,
+            }
+        )
         adaptation.check_frozen(self.method, adapted, initial)
         context.check_claim()
         self._save(adapted, adam, initial, step_cost)
@@ -143,25 +150,32 @@ class FitTraining:
         advance: Advance,
     ) -> Iterator[Epoch]:
         """The epochs that are still to train."""
+        prefix = self._prefix = FrozenPrefix(
+            adapted,
+            len(loader),
+            budget_bytes=self.context.datasets.activation_limit,
+            numerics=self.context.numerics,
+        )
         epochs = self.budget.epochs if adapted.groups else 0  # else only statistics are gathered
         return train.fit(
             adapted,
             adam,
-            lambda epoch: self._batches(loader, epoch, advance),
+            lambda epoch: self._batches(loader, prefix, epoch, advance),
             batchnorm=self.method.traits.batchnorm,
             epochs=range(len(self.curve), epochs),
             total_epochs=self.budget.epochs,
             steps_per_epoch=subsets.batches_per_epoch(len(loader), self.budget.batch),
             numerics=self.context.numerics,
+            prefix=prefix,
         )
 
     def _batches(
-        self, loader: SampleLoader, epoch: int, advance: Advance
+        self, loader: SampleLoader, prefix: FrozenPrefix, epoch: int, advance: Advance
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch's batches, in an order that depends on the seed and never on the method."""
         seed_everything(derive(self.spec.seed, "epoch", epoch))
         order = self._order(loader, seed=self.spec.seed, epoch=epoch)
-        for x, y in loader.batches(order):
+        for x, y in prefix.batches(loader, order):
             yield x, y
             advance(len(x))
 

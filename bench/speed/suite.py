@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data import generate, layout
 from bench.data.loader import SampleLoader
@@ -29,11 +30,14 @@ from bench.speed.reference_process import reference_process
 from bench.speed.timing import Timing, interleave
 from bench.training import evaluate, probe, train
 from bench.training.numerics import Numerics
+from bench.training.prefix import FrozenPrefix
 from bench.training.traffic import Traffic
 
 _DATASET = "FlatVel_A"
 _STEPS = 2
 """Training steps in a turn."""
+_PLENTY, _LONG = 2**40, 100
+"""Bytes for activations and epochs of a fit: what is measured is not the budget."""
 Kind = Literal["train", "score", "simulate", "read", "ceiling"]
 SCORE, SIMULATE = "score", "simulate"
 MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
@@ -41,7 +45,10 @@ MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
 
 @dataclass(frozen=True, kw_only=True)
 class StepCounts:
-    """Hardware-independent cost of a training step."""
+    """Hardware-independent cost of a training step, of what it computes.
+
+    Where steps begin at kept activations, that is less than a record of the fit says.
+    """
 
     saved_bytes_per_sample: float
     flops_per_sample: float
@@ -65,6 +72,9 @@ class Figure:
     counts: StepCounts | None
     method: str | None
     """The method that is trained as a fit would train it."""
+    prefix_bytes: int
+    """Of a sample's activations below the first trained layer, where steps begin at kept ones; they
+    are computed in the first epoch, which is not timed. 0 elsewhere."""
 
     @property
     def per_second(self) -> float:
@@ -80,6 +90,7 @@ class _Contestant:
     work: Callable[[], object]
     counts: StepCounts | None = None
     method: str | None = None
+    prefix_bytes: int = 0
 
 
 def measure(
@@ -126,6 +137,7 @@ def measure(
             timing=timings[task.name],
             counts=task.counts,
             method=task.method,
+            prefix_bytes=task.prefix_bytes,
         )
         for task in field
     ]
@@ -141,7 +153,7 @@ def _simulated(folder: Path, samples: int, device: torch.device, progress: Progr
 def _training(
     installed: Installed, backbone: str, source: Samples, numerics: Numerics
 ) -> _Contestant:
-    """A method's training steps, as a fit makes them."""
+    """A method's training steps, as a fit makes them after the first epoch."""
     method = installed.method
     config = method.config()
     seed_everything(0)
@@ -151,12 +163,19 @@ def _training(
     train.activate(adapted, 0.0)
     pool, order = _pool(source, numerics.device, resident=True), _order(source)
 
+    prefix = FrozenPrefix(adapted, len(source), budget_bytes=_PLENTY, numerics=numerics)
+    prefix.begin(_LONG)
+
     def turn(batches: list[Indices]) -> None:
         adaptation.training_mode(adapted.model, method.traits.batchnorm)
+        train.set_rate(adam, 1e-5)
         with numerics.frugal_pass(adapted.model):
-            for x, y in pool.batches(batches):
-                train.train_step(adapted, adam, x, y, rate=1e-5, numerics=numerics)
+            for x, y in prefix.batches(pool, batches):
+                train.step(adapted, adam, x, y, numerics=numerics, forward=prefix.forward)
 
+    turn(order[:1])
+    if prefix.recording:
+        turn(order)
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
     return _Contestant(
         kind="train",
@@ -166,6 +185,7 @@ def _training(
         work=lambda: turn(order),
         counts=_count(adapted.model, numerics, lambda: turn(order[:1]), len(order[0])),
         method=method.name,
+        prefix_bytes=prefix.nbytes // len(source),
     )
 
 
@@ -266,11 +286,11 @@ def _count(
     """Hardware-independent cost of `step`, of so many samples; the model in its training modes."""
     cost = probe.step_cost(model, numerics)
     step()  # the optimiser's state is there before the peak is taken
-    with Traffic() as traffic:
+    with FlopCounterMode(display=False) as counter, Traffic() as traffic:
         step()
     return StepCounts(
         saved_bytes_per_sample=cost.saved_bytes_per_sample,
-        flops_per_sample=cost.flops_per_sample,
+        flops_per_sample=counter.get_total_flops() / samples,
         peak_bytes=traffic.peak_bytes,
         gradient_bytes=sum(p.nbytes for p in model.parameters() if p.requires_grad),
         moved_bytes_per_sample=traffic.moved_bytes / samples,

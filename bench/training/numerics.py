@@ -32,6 +32,11 @@ class Numerics:
     def precision(self) -> Precision:
         return "bfloat16" if self.bfloat16 else "float32"
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which a network gets its records in training."""
+        return torch.bfloat16 if self.bfloat16 else torch.float32
+
     def autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 

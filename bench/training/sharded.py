@@ -138,7 +138,7 @@ class ShardedStep:
             x, y = part.shards[shard - self._shards.first]
             seed_everything(derive(seed, "shard", shard))
             self._adam.zero_grad(set_to_none=True)
-            loss = train.l1(self._model, x, y, self._numerics)
+            loss = train.l1(self._model, x.to(self._numerics.dtype), y, self._numerics)
             loss.backward()
             gradients = [
                 torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters

@@ -2,20 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.contract import Adapted, BatchNorm
 from bench.plugins.adaptation import training_mode
 from bench.protocol.spec import RULES
 from bench.records.record import Epoch
+from bench.training.boundary import Forward
 from bench.training.capture import CapturedSteps, Step
 from bench.training.numerics import Numerics
+from bench.training.prefix import FrozenPrefix
 from bench.training.schedule import factor
 
 Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
-"""epoch → pairs of scaled records (b, 5, 1000, 70) and scaled maps (b, 1, 70, 70)."""
+"""epoch → pairs of scaled records (b, 5, 1000, 70) and scaled maps (b, 1, 70, 70); activations
+may stand for the records, see `bench.training.prefix`."""
 
 
 class DivergedError(RuntimeError):
@@ -53,8 +57,11 @@ def fit(
     total_epochs: int,
     steps_per_epoch: int,
     numerics: Numerics,
+    prefix: FrozenPrefix | None = None,
 ) -> Iterator[Epoch]:
     """Train for the given epochs (of `total_epochs`), yielding each one as it ends.
+
+    `prefix`: where `batches` come from, if activations of frozen layers are to be reused.
 
     Raises `DivergedError` when an epoch's loss is NaN or infinite.
     """
@@ -66,7 +73,9 @@ def fit(
             activate(adapted, epoch / total_epochs)
             training_mode(model, batchnorm)
             if trained != (trained := _trained(adapted)):
-                do_step = steps(adapted, adam, numerics)
+                do_step = steps(adapted, adam, numerics, prefix)
+                if prefix is not None:
+                    prefix.begin(_stage(adapted, range(epoch, epochs.stop), total_epochs))
             rate = 0.0
             losses, samples = torch.zeros((), device=numerics.device), 0
             for number, (x, y) in enumerate(batches(epoch), start=epoch * steps_per_epoch):
@@ -79,6 +88,18 @@ def fit(
                 raise DivergedError(f"The training loss became {mean} in epoch {epoch}.")
             seconds = time.perf_counter() - start
             yield Epoch(epoch=epoch, loss=mean, learning_rate=rate, seconds=seconds)
+    if prefix is not None:
+        prefix.release()
+
+
+def _stage(adapted: Adapted, epochs: range, total_epochs: int) -> int:
+    """For how many of these epochs the groups that train in the first one are those that train."""
+
+    def active(epoch: int) -> list[bool]:
+        spans = [group.active for group in adapted.groups]
+        return [begin <= epoch / total_epochs < end for begin, end in spans]
+
+    return sum(1 for _ in takewhile(lambda epoch: active(epoch) == active(epochs[0]), epochs))
 
 
 def _trained(adapted: Adapted) -> tuple[bool, ...]:
@@ -86,19 +107,36 @@ def _trained(adapted: Adapted) -> tuple[bool, ...]:
     return tuple(p.requires_grad for group in adapted.groups for p in group.parameters[:1])
 
 
-def steps(adapted: Adapted, adam: torch.optim.AdamW | None, numerics: Numerics) -> Step:
+def steps(
+    adapted: Adapted,
+    adam: torch.optim.AdamW | None,
+    numerics: Numerics,
+    prefix: FrozenPrefix | None = None,
+) -> Step:
     """The training step; captured on a GPU, unless the method's own Python code has a part in it.
 
     Valid until other parameters are trained or the layers take another form
     (`Numerics.frugal_pass`).
     """
+    own_code = adapted.penalty is not None or adapted.after_step is not None
+    captured = numerics.device.type == "cuda" and adam is not None and not own_code
+
+    def made(forward: Forward | None) -> tuple[Step, Step]:
+        def do_step(x: Tensor, y: Tensor) -> Tensor:
+            return step(adapted, adam, x, y, numerics=numerics, forward=forward)
+
+        return do_step, CapturedSteps(do_step) if captured else do_step
+
+    _, whole = made(None)
+    if prefix is None:
+        return whole
+    recording, resumed = made(prefix.forward)
 
     def do_step(x: Tensor, y: Tensor) -> Tensor:
-        return step(adapted, adam, x, y, numerics=numerics)
+        if prefix.recording:  # which a replayed graph would not do
+            return recording(x, y)
+        return (resumed if prefix.reused else whole)(x, y)
 
-    own_code = adapted.penalty is not None or adapted.after_step is not None
-    if numerics.device.type == "cuda" and adam is not None and not own_code:
-        return CapturedSteps(do_step)
     return do_step
 
 
@@ -129,13 +167,28 @@ def train_step(
 
 
 def step(
-    adapted: Adapted, adam: torch.optim.AdamW | None, x: Tensor, y: Tensor, *, numerics: Numerics
+    adapted: Adapted,
+    adam: torch.optim.AdamW | None,
+    x: Tensor,
+    y: Tensor,
+    *,
+    numerics: Numerics,
+    forward: Forward | None = None,
 ) -> Tensor:
-    """Do one step: forward, loss, backward, update. Returns the detached L1 loss."""
+    """Do one step: forward, loss, backward, update. Returns the detached L1 loss.
+
+    `forward`: the network for this x, where that is not a batch of records.
+    """
+
+    def l1_loss() -> Tensor:
+        if forward is None:
+            return l1(adapted.model, x.to(numerics.dtype), y, numerics)
+        return l1(forward, x, y, numerics)
+
     if adam is None:  # only BatchNorm statistics change
         with torch.no_grad():
-            return l1(adapted.model, x, y, numerics)
-    loss = l1(adapted.model, x, y, numerics)
+            return l1_loss()
+    loss = l1_loss()
     objective = loss if adapted.penalty is None else loss + adapted.penalty()
     adam.zero_grad(set_to_none=True)
     if objective.requires_grad:  # there may be no group that trains at the moment
@@ -146,11 +199,10 @@ def step(
     return loss.detach()
 
 
-def l1(model: nn.Module, x: Tensor, y: Tensor, numerics: Numerics) -> Tensor:
+def l1(network: Forward, x: Tensor, y: Tensor, numerics: Numerics) -> Tensor:
     """Mean absolute error on [-1, 1]; the network in autocast, the loss in float32."""
-    dtype = torch.bfloat16 if numerics.bfloat16 else torch.float32
     with numerics.autocast():
-        prediction: Tensor = model(x.to(dtype))
+        prediction = network(x)
     return (prediction.float() - y).abs().mean()
 
 

@@ -1,5 +1,6 @@
 """Estimates against counts worked out by hand, at made-up speeds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -60,6 +61,24 @@ def test_small_data_are_counted_as_memory(tmp_path: Path) -> None:
     data = (6 * 16 + 6 * 4) * (2 * 5 * 1000 * 70 + 4 * 70 * 70)
     expected = psutil.Process().memory_info().rss + 16 * PARAMETERS + 16 * 1e6 + data
     assert found.memory_bytes == pytest.approx(expected, rel=0.02)
+
+
+def test_kept_activations_are_counted_as_memory(tmp_path: Path) -> None:
+    """Before `deconv6`: 32 × 80 × 80 numbers a sample, and its map; BitFit begins at the records.
+
+    The foundation is there already: pretraining it takes more memory than any of these fits.
+    """
+    at = context_of(tmp_path, "mini")
+
+    def memory(method: str) -> int:
+        plan = planned(at, "id", method)
+        fits = tuple(job for job in plan.jobs if job.spec.kind == "adaptation")
+        found = estimate(replace(plan, jobs=fits), at, SPEEDS)
+        return found.memory_bytes - psutil.Process().memory_info().rss
+
+    kept = 128 * (32 * 80 * 80 * at.numerics.dtype.itemsize + 4 * 70 * 70)
+    weights = 4 * 4 * (8_642 - 291)
+    assert memory("head") - memory("bitfit") == pytest.approx(kept - weights, abs=3e6)
 
 
 def test_a_call_that_was_held_up_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,13 @@ def show(told: dict[str, Any]) -> None:
         ),
         [_cells(row) for row in told["figures"]],
     )
+    kept = {row["name"]: row["prefix_bytes"] for row in told["figures"] if row["prefix_bytes"]}
+    if kept:
+        each = ", ".join(f"{name} ({terminal.size(size)} a sample)" for name, size in kept.items())
+        typer.echo(
+            "Steps begin at activations that the first epoch of a fit computes and keeps: "
+            f"{each}. Figures are those of the epochs after it."
+        )
 
 
 def _row(figure: "Figure", figures: "list[Figure]") -> dict[str, Any]:
@@ -131,6 +138,7 @@ def _row(figure: "Figure", figures: "list[Figure]") -> dict[str, Any]:
         "spread": figure.timing.spread,
         "seconds": figure.timing.seconds,
         "times_reference": figure.per_second / reference.per_second if reference else None,
+        "prefix_bytes": figure.prefix_bytes,
     }
     if counts := figure.counts:
         row |= {
