@@ -11,6 +11,8 @@ import torch
 from conftest import Inside
 from torch import Tensor, nn
 
+from bench import conformance
+from bench.conformance import toy_networks
 from bench.data import generate, layout
 from bench.errors import ConfigError
 from bench.models import backbones
@@ -227,6 +229,15 @@ def test_methods_through_the_frugal_pass(name: str) -> None:
             assert gradients[key] is None
         else:
             assert float((gradients[key] - gradient).abs().max()) / scale < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["none", "fft", "lora", "bitfit", "adapter", "prompt"])
+def test_methods_conform_on_it(name: str) -> None:
+    """With a quarter of its channels; all else is as it is."""
+    torch.manual_seed(0)
+    network = toy_networks.settle(FourierDeepONet(width=8))
+    conformance.check_method(registry.load().get(name).method, network=network)
 
 
 def test_methods_count_by_hand_on_it() -> None:

@@ -44,7 +44,8 @@ def spectral_convolution(width: int) -> Any:
     Raises `ConfigError` if the library is not installed.
     """
     try:
-        with warnings.catch_warnings():  # the library and what it imports add filters
+        with warnings.catch_warnings():  # the library and what it imports warn, and add filters
+            warnings.simplefilter("ignore")
             from neuralop.layers.spectral_convolution import SpectralConv
     except ImportError as error:
         raise ConfigError(
