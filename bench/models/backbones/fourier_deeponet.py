@@ -175,7 +175,7 @@ class FourierDeepONet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # F.pad has no deterministic gradient on a GPU, which learned inputs need
         x = torch.cat((x[..., :1], x, x[..., -1:]), dim=3).transpose(2, 3)
-        x = self.branch(x) * self.trunk(self.sources)[:, None, None] + self.bias
+        x = self.branch(x) * self.trunk(self.sources[None])[..., None, None] + self.bias
         x = self.project(self.u_fourier(self.fourier(x)))
         return torch.tanh(x[:, :, 1:-1].transpose(2, 3))
 
