@@ -183,7 +183,8 @@ class Backbone:
     """The paper it comes from."""
     build: Callable[[], nn.Module]
     """A freshly initialised network, (n, 5, 1000, 70) → (n, 1, 70, 70) on [-1, 1], on torch's
-    default device; random numbers come from torch alone. No downloads."""
+    default device; random numbers come from torch alone. No downloads. Raises `ConfigError` for a
+    library that is needed and not installed."""
     own_name: Callable[[str], str] = field(default=_same)
     """The network's name for a tensor of a published checkpoint that `bench run --weights` takes;
     the same by default. What has no counterpart may get any name: it is left out, and told."""

@@ -41,12 +41,13 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 know."""
 EXACT = frozenset(
     {
-        "beft", "boft", "delora", "dora", "glora", "gralora", "hira", "ia3", "ln_tuning", "loha",
+        "beft", "delora", "dora", "glora", "gralora", "hira", "ia3", "ln_tuning", "loha",
         "lokr", "lora", "miss", "oft", "peanut", "psoft", "randlora", "road", "rslora", "shira",
         "supertuning", "waveft",
     }
 )  # fmt: skip
-"""Tuners that start as an identity bit for bit, unless an option changes their initialisation."""
+"""Tuners that start as an identity bit for bit, unless an option changes their initialisation. Not
+``boft``: it multiplies by an identity, which can change a weight's layout and so the rounding."""
 SQUARE_KERNELS = frozenset({"boft", "hra", "oft"})
 """Tuners that rotate the inputs of a convolution, and take all kernels for square ones: for others
 the library makes a matrix that fits nothing, of gigabytes."""

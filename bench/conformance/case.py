@@ -2,7 +2,8 @@
 
 import copy
 import math
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench.conformance import toy_networks
 from bench.contract import OUTPUT_SHAPE, Adapted, Config, Method
 from bench.errors import MethodError
 from bench.models import delta
+from bench.models.frugal import frugal
 from bench.plugins import adaptation, batchnorm
 from bench.plugins.adaptation import Checked
 from bench.plugins.storages import Storages
@@ -23,6 +25,18 @@ from bench.training.numerics import Numerics
 
 _RATE = 1e-3
 _NUMERICS = Numerics(device=torch.device("cpu"), bfloat16=False, channels_last=False)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a few training steps show."""
+
+    reached: set[int] = field(default_factory=set)
+    """Ids of the parameters that had a gradient other than zero in some step."""
+    not_finite: list[str] = field(default_factory=list)
+    """Names of the parameters that had a gradient with NaN or infinity."""
+    losses: list[float] = field(default_factory=list)
+    """L1 loss of each step, before its update."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +52,7 @@ class Trained:
     """Ids of the parameters in the groups."""
     free: Storages
     """Memory of those parameters, and of the buffers that the BatchNorm policy lets move."""
-    reached: set[int]
-    """Ids of the parameters that had a gradient other than zero in some step."""
-    not_finite: list[str]
-    """Names of the parameters that had a gradient with NaN or infinity."""
-    steps: int
+    steps: Steps
     at_start: Tensor
     """Prediction before the first step."""
     before_finish_state: dict[str, Tensor]
@@ -134,7 +144,7 @@ class Case:
         adapted = self.adapted(model)
         before = {name: value.clone() for name, value in adapted.model.state_dict().items()}
         at_start = predict(adapted.model, self.x)
-        reached, not_finite, steps = self._steps(adapted)
+        steps = self._steps(adapted)
         after = predict(adapted.model, self.x)
         state = {name: value.clone() for name, value in adapted.model.state_dict().items()}
         facts = None
@@ -151,8 +161,6 @@ class Case:
             before=before,
             trainable={id(p) for group in adapted.groups for p in group.parameters},
             free=Storages([*statistics, *(p for g in adapted.groups for p in g.parameters)]),
-            reached=reached,
-            not_finite=not_finite,
             steps=steps,
             at_start=at_start,
             before_finish_state=state,
@@ -162,25 +170,46 @@ class Case:
             delta=delta.extract(adapted.model, before),
         )
 
-    def _steps(self, adapted: Adapted) -> tuple[set[int], list[str], int]:
+    def frugal_losses(self) -> list[float]:
+        """Losses of the steps that `train` does, through the memory-frugal pass."""
+        adapted = self.fresh()
+        with frugal(adapted.model):
+            return self._steps(adapted).losses
+
+    def gradients(self, *, frugally: bool) -> dict[str, Tensor]:
+        """Gradients of the loss by name, of everything that is trained, at the trained weights."""
+        adapted = self.fresh()
+        delta.restore(adapted.model, self.trained.delta)
+        for group in adapted.groups:
+            for parameter in group.parameters:
+                parameter.requires_grad_(True)
+        adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
+        with seeded(3), frugal(adapted.model) if frugally else nullcontext():
+            train.l1(adapted.model, self.x, self.y, _NUMERICS).backward()
+        named = adapted.model.named_parameters()
+        return {name: p.grad for name, p in named if p.grad is not None}
+
+    def _steps(self, adapted: Adapted) -> Steps:
         adam = train.optimiser(adapted, self.config.learning_rate_scale)
-        reached: set[int] = set()
-        not_finite: list[str] = []
+        steps = Steps()
         turns = {0.0, 0.5, 0.99} | {sum(group.active) / 2 for group in adapted.groups}
         with seeded(2):
             for progress in sorted(turns):
                 train.activate(adapted, progress)
                 adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
                 for _ in range(2):  # what starts at zero hides others from the first gradient
-                    train.train_step(adapted, adam, self.x, self.y, rate=_RATE, numerics=_NUMERICS)
+                    loss = train.train_step(
+                        adapted, adam, self.x, self.y, rate=_RATE, numerics=_NUMERICS
+                    )
+                    steps.losses.append(float(loss))
                     for name, parameter in adapted.model.named_parameters():
                         if parameter.grad is not None:
                             size = float(parameter.grad.abs().sum())
                             if not math.isfinite(size):
-                                not_finite.append(name)
+                                steps.not_finite.append(name)
                             elif size > 0:
-                                reached.add(id(parameter))
-        return reached, not_finite, 2 * len(turns)
+                                steps.reached.add(id(parameter))
+        return steps
 
 
 def predict(model: nn.Module, x: Tensor) -> Tensor:

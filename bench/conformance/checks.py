@@ -23,6 +23,7 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
     learning.every_group_moves,
     learning.frozen_stays_frozen,
     learning.batchnorm_policy_holds,
+    learning.trains_alike_frugally,
     learning.scores_each_sample_alone,
     saving.delta_restores_predictions,
     saving.whole_state_can_be_saved,

@@ -6,7 +6,14 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.conformance.case import Case, predict
-from bench.conformance.requirements import BFLOAT16_TOLERANCE, TOLERANCE, difference, require
+from bench.conformance.requirements import (
+    BFLOAT16_TOLERANCE,
+    FRUGAL_GRADIENT_TOLERANCE,
+    FRUGAL_LOSS_TOLERANCE,
+    TOLERANCE,
+    difference,
+    require,
+)
 from bench.plugins import adaptation
 from bench.plugins.storages import Storages
 
@@ -16,12 +23,11 @@ def trainables_get_gradients(case: Case) -> str:
     trained = case.trained
     parameters = dict(trained.adapted.model.named_parameters())
     names = [name for name, p in parameters.items() if id(p) in trained.trainable]
-    idle = [name for name in names if id(parameters[name]) not in trained.reached]
-    require(not idle, f"no gradient reaches {', '.join(idle[:5])} in {trained.steps} steps")
-    require(
-        not trained.not_finite, f"a gradient is not finite: {', '.join(trained.not_finite[:5])}"
-    )
-    return f"{len(names)} tensors in {trained.steps} steps" if names else "nothing to train"
+    steps = trained.steps
+    idle = [name for name in names if id(parameters[name]) not in steps.reached]
+    require(not idle, f"no gradient reaches {', '.join(idle[:5])} in {len(steps.losses)} steps")
+    require(not steps.not_finite, f"a gradient is not finite: {', '.join(steps.not_finite[:5])}")
+    return f"{len(names)} tensors in {len(steps.losses)} steps" if names else "nothing to train"
 
 
 def training_has_an_effect(case: Case) -> str:
@@ -104,6 +110,24 @@ def bfloat16_is_close(case: Case) -> str:
     apart = float((rounded - case.trained.prediction).abs().mean())
     require(apart <= BFLOAT16_TOLERANCE, f"differs by {apart:.2g} on average")
     return f"differs by {apart:.2g} on average"
+
+
+def trains_alike_frugally(case: Case) -> str:
+    """Training through the memory-frugal pass, as runs do, is training with torch's own layers."""
+    stock, ours = case.trained.steps.losses, case.frugal_losses()
+    apart = max(abs(a - b) / a for a, b in zip(stock, ours, strict=True))
+    require(
+        apart <= FRUGAL_LOSS_TOLERANCE,
+        f"in {len(stock)} steps a loss comes to differ by {apart:.2g} of itself",
+    )
+    if not case.method.traits.trains or not case.trained.trainable:
+        return f"losses differ by {apart:.2g}; nothing is trained"
+    expected, gradients = case.gradients(frugally=False), case.gradients(frugally=True)
+    require(expected.keys() == gradients.keys(), "other parameters get a gradient")
+    largest = max(float(g.abs().max()) for g in expected.values())
+    off = max(difference(gradients[name], g) for name, g in expected.items()) / largest
+    require(off <= FRUGAL_GRADIENT_TOLERANCE, f"a gradient differs by {off:.2g} of the largest")
+    return f"losses differ by {apart:.2g}, gradients by {off:.2g} of the largest"
 
 
 def reports_facts(case: Case) -> str:

@@ -36,6 +36,11 @@ def extract(model: nn.Module, foundation: Mapping[str, Tensor]) -> dict[str, Ten
     return delta
 
 
+def whole(model: nn.Module) -> dict[str, Tensor]:
+    """All of a network's state, as CPU copies: the delta to a network without values."""
+    return {n: v.detach().cpu().clone().contiguous() for n, v in model.state_dict().items()}
+
+
 def restore(model: nn.Module, delta: Mapping[str, Tensor]) -> None:
     """Copy a delta into an adapted network, in place.
 

@@ -329,8 +329,10 @@ class FitTraining:
             foundation_sha256=self.foundation_sha256,
             adapt_seed=derive(self.spec.seed, "adapt"),
         )
+        # Fits start from a foundation alone: buffers that never move belong to it
+        saved = delta.whole(model) if self.spec.kind == "pretraining" else changed
         path = self.context.workspace.weights(self.spec)
-        delta.save(changed, header, path)
+        delta.save(saved, header, path)
         parameters = {name for name, _ in model.named_parameters()}
         self.counts = Counts(
             trainable_parameters=sum(p.numel() for g in adapted.groups for p in g.parameters),
@@ -340,5 +342,5 @@ class FitTraining:
             flops_per_sample=cost.flops_per_sample,
             changed_buffers=sum(name not in parameters for name in changed),
             adapter_bytes=path.stat().st_size,
-            adapter_sha256=content_hash(changed),
+            adapter_sha256=content_hash(saved),
         )

@@ -140,6 +140,31 @@ def test_own_running_averages_are_saved_and_the_foundation_stays() -> None:
         adaptation.check_frozen(method, adapted, before)
 
 
+def differs_frugally(factor: float) -> Callable[[nn.Module, Config], Adapted]:
+    """The gradient has a factor, in runs only: there the forward of torch's layers is replaced."""
+
+    def adapt(model: nn.Module, config: Config) -> Adapted:
+        def scale(module: nn.Module, inputs: Any, y: Tensor) -> Tensor:
+            replaced = "forward" in vars(model.get_submodule("deconv6.layers"))
+            return y.detach() + (factor if replaced else 1) * (y - y.detach())
+
+        model.register_forward_hook(scale)
+        return Adapted(model=model, groups=group(*head(model)))
+
+    return adapt
+
+
+@pytest.mark.parametrize(
+    ("factor", "says"), [(-1.0, "a loss comes to differ"), (2.0, "a gradient differs by 1 of the")]
+)
+def test_training_must_be_the_same_in_runs(factor: float, says: str) -> None:
+    """Adam does not see a factor on all gradients; the comparison of gradients does."""
+    traits = replace(GOOD.traits, mergeable=False)
+    results = conformance.run(broken(differs_frugally(factor), traits=traits))
+    told = {r.name: r.detail for r in results if not r.passed}
+    assert says in told["trains alike frugally"], told
+
+
 def test_a_wrong_count_is_told() -> None:
     with pytest.raises(conformance.NonconformanceError, match="39 parameters are trainable, 291"):
         conformance.check_method(GOOD, trainable=291)

@@ -259,6 +259,7 @@ def test_backbones_are_listed_with_their_parameters(inside: Inside) -> None:
         ("inversionnet_quarter", 1_528_267),
         ("hybrid_vit", 3_489_057),
         ("caformer_unet", 26_390_865),
+        ("fourier_deeponet", 7_056_848),
     ):
         assert rows[name]["parameters"] == parameters
     assert all(row["source"] for row in rows.values())
@@ -271,6 +272,7 @@ def test_backbones_are_listed_with_their_parameters(inside: Inside) -> None:
 def test_methods_that_do_not_apply_to_a_backbone_say_why(inside: Inside) -> None:
     lacking = {
         "inversionnet_quarter": {"attention", "layernorm", "prompt_tokens"},
+        "fourier_deeponet": {"attention", "layernorm", "prompt_tokens"},
         "hybrid_vit": {"batchnorm", "batchnorm_stats"},
     }
     for backbone, names in lacking.items():

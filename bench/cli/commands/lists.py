@@ -49,14 +49,17 @@ def methods(
 def backbones(as_json: JsonOption = False) -> None:
     """List installed backbones: origin and parameters."""
     from bench.cli.terminal import table
-    from bench.errors import BackboneError
+    from bench.errors import BackboneError, ConfigError
     from bench.models import backbones as known
 
     rows, problems = [], []
     for name in known.names():
         try:
             rows.append(_backbone(name))
-        except BackboneError as error:  # of one backbone, and the others are listed all the same
+        except (
+            BackboneError,
+            ConfigError,
+        ) as error:  # of one backbone, the others are listed all the same
             problems.append({"name": name, "reason": str(error)})
     if as_json:
         _print({"backbones": rows, "problems": problems})
