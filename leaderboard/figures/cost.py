@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from bench.protocol.protocols import Protocol
-from leaderboard.figures import palette, svg
+from leaderboard.figures import labels, palette, svg
 from leaderboard.stats.comparisons import pareto_front
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import text
@@ -125,7 +125,7 @@ def _mark(
         tip += f" ({p.interval.low:.4f} to {p.interval.high:.4f})"
         whisker = svg.line(px, y(p.interval.low), px, y(p.interval.high), class_="err")
     tip += f"\n{text.label(cost)}: {text.cost(p.cost, cost)}"
-    label = _label(variant.label, px, py, taken, end)
+    label = labels.beside(variant.label, px, py, taken, end)
     return svg.tag(
         "g",
         whisker,
@@ -133,16 +133,3 @@ def _mark(
         label,
         class_=palette.classes(variant),
     )
-
-
-def _label(name: str, x: float, y: float, taken: list[tuple[float, float]], end: float) -> Markup:
-    """The name in the first free place around its mark, or nothing."""
-    width = 7.0 * len(name)
-    for side, down in ((1, -5), (-1, -5), (1, 14), (-1, 14)):
-        left = x + 9 if side > 0 else x - 9 - width
-        inside = left > 60 and left + width < end + 26
-        if inside and all(abs(y + down - b) > 11 or abs(left - a) > width for a, b in taken):
-            taken.append((left, y + down))
-            anchor = "start" if side > 0 else "end"
-            return svg.text(x + 9.0 * side, y + down, name, class_="who", text_anchor=anchor)
-    return Markup()

@@ -251,7 +251,10 @@ def gather(results: Results) -> list[Board]:
     Then published ones: the newest rules first, the track's own network, the largest.
     """
     labels = _labels(results.fits)
-    order = {key: i for i, key in enumerate(sorted(labels, key=lambda k: (labels[k].lower(), k)))}
+    # The methods with the most records have the colours that no other method has
+    counts = dict(results.fits.group_by("variant").len().iter_rows())
+    places = sorted(labels, key=lambda k: (-counts[k], labels[k].lower(), k))
+    order = {key: i for i, key in enumerate(places)}
     boards = []
     for key, (track, rules) in results.protocols.items():
         fits = results.fits.filter(pl.col("board") == key.slug)
@@ -289,7 +292,7 @@ def _variants(
     own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout")).sort("run_id")
     firsts = own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True)
     made = [_variant(row, labels[row["variant"]], order[row["variant"]]) for row in firsts]
-    return tuple(sorted(made, key=lambda v: v.index))
+    return tuple(sorted(made, key=lambda v: (v.label.lower(), v.key)))
 
 
 def _foundation(fits: pl.DataFrame, index: int) -> Variant | None:
