@@ -74,7 +74,7 @@ def scatter(rows: Sequence[Row], view: Protocol, cost: str) -> Markup | None:
     mae = text.axis(text.column("mae"))
     panel.axis_y(f"{mae}, {view.label.lower()}", y, svg.ticks(low, high, 6))
     panel.marks.append(svg.path(_staircase(best, x, y, x1), class_="front"))
-    taken: list[tuple[float, float]] = []
+    taken = labels.marks((x(p.cost), y(p.error)) for p in known)
     for p in sorted(known, key=lambda p: (p.error, p.row.variant.label)):
         panel.marks.append(_mark(p, x, y, cost, taken, x1))
     return panel.render(kind="wide")
@@ -114,15 +114,15 @@ def _staircase(
 
 
 def _mark(
-    p: Point, x: svg.Scale, y: svg.Scale, cost: str, taken: list[tuple[float, float]], end: float
+    p: Point, x: svg.Scale, y: svg.Scale, cost: str, taken: list[labels.Box], end: float
 ) -> Markup:
     """Sign, whisker and name; a name that would lie on another is left to the tooltip."""
     px, py = x(p.cost), y(p.error)
     variant = p.row.variant
-    tip = f"{variant.label}\nMAE {p.error:.4f}"
+    tip = f"{variant.label}\nMAE {text.tip(p.error)}"
     whisker = Markup()
     if p.interval:
-        tip += f" ({p.interval.low:.4f} to {p.interval.high:.4f})"
+        tip += " " + text.tip_interval(p.interval.low, p.interval.high)
         whisker = svg.line(px, y(p.interval.low), px, y(p.interval.high), class_="err")
     tip += f"\n{text.label(cost)}: {text.cost(p.cost, cost)}"
     label = labels.beside(variant.label, px, py, taken, end)

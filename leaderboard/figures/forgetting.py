@@ -37,12 +37,16 @@ def scatter(trades: Sequence[Trade], protocol: str) -> Markup | None:
     bottom, top = svg.around([0.0, *ends], pad=0.08)
     y = svg.linear(bottom, top, y0, y1)
     panel.axis_x(
-        "lost: rise of the MAE on the pretraining datasets", x, svg.ticks(low, high, 8), grid=True
+        "lost on the pretraining datasets: rise of the MAE on [−1, 1]",
+        x,
+        svg.ticks(low, high, 8),
+        grid=True,
     )
-    panel.axis_y(f"gained: fall of the MAE {where}", y, svg.ticks(bottom, top, 6))
+    panel.axis_y(f"gained {where}: fall of the MAE on [−1, 1]", y, svg.ticks(bottom, top, 6))
     panel.marks.append(svg.line(x0, y(0), x1, y(0), class_="zero"))
     panel.marks.append(svg.line(x(0), y0, x(0), y1, class_="zero"))
-    taken = [(x(0) + 9, y(0) - 5)]
+    taken = labels.marks((x(t.loss.value), y(t.gains[protocol].value)) for t in known)
+    taken.append((x(0) + 9, x(0) + 140, y(0) - 5))
     panel.marks.append(svg.text(x(0) + 9, y(0) - 5, "untouched foundation", class_="tick"))
     panel.marks.extend(_mark(t, protocol, x, y, taken, x1) for t in known)
     return panel.render(kind="wide")
@@ -53,13 +57,13 @@ def _mark(
     protocol: str,
     x: svg.Scale,
     y: svg.Scale,
-    taken: list[tuple[float, float]],
+    taken: list[labels.Box],
     end: float,
 ) -> Markup:
     loss, gain, variant = trade.loss, trade.gains[protocol], trade.variant
     px, py = x(loss.value), y(gain.value)
     tip = "\n".join(
-        f"{word} {e.value:.4f} ({e.low:.4f} to {e.high:.4f})"
+        f"{word} {text.tip(e.value)} {text.tip_interval(e.low, e.high)}"
         for word, e in (("gained", gain), ("lost", loss))
     )
     return svg.tag(

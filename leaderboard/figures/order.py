@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from leaderboard.figures import palette, svg
+from leaderboard.tables import text
 from leaderboard.tables.backbones import Order, Orders
 from leaderboard.tables.boards import Variant
 
@@ -61,7 +62,7 @@ def _line(orders: Orders, variant: Variant, x: svg.Scale, y: svg.Scale) -> Marku
         score = ranked.score
         tip = (
             f"{variant.label}, {column.name}\nrank {_span(ranked.rank, ranked.worst_rank)}\n"
-            f"MAE {score.value:.4f} ({score.low:.4f} to {score.high:.4f})"
+            f"MAE {text.tip(score.value)} {text.tip_interval(score.low, score.high)}"
         )
         ends = y(ranked.rank) - 9, y(ranked.worst_rank) + 9
         marks.append(svg.line(px, ends[0], px, ends[1], class_="ranks"))

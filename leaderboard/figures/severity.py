@@ -56,7 +56,8 @@ def _line(series: Series, variant: Variant, x: svg.Scale, y: svg.Scale, shift: f
     for i, step in enumerate(series.steps):
         e, px = step.errors[variant.key], x(i) + shift
         points.append((px, y(e.value)))
-        tip = f"{variant.label}, {step.tick}\nMAE {e.value:.4f} ({e.low:.4f} to {e.high:.4f})"
+        tip = f"{variant.label}, {step.tick}\nMAE {text.tip(e.value)} "
+        tip += text.tip_interval(e.low, e.high)
         marks.append(svg.line(px, y(e.low), px, y(e.high), class_="thin"))
         marks.append(
             svg.marker(px, y(e.value), variant.index, size=3.6, class_="dot", data_tip=tip)

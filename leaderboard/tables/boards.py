@@ -13,7 +13,7 @@ from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
 from leaderboard.load.results import FOUNDATION, TEST, Results, config
-from leaderboard.tables import text
+from leaderboard.tables import marks, text
 
 CLAIMED = "lora"
 """The method that the paper's claims are about."""
@@ -251,10 +251,7 @@ def gather(results: Results) -> list[Board]:
     Then published ones: the newest rules first, the track's own network, the largest.
     """
     labels = _labels(results.fits)
-    # The methods with the most records have the colours that no other method has
-    counts = dict(results.fits.group_by("variant").len().iter_rows())
-    places = sorted(labels, key=lambda k: (-counts[k], labels[k].lower(), k))
-    order = {key: i for i, key in enumerate(places)}
+    order = marks.indices(_methods(results, labels))
     boards = []
     for key, (track, rules) in results.protocols.items():
         fits = results.fits.filter(pl.col("board") == key.slug)
@@ -268,10 +265,18 @@ def gather(results: Results) -> list[Board]:
                 cells=results.cells.join(ids, on="run_id", how="semi"),
                 samples=results.samples.join(ids, on="run_id", how="semi"),
                 variants=_variants(fits, labels, order),
-                foundation=_foundation(fits, len(order)),
+                foundation=_foundation(fits, max(order.values(), default=-1) + 1),
             )
         )
     return sorted(boards, key=_order)
+
+
+def _methods(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
+    """Keys of the methods of each board by label, the board with the most records first."""
+    own = results.fits.filter(pl.col("variant").is_in(list(labels)))
+    by_board = own.group_by("board").agg(pl.len(), pl.col("variant").unique())
+    rows = sorted(by_board.iter_rows(), key=lambda row: (-row[1], row[0]))
+    return [sorted(keys, key=lambda k: (labels[k].lower(), k)) for _, _, keys in rows]
 
 
 def _order(board: Board) -> tuple[Any, ...]:
