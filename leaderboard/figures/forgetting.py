@@ -20,7 +20,7 @@ def scatter(trades: Sequence[Trade], protocol: str) -> Markup | None:
         width=1080,
         height=440,
         title=f"Gain {where} against loss on the pretraining datasets",
-        description="Difference in MAE to the untouched foundation, lost and gained: "
+        description="Difference in MAE on [−1, 1] to the untouched foundation, lost and gained: "
         + "; ".join(
             f"{t.variant.label} {text.signed(t.loss.value, 3)} and "
             f"{text.signed(t.gains[protocol].value, 3)}"

@@ -8,6 +8,8 @@ from leaderboard.figures import svg
 
 Box = tuple[float, float, float]
 """Left edge, right edge and baseline of what is drawn, in pixels."""
+_PLACES = tuple((side, down) for down in (-5, 14, -20, 29) for side in (1, -1))
+"""Right or left of a mark, and how far below its middle; the nearest first."""
 _LETTER, _LINE, _LEFTMOST = 7.0, 11.0, 60.0
 
 
@@ -22,7 +24,7 @@ def beside(name: str, x: float, y: float, taken: list[Box], end: float) -> Marku
     `taken` holds the boxes of what is drawn and is added to; `end` is the plot's right edge.
     """
     width = _LETTER * len(name)
-    for side, down in ((1, -5), (-1, -5), (1, 14), (-1, 14)):
+    for side, down in _PLACES:
         left = x + 9 if side > 0 else x - 9 - width
         right, baseline = left + width, y + down
         inside = left > _LEFTMOST and right < end + 26

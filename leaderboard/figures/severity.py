@@ -7,13 +7,13 @@ from markupsafe import Markup
 from leaderboard.figures import palette, svg
 from leaderboard.tables import text
 from leaderboard.tables.boards import Variant
-from leaderboard.tables.severity import Series, Shift
+from leaderboard.tables.severity import ErrorsUnderShift, Series
 
 _WIDTH, _HEIGHT = 400.0, 300.0
 _TICKS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 
 
-def panels(shift: Shift) -> list[Markup]:
+def panels(shift: ErrorsUnderShift) -> list[Markup]:
     """A panel for each series, all on one logarithmic scale: equal steps are equal ratios."""
     known = [e for found in shift.errors.values() for e in found.values()]
     low = min(max(e.low, e.value / 2) for e in known) / 1.05
@@ -26,7 +26,8 @@ def _panel(series: Series, variants: Sequence[Variant], low: float, high: float)
         width=_WIDTH,
         height=_HEIGHT,
         title=f"MAE against {series.name}",
-        description="; ".join(
+        description="MAE on [−1, 1]: "
+        + "; ".join(
             f"{v.label} "
             + ", ".join(f"{s.tick}: {s.errors[v.key].value:.3f}" for s in series.steps)
             for v in variants

@@ -52,9 +52,9 @@ def worst_maps(
         kept = have.get(variant.key)
         of = max(of, found.of if found else 0)
         if variant.key not in ids:
-            missing.setdefault("no fit with this seed", []).append((variant, None))
+            missing.setdefault("there is no fit with this seed", []).append((variant, None))
         elif found is None:
-            missing.setdefault("no per-sample scores", []).append((variant, None))
+            missing.setdefault("there are no per-sample scores", []).append((variant, None))
         elif kept is None or found.sample not in kept.samples:
             why = "the run keeps other maps only" if kept else "the run keeps no maps"
             missing.setdefault(why, []).append((variant, found))

@@ -1,24 +1,31 @@
 """Which colour and sign a method has: one index on all pages of a site."""
 
 from collections.abc import Iterable, Sequence
-from itertools import count
 
 COLOURS = 7
 """Indices that differ by a multiple of it share a colour, `leaderboard.figures.palette`."""
+SIGNS = 8
+"""Likewise a sign, `leaderboard.figures.svg.SHAPES`. The two numbers have no common factor."""
 
 
 def indices(boards: Iterable[Sequence[str]]) -> dict[str, int]:
-    """An index for each method key; on a board of up to `COLOURS` methods no two share a colour.
+    """An index for each method key, as far apart as possible on each board.
 
-    That holds for the first board, and for later ones as far as methods that stood on an earlier
-    one, and keep their index, allow.
+    On the first board, up to `COLOURS` methods share neither colour nor sign; a method keeps its
+    index on later boards, where the others get what is free beside it.
     """
     found: dict[str, int] = {}
     for keys in boards:
-        taken = {found[key] % COLOURS for key in keys if key in found}
+        used = [found[key] for key in keys if key in found]
         for key in (k for k in keys if k not in found):
-            free = len(taken) < COLOURS
-            unused = (i for i in count() if i not in found.values())
-            found[key] = next(i for i in unused if not (free and i % COLOURS in taken))
-            taken.add(found[key] % COLOURS)
+            found[key] = _free(used, set(found.values()))
+            used.append(found[key])
     return found
+
+
+def _free(beside: Sequence[int], taken: set[int]) -> int:
+    """The lowest index that is not taken, of those that have least in common with these."""
+    colours = [i % COLOURS for i in beside]
+    signs = [i % SIGNS for i in beside]
+    choice = [i for i in range(len(taken) + COLOURS * SIGNS) if i not in taken]
+    return min(choice, key=lambda i: (signs.count(i % SIGNS), colours.count(i % COLOURS), i))

@@ -37,7 +37,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class ErrorsUnderShift:
     """MAE of every method under every condition, over the seeds that all of them share."""
 
     variants: tuple[Variant, ...]
@@ -64,7 +64,7 @@ class Shift:
         return Series(conditions[0].group, _severity(conditions[0])[1], steps)
 
 
-def of(board: Board) -> Shift | None:
+def of(board: Board) -> ErrorsUnderShift | None:
     """The board's methods that were tested under all conditions; None without such scores."""
     protocol = protocols.get("shift")
     variants, seeds = comparable(board, protocol)
@@ -82,7 +82,7 @@ def of(board: Board) -> Shift | None:
         moments = values.ScoreArray(scaled, found.strata[part]).moments()
         keys = [v.key for v in variants]
         errors[name] = dict(zip(keys, moments.estimates(), strict=True))
-    return Shift(tuple(variants), seeds, errors)
+    return ErrorsUnderShift(tuple(variants), seeds, errors)
 
 
 def _severity(c: Condition) -> tuple[float, str, str]:

@@ -17,7 +17,7 @@ from bench.protocol.spec import PRETRAINING, TARGETS
 from bench.seismic import metrics
 from leaderboard.figures import forgetting as forgetting_figure
 from leaderboard.figures import order as order_figure
-from leaderboard.figures import palette
+from leaderboard.figures import palette, svg
 from leaderboard.figures import severity as severity_figure
 from leaderboard.load import records, results
 from leaderboard.tables import backbones, forgetting, marks, robustness, severity, values, worst
@@ -192,15 +192,20 @@ def test_severity_rises_from_the_clean_records_or_to_both_sides(board: Board) ->
     assert all(panel.count('class="series"') == len(found.variants) for panel in panels)
 
 
-def test_methods_of_a_board_have_colours_of_their_own(boards: list[Board]) -> None:
-    assert len(palette.COLOURS) == marks.COLOURS
-    first = [v.index % marks.COLOURS for v in max(boards, key=lambda b: b.fits.height).variants]
-    assert len(set(first)) == min(len(first), marks.COLOURS)
+def test_methods_of_a_board_have_colours_and_signs_of_their_own(boards: list[Board]) -> None:
+    assert (len(palette.COLOURS), len(svg.SHAPES)) == (marks.COLOURS, marks.SIGNS)
+    for board in boards:
+        indices = [v.index for v in board.variants]
+        assert len({i % marks.SIGNS for i in indices}) == len(indices) <= marks.SIGNS
+    first = max(boards, key=lambda b: b.fits.height)
+    colours = {v.index % marks.COLOURS for v in first.variants}
+    assert len(colours) == len(first.variants)
     found = marks.indices([["a", "b", "c"], ["d", "b", "e", "f", "g", "h", "i", "j"], ["k", "a"]])
     assert len(set(found.values())) == len(found) == 11
-    second = [found[k] % marks.COLOURS for k in "dbefghi"]
-    assert len(set(second)) == marks.COLOURS
-    assert found["k"] % marks.COLOURS != found["a"] % marks.COLOURS
+    assert len({found[k] % marks.SIGNS for k in "dbefghij"}) == marks.SIGNS
+    assert len({found[k] % marks.COLOURS for k in "dbefghi"}) == marks.COLOURS
+    many = marks.indices([[f"m{i}" for i in range(60)]])
+    assert len(set(many.values())) == 60
 
 
 def test_the_worst_sample_is_that_of_the_file_of_scores(
