@@ -127,6 +127,9 @@ def _execute(job: Job, context: RunContext) -> Record:
                 except BaseException as problem:
                     return _tell(_unfinished(training, started, problem), context)
                 record = _recorded(training, started, "done")
+        elif record.status != "done":  # a failure in scoring, which is tried again
+            record = record.model_copy(update={"status": "done", "error": None})
+            write(record, workspace.run(job.spec))
         missing = evaluation.missing(record, job.tests)
         if not missing:
             progress.say(f"{job.spec.title}: done")
@@ -192,12 +195,11 @@ def _crashed(job: Job, context: RunContext, crash: str) -> Record:
 def _recorded(
     training: Training, started: datetime, status: Status, error: str | None = None
 ) -> Record:
-    """Write and return the record of a training; a record that is done is not replaced by one
-    that is not."""
+    """Write and return the record of a training; that of one which is done is not replaced by one
+    of another which is not."""
     context, folder = training.context, training.context.workspace.run(training.spec)
     record = _record(training, status, error, started)
-    before = context.workspace.record(training.spec)
-    if status == "done" or before is None or before.status != "done":
+    if status == "done" or context.workspace.trained(training.spec) is None:
         write(record, folder)
     if status in ("done", "failed"):
         shutil.rmtree(folder / resume.FOLDER, ignore_errors=True)

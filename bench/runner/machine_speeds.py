@@ -24,6 +24,8 @@ from bench.training.numerics import Numerics
 from bench.training.traffic import Traffic
 
 _BATCH, _GPU_BATCH = 8, 32
+_MEASURING_SECONDS, _LEAST_CALLS = 0.5, 2
+"""How long each speed is measured at least, and from how many calls."""
 
 
 class Speeds(Frozen):
@@ -125,11 +127,21 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds for the last call; those before are a warm-up, longer on a GPU, where a training
-    step is captured after some calls."""
-    for _ in range(2 if device.type == "cpu" else 6):
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    """Seconds for the fastest of some calls after a warm-up: others were held up by what else runs
+    on the machine. The warm-up is longer on a GPU, where a training step is captured after some
+    calls."""
+    for _ in range(1 if device.type == "cpu" else 5):
+        _call_seconds(work, device)
+    begin = time.perf_counter()
+    found: list[float] = []
+    while len(found) < _LEAST_CALLS or time.perf_counter() - begin < _MEASURING_SECONDS:
+        found.append(_call_seconds(work, device))
+    return min(found)
+
+
+def _call_seconds(work: Callable[[], object], device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin

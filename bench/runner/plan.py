@@ -141,7 +141,7 @@ class _Planner:
             wanted = tests
         else:
             wanted = evaluation.missing(record, tests)
-        if record and not repeat and not wanted:
+        if record and record.status == "done" and not repeat and not wanted:
             self._done.append(record)
             return False
         self._trainable[fit.run_id] = choice.trainable_parameters
@@ -158,7 +158,7 @@ class _Planner:
         wanted = evaluation.missing(record, slot.tests) if record else slot.tests
         if record is None:
             self._untrained.add(fit.run_id)
-        elif not wanted:
+        elif record.status == "done" and not wanted:
             if record.run_id not in {done.run_id for done in self._done}:
                 self._done.append(record)
             return

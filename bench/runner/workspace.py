@@ -112,11 +112,14 @@ class Workspace:
         return self.run(spec) / name
 
     def trained(self, spec: FitSpec) -> Record | None:
-        """The record of a fit whose training is done and whose weights are there; else None."""
+        """The record of a fit whose training is done and whose weights are there; else None.
+
+        It may say that the fit has failed since, in scoring.
+        """
         if not self.weights(spec).exists():
             return None
         record = self.record(spec)
-        return record if record and record.status == "done" else None
+        return record if record and (record.status == "done" or record.counts) else None
 
     def record(self, spec: FitSpec) -> Record | None:
         """The record of a fit, whatever its status; None where there is none."""

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from bench.errors import HomeError
+from bench.leases import Leases
 
 MARK = "fwi-peft-bench-site"
 """A file of this name tells that a folder is a site of ours and may be replaced."""
-_LOCK = "fwi-peft-bench-report"
-"""In a working folder; the system gives the lock of a killed process back."""
+_CLAIM = "report"
+"""Lease in a working folder."""
 
 
 @contextmanager
@@ -35,20 +34,23 @@ def replacing(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise HomeError(f"Cannot write beside {out}: {error.strerror or error}.") from error
     fresh = desk / "new"
+    lease = None
     try:
-        with FileLock(desk / _LOCK):
-            fresh.mkdir()
-            (fresh / MARK).write_text("")
-            yield fresh
-            if out.exists():
-                out.replace(desk / "old")
-            fresh.replace(out)
+        lease = Leases(desk).acquire(_CLAIM, f"the report in {out}")
+        fresh.mkdir()
+        (fresh / MARK).write_text("")
+        yield fresh
+        if out.exists():
+            out.replace(desk / "old")
+        fresh.replace(out)
     except OSError as error:
         raise HomeError(
             f"Cannot write the site to {out}: {error.strerror or error}; "
             "free space or choose another folder with --out."
         ) from error
     finally:
+        if lease is not None:
+            lease.release()
         _end(desk, out)
 
 
@@ -61,16 +63,21 @@ def _replaceable(out: Path) -> bool:
 
 
 def _clear(out: Path) -> None:
-    """End the working folders of reports that were killed; those at work hold their lock."""
+    """End the working folders of reports that were killed on this machine; one at work, or on
+    another machine, keeps its own."""
     if not out.parent.is_dir():
         return
     for desk in [p for p in out.parent.iterdir() if p.name.startswith(_prefix(out))]:
-        if (desk / _LOCK).is_file():
-            try:
-                with FileLock(desk / _LOCK, timeout=0):
-                    _end(desk, out)
-            except (Timeout, OSError):
-                continue
+        claims = Leases(desk)
+        if not any(claims.owners()):  # it is being made
+            continue
+        try:
+            lease = claims.acquire(_CLAIM, f"clearing {desk}")
+        except OSError:
+            continue
+        if lease is not None:
+            _end(desk, out)
+            lease.release()
 
 
 def _end(desk: Path, out: Path) -> None:

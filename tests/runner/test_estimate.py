@@ -4,8 +4,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from test_plan import context_of, planned
 
+from bench.runner import machine_speeds
 from bench.runner.estimate import estimate
 from bench.runner.machine_speeds import Speeds
 
@@ -58,3 +60,15 @@ def test_small_data_are_counted_as_memory(tmp_path: Path) -> None:
     data = (6 * 16 + 6 * 4) * (2 * 5 * 1000 * 70 + 4 * 70 * 70)
     expected = psutil.Process().memory_info().rss + 16 * PARAMETERS + 16 * 1e6 + data
     assert found.memory_bytes == pytest.approx(expected, rel=0.02)
+
+
+def test_a_call_that_was_held_up_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when other programs start: their time is not this machine's speed."""
+    clock, lasts = 0.0, iter([9.0, 4.0, 0.2, 3.0, 0.3, *[8.0] * 9])
+
+    def work() -> None:
+        nonlocal clock
+        clock += next(lasts)
+
+    monkeypatch.setattr(machine_speeds.time, "perf_counter", lambda: clock)
+    assert machine_speeds._seconds(work, torch.device("cpu")) == pytest.approx(0.2)

@@ -164,6 +164,27 @@ def test_killed_while_scoring_trains_nothing_again(
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/*.safetensors")} == weights
 
 
+def test_what_failed_in_scoring_is_not_trained_again(
+    ran: Ran, inside: Inside, tiny_track: Path, tmp_path: Path
+) -> None:
+    """Two fits that failed in scoring, one after its last test set: no network is trained."""
+    home, _ = ran
+    copy(home, tmp_path, "data", "foundations", "runs")
+    first, last = sorted(records(tmp_path, "lora"))[:2]
+    for run_id, kept in ((first, ()), (last, records(tmp_path)[last].evaluations)):
+        folder = tmp_path / "runs" / run_id
+        failed = {"status": "failed", "error": "No memory.", "evaluations": kept}
+        record = records(tmp_path)[run_id].model_copy(update=failed)
+        (folder / "record.json").unlink()
+        write(record, folder)
+    weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*.safetensors")}
+    code, told, problem = inside(*words(tiny_track), home=tmp_path)
+    assert code == 0, problem
+    assert "train 0 fits" in told
+    assert_same(tmp_path, home, "lora", "foundation")
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/*.safetensors")} == weights
+
+
 def test_lost_files_are_made_again_and_a_finished_record_stays_until_then(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path, inside: Inside
 ) -> None:
