@@ -6,6 +6,7 @@ from itertools import combinations
 
 from bench.protocol.protocols import Protocol
 from bench.seismic import metrics
+from leaderboard.load.records import BoardKey
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison, Ranked
 from leaderboard.tables import values
@@ -95,17 +96,17 @@ def orders(boards: Sequence[Board], protocol: Protocol) -> Orders | None:
     found = {b.key: comparable(b, protocol) for b in boards}
     having = sorted(boards, key=lambda b: -len(found[b.key][0]))
     common: dict[str, Variant] = {}
-    chosen: list[Board] = []
+    chosen: set[BoardKey] = set()
     for board in having:
         own = {v.key: v for v in found[board.key][0]}
         rest = {key: v for key, v in common.items() if key in own} if chosen else own
         if len(rest) >= _FEWEST_METHODS:
             common = rest
-            chosen.append(board)
+            chosen.add(board.key)
     columns = [
         _order(board, list(common.values()), protocol, found[board.key][1], boards)
         for board in boards
-        if board in chosen
+        if board.key in chosen
     ]
     known = tuple(column for column in columns if column)
     if len(known) < 2:

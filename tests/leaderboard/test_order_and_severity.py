@@ -103,6 +103,16 @@ def test_other_rules_and_few_common_methods_give_no_order(
     assert backbones.orders([replace(board, variants=tuple(two)), small], view) is None
 
 
+def test_a_backbone_with_too_few_of_the_methods_is_named(boards: list[Board], board: Board) -> None:
+    """It would leave hardly anything to put in order."""
+    vit = next(b for b in boards if b.key.backbone == "hybrid_vit")
+    two = tuple(v for v in board.variants if v.name in ("bitfit", "lora"))
+    tiny = replace(board, key=replace(board.key, backbone="tiny"), variants=two)
+    found = backbones.orders([vit, board, tiny], protocols.get("ood"))
+    assert found and found.left_out == ("tiny",)
+    assert len(found.columns) == 2 and len(found.variants) == 5
+
+
 def test_a_reversed_order_is_told(boards: list[Board], board: Board) -> None:
     """The same records with two methods exchanged on one side: their pair is opposite."""
     view = protocols.get("ood")
