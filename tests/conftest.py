@@ -11,6 +11,7 @@ import pytest
 from bench import cli
 from leaderboard.load import records
 
+pytest_plugins = ("chromium",)
 TINY_TRACK = """
 name = "tiny"
 version = 1

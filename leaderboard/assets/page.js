@@ -185,7 +185,7 @@
   const show = (event) => {
     mark = event.target.closest?.("[data-tip]");
     if (!mark) return hide();
-    tip.textContent = mark.dataset.tip;
+    tip.textContent = window.inUnit(mark.dataset.tip);
     tip.hidden = false;
     place();
   };

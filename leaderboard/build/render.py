@@ -9,10 +9,11 @@ from leaderboard.build import page_pool
 from leaderboard.build.atomic_folder import replacing
 from leaderboard.figures import complexity, palette
 from leaderboard.load import reference, results
-from leaderboard.load.records import Problem, walk
+from leaderboard.load.records import BoardKey, Problem, walk
 from leaderboard.load.results import Results
 from leaderboard.pages import (
     about,
+    backbones,
     claims,
     compare,
     explorer,
@@ -31,6 +32,8 @@ from leaderboard.pages.runs import RunPage
 from leaderboard.pages.site_files import ASSETS, Site
 from leaderboard.pages.urls import Urls, has_page
 from leaderboard.tables import advice, cells, data_fractions, overview
+from leaderboard.tables import backbones as orders_by_backbone
+from leaderboard.tables.backbones import Orders
 from leaderboard.tables.boards import Board, gather
 from leaderboard.tables.standings import standings
 
@@ -62,8 +65,12 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSit
             pool.start(_runs(found))
             boards = gather(found)
             _assets(site, boards)
-            urls = Urls(tuple(boards))
+            several = _several(boards)
+            urls = Urls(tuple(boards), frozenset(several))
             problems = [problem for board in boards for problem in _board(site, board, urls)]
+            for board in boards:
+                if board.key in several:
+                    backbones.write(site, board, urls, several[board.key])
             problems += found.problems + pool.finish()
         problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
         about.write(site, boards)
@@ -78,6 +85,19 @@ def _runs(found: Results) -> list[RunPage]:
     sampled = set(found.samples["run_id"].unique())
     rows = found.fits.select("run_id", "origin", "folder").iter_rows()
     return [RunPage(origin, Path(folder), run_id in sampled) for run_id, origin, folder in rows]
+
+
+def _several(boards: Sequence[Board]) -> dict[BoardKey, list[Orders]]:
+    """Orders by backbone of the boards that belong together, by board; others are left out."""
+    found: dict[BoardKey, list[Orders]] = {}
+    for board in boards:
+        together = orders_by_backbone.related(board, boards)
+        if board.key in found or len(together) < 2:
+            continue
+        known = [orders_by_backbone.orders(together, view) for view in overview.ranked()]
+        made = [one for one in known if one]
+        found |= {b.key: made for b in together if made}
+    return found
 
 
 def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:

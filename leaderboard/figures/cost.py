@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from bench.protocol.protocols import Protocol
-from leaderboard.figures import palette, svg
+from leaderboard.figures import labels, palette, svg
 from leaderboard.stats.comparisons import pareto_front
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import text
@@ -74,7 +74,7 @@ def scatter(rows: Sequence[Row], view: Protocol, cost: str) -> Markup | None:
     mae = text.axis(text.column("mae"))
     panel.axis_y(f"{mae}, {view.label.lower()}", y, svg.ticks(low, high, 6))
     panel.marks.append(svg.path(_staircase(best, x, y, x1), class_="front"))
-    taken: list[tuple[float, float]] = []
+    taken = labels.marks((x(p.cost), y(p.error)) for p in known)
     for p in sorted(known, key=lambda p: (p.error, p.row.variant.label)):
         panel.marks.append(_mark(p, x, y, cost, taken, x1))
     return panel.render(kind="wide")
@@ -114,18 +114,18 @@ def _staircase(
 
 
 def _mark(
-    p: Point, x: svg.Scale, y: svg.Scale, cost: str, taken: list[tuple[float, float]], end: float
+    p: Point, x: svg.Scale, y: svg.Scale, cost: str, taken: list[labels.Box], end: float
 ) -> Markup:
     """Sign, whisker and name; a name that would lie on another is left to the tooltip."""
     px, py = x(p.cost), y(p.error)
     variant = p.row.variant
-    tip = f"{variant.label}\nMAE {p.error:.4f}"
+    tip = f"{variant.label}\nMAE {text.tip(p.error)}"
     whisker = Markup()
     if p.interval:
-        tip += f" ({p.interval.low:.4f} to {p.interval.high:.4f})"
+        tip += " " + text.tip_interval(p.interval.low, p.interval.high)
         whisker = svg.line(px, y(p.interval.low), px, y(p.interval.high), class_="err")
     tip += f"\n{text.label(cost)}: {text.cost(p.cost, cost)}"
-    label = _label(variant.label, px, py, taken, end)
+    label = labels.beside(variant.label, px, py, taken, end)
     return svg.tag(
         "g",
         whisker,
@@ -133,16 +133,3 @@ def _mark(
         label,
         class_=palette.classes(variant),
     )
-
-
-def _label(name: str, x: float, y: float, taken: list[tuple[float, float]], end: float) -> Markup:
-    """The name in the first free place around its mark, or nothing."""
-    width = 7.0 * len(name)
-    for side, down in ((1, -5), (-1, -5), (1, 14), (-1, 14)):
-        left = x + 9 if side > 0 else x - 9 - width
-        inside = left > 60 and left + width < end + 26
-        if inside and all(abs(y + down - b) > 11 or abs(left - a) > width for a, b in taken):
-            taken.append((left, y + down))
-            anchor = "start" if side > 0 else "end"
-            return svg.text(x + 9.0 * side, y + down, name, class_="who", text_anchor=anchor)
-    return Markup()

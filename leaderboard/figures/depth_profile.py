@@ -28,7 +28,7 @@ def profile(
         title=f"Vertical profile of {name} at x = {place:.0f} m",
         description="Mean absolute error along it: "
         + "; ".join(f"{label} {error:.0f} m/s" for label, error in worst),
-        left=46,
+        left=56,
         top=12,
     )
     x0, x1, y0, y1 = panel.area

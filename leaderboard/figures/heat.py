@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from bench.seismic.colours import stops
 from leaderboard.figures import svg
+from leaderboard.tables import text
 
 _BLACK_FROM = 0.179
 """Luminance from which black reads better than white; either way the contrast is over 4.5."""
@@ -27,8 +28,12 @@ def heat(
     marked: tuple[str, str] | None = None,
     cell: float = 70,
     left: float = 96,
+    switchable: bool = False,
 ) -> Markup:
-    """Rows × columns, `ends` the values of the darkest and the lightest colour."""
+    """Rows × columns, `ends` the values of the darkest and the lightest colour.
+
+    `switchable` values are on [−1, 1] and can be shown in m/s.
+    """
     width = left + cell * len(columns) + 8
     panel = svg.Panel(
         width=width,
@@ -77,6 +82,7 @@ def heat(
                         f"{value:.{digits}f}",
                         class_=inside,
                         text_anchor="middle",
+                        data_mae=f"{value:.6g}" if switchable else None,
                     ),
                     svg.tag(
                         "rect",
@@ -89,7 +95,8 @@ def heat(
                     )
                     if marked == (row, column)
                     else Markup(),
-                    data_tip=f"{row_label} {row}\n{column_label} {column}\n{value:.4f}",
+                    data_tip=f"{row_label} {row}\n{column_label} {column}\n"
+                    + (text.tip(value) if switchable else f"{value:.4f}"),
                 )
             )
     return panel.render(kind="heat" if width > _NARROW else "small")

@@ -45,7 +45,8 @@ def scatter(points: Sequence[tuple[Variant, str, float, float]]) -> Markup:
         name = text.dataset(dataset)
         panel.marks.append(svg.text(x(i), top, name, class_="tick", text_anchor="middle"))
     for variant, dataset, i, e in points:
-        tip = f"{variant.label} on {dataset}\nspatial information {i:.0f} m/s per cell\nMAE {e:.4f}"
+        tip = f"{variant.label} on {dataset}\nspatial information {i:.0f} m/s per cell\n"
+        tip += f"MAE {text.tip(e)}"
         panel.marks.append(
             svg.tag(
                 "g",

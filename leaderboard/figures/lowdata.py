@@ -52,7 +52,6 @@ def plot(
     curves: Sequence[Curve], printed: Sequence[Printed], *, title: str, head: str, metric: str
 ) -> Markup:
     """Curves over the part of the training data; `head` stands above them."""
-    label = text.label(metric)
     values = [v for c in curves for v in c.values.values()]
     values += [v for c in curves for e in c.intervals.values() for v in (e.low, e.high)]
     values += [v for p in printed for v in p.values.values()]
@@ -75,8 +74,10 @@ def plot(
     made.axis_x("training data (%)", x, PERCENTS)
     made.axis_y(text.axis(text.column(metric)), y, svg.ticks(low, high, 5))
     made.marks.append(svg.text(x0, 13, head, class_="head"))
-    made.marks.extend(_printed(p, x, y) for p in printed)
-    made.marks.extend(_curve(c, _beside(x, i, len(curves)), y, label) for i, c in enumerate(curves))
+    made.marks.extend(_printed(p, x, y, metric) for p in printed)
+    made.marks.extend(
+        _curve(c, _beside(x, i, len(curves)), y, metric) for i, c in enumerate(curves)
+    )
     return made.render()
 
 
@@ -86,7 +87,8 @@ def _beside(x: svg.Scale, place: int, count: int) -> svg.Scale:
     return lambda value: x(value) + shift
 
 
-def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, label: str) -> Markup:
+def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, metric: str) -> Markup:
+    label = text.label(metric)
     steps = sorted(curve.values)
     band = [p for p in steps if p in curve.intervals]
     edge = [(x(p), y(curve.intervals[p].high)) for p in band]
@@ -96,9 +98,9 @@ def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, label: str) -> Markup:
         if p in curve.intervals:
             e = curve.intervals[p]
             dots.append(svg.line(x(p), y(e.low), x(p), y(e.high), class_="thin"))
-        tip = f"{curve.variant.label}, {p} %\n{label} {curve.values[p]:.4f}"
+        tip = f"{curve.variant.label}, {p} %\n{label} {_number(curve.values[p], metric)}"
         if p in curve.intervals:
-            tip += f" ({e.low:.4f} to {e.high:.4f})"
+            tip += f" ({_number(e.low, metric)} to {_number(e.high, metric)})"
         dots.append(
             svg.marker(
                 x(p), y(curve.values[p]), curve.variant.index, size=4, class_="dot", data_tip=tip
@@ -113,7 +115,11 @@ def _curve(curve: Curve, x: svg.Scale, y: svg.Scale, label: str) -> Markup:
     )
 
 
-def _printed(curve: Printed, x: svg.Scale, y: svg.Scale) -> Markup:
+def _number(value: float, metric: str, digits: int = 4) -> str:
+    return text.tip(value, digits) if text.switchable(metric) else f"{value:.{digits}f}"
+
+
+def _printed(curve: Printed, x: svg.Scale, y: svg.Scale, metric: str) -> Markup:
     """As printed; numbers that cannot be right are marked with a cross."""
     steps = sorted(curve.values)
     marks = [
@@ -125,7 +131,7 @@ def _printed(curve: Printed, x: svg.Scale, y: svg.Scale) -> Markup:
     ]
     for p in steps:
         doubt = "\nas printed; flagged as unreliable" if p in curve.suspect else "\nas printed"
-        tip = f"{curve.method} (paper), {p} %\n{curve.values[p]:g}{doubt}"
+        tip = f"{curve.method} (paper), {p} %\n{_number(curve.values[p], metric, 3)}{doubt}"
         a, b = x(p), y(curve.values[p])
         sign = (
             f"M{a - 3:.1f} {b - 3:.1f}l6 6m0 -6l-6 6"

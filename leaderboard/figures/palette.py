@@ -18,7 +18,9 @@ COLOURS: Final = (
     ("#7a4a2a", "#c79a78"),
 )
 """For light and dark paper: at least 3:1 against it, hues of Okabe and Ito 2008 made darker or
-lighter. The number of colours and of signs have no common factor: 56 methods are told apart."""
+lighter. The number of colours and of signs have no common factor: 56 methods are told apart. To a
+protanope some look alike (simulated after Machado et al. 2009, CIEDE2000 below 10: blue, magenta
+and violet; orange and olive), so methods of a board differ in sign first."""
 
 _DARK = ':root[data-theme="dark"] {name}{{--c:{dark}}}'
 _PREFERRED = (

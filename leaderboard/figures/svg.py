@@ -175,14 +175,15 @@ class Panel:
     ) -> None:
         """Ticks at these values, named by `names` or by themselves."""
         x0, x1, y0, y1 = self.area
+        unit = _marks(label)
         parts = [
             (f'<path d="M{x:.1f} {y0:g}V{y1:g}" class="grid"/>' if grid else "")
-            + f'<text x="{x:.1f}" y="{y0 + 16:g}" class="tick middle">{name}</text>'
+            + f'<text x="{x:.1f}" y="{y0 + 16:g}" class="tick middle"{unit[0]}>{name}</text>'
             for x, name in zip(map(scale, places), _names(places, names), strict=True)
         ]
         parts.append(f'<path d="M{x0:g} {y0:g}H{x1:g}" class="axis"/>')
         parts.append(
-            f'<text x="{(x0 + x1) / 2:g}" y="{self.height - 5:g}" class="label middle">'
+            f'<text x="{(x0 + x1) / 2:g}" y="{self.height - 5:g}" class="label middle"{unit[1]}>'
             f"{escape(label)}</text>"
         )
         self.marks.append(Markup("".join(parts)))
@@ -192,14 +193,15 @@ class Panel:
     ) -> None:
         """Lines at these values, named by `names` or by themselves."""
         x0, x1, y0, y1 = self.area
+        unit = _marks(label)
         parts = [
             f'<path d="M{x0:g} {y:.1f}H{x1:g}" class="grid"/>'
-            f'<text x="{x0 - 6:g}" y="{y + 3.5:.1f}" class="tick end">{name}</text>'
+            f'<text x="{x0 - 6:g}" y="{y + 3.5:.1f}" class="tick end"{unit[0]}>{name}</text>'
             for y, name in zip(map(scale, places), _names(places, names), strict=True)
         ]
         middle = (y0 + y1) / 2
         parts.append(
-            f'<text x="11" y="{middle:g}" class="label middle" '
+            f'<text x="11" y="{middle:g}" class="label middle"{unit[1]} '
             f'transform="rotate(-90 11 {middle:g})">{escape(label)}</text>'
         )
         self.marks.append(Markup("".join(parts)))
@@ -218,6 +220,11 @@ class Panel:
             role="img",
             aria_label=f"{self.title}. {self.description}",
         )
+
+
+def _marks(label: str) -> tuple[str, str]:
+    """Attributes of the ticks and the label of an axis on [−1, 1], which can be switched to m/s."""
+    return (" data-mae", " data-unit") if "[−1, 1]" in label else ("", "")
 
 
 def _names(places: Sequence[float], names: Sequence[str] | None) -> Sequence[str]:

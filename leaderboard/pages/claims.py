@@ -23,6 +23,7 @@ def write(site: Site, board: Board, urls: Urls, paper: pl.DataFrame) -> None:
         urls.page(board, "claims"),
         "claims",
         findings=found,
+        tested=sum(f.comparison is not None for f in found),
         counts=[(verdict, counts[verdict]) for verdict in _ORDER if counts[verdict]],
         generated=board.track.data.source == "generated",
         **urls.common(board),

@@ -28,6 +28,8 @@ class Head:
     first: str = "asc"
     """Direction of the first sort: best on top."""
     tip: str
+    unit: str = ""
+    """Of errors that can be switched to m/s."""
 
 
 def groups() -> tuple[tuple[str, str], ...]:
@@ -107,6 +109,7 @@ def _of_view(view: Protocol) -> list[Head]:
                 label=f"{label} {'↑' if up else '↓'}",
                 first="desc" if up else "asc",
                 tip=f"{label} {where}: mean over cells and seeds, 95 % interval",
+                unit=text.UNIT if text.switchable(metric.name) else "",
                 **shared,
             )
         )

@@ -62,6 +62,7 @@ def write(
         verdicts=[] if board.trial else _verdicts(rows),
         cases=cases,
         seeds=sorted({s for row in rows for s in row.seeds}),
+        families=_families(rows),
         **urls.common(board),
     )
 
@@ -84,6 +85,12 @@ def _verdicts(rows: list[Row]) -> list[words.Verdict]:
     """In words, for each protocol: the winner, and the paper's pair."""
     found = (words.verdict(rows, view.name, view.label) for view in ranked())
     return [verdict for verdict in found if verdict]
+
+
+def _families(rows: list[Row]) -> list[tuple[str, int]]:
+    """Label of each protocol that ranks methods, and the number of pairs that it compares."""
+    counts = {v.label: sum(r.standings[v.name].rank is not None for r in rows) for v in ranked()}
+    return [(label, n * (n - 1) // 2) for label, n in counts.items() if n > 1]
 
 
 def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:
@@ -150,12 +157,16 @@ def _probability(value: float) -> str:
 
 
 def _score(score: Score, metric: str, ends: tuple[float, float] | None, row: Row) -> Item:
-    shown, known = text.score(score.value, metric), score.estimate
+    shown, known = text.amount(score.value, metric), score.estimate
     if known is None or ends is None:
         return Item(f"{score.value:.6f}", shown, tip="No per-sample scores: no interval")
     basis = f"{known.seeds} seeds" if known.seeds > 1 else "one seed: test samples only"
-    low, high = text.score(known.low, metric), text.score(known.high, metric)
-    tip = f"95 % interval {low} to {high}, {basis}"
+    digits = metrics.get(metric).digits
+    ends_shown = [
+        text.tip(end, digits) if text.switchable(metric) else text.score(end, metric)
+        for end in (known.low, known.high)
+    ]
+    tip = f"95 % interval {' to '.join(ends_shown)}, {basis}"
     return Item(f"{score.value:.6f}", shown, picture=_interval(known, ends, row), tip=tip)
 
 

@@ -19,9 +19,11 @@ from bench.records.maps import Kept
 from bench.records.record import MAPS_FILE
 from leaderboard.figures import depth_profile, gather, maps, palette, scales
 from leaderboard.load.records import Problem
-from leaderboard.pages.runs import chosen
+from leaderboard.pages.runs import MPS, chosen
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
+from leaderboard.pages.worst_samples import WorstMaps, WorstSamples, worst_maps
+from leaderboard.tables import worst
 from leaderboard.tables.boards import Board, Variant
 
 Map = npt.NDArray[np.uint16]
@@ -86,6 +88,7 @@ class TestSetMaps:
     width: int
     height: int
     items: tuple[Shown, ...]
+    worst: WorstMaps
     alone: dict[str, dict[int, str]]
     """URL of the page that shows a sample for one method alone, by method key and sample."""
 
@@ -126,13 +129,14 @@ def write(site: Site, board: Board, urls: Urls) -> tuple[list[Problem], MapsShow
     problems: list[Problem] = []
     pictured: MapsShown = {}
     all_chapters = chapters(board)
+    worst_samples = worst.samples(board)
     files = {
         c.kind: urls.page(board, "gallery" if c is all_chapters[0] else c.kind)
         for c in all_chapters
     }
     groups = list(dict.fromkeys(c.group for c in all_chapters))
     for chapter in all_chapters:
-        blocks = _blocks(site, board, chapter, problems)
+        blocks = _blocks(site, board, chapter, worst_samples, problems)
         for block in blocks:
             if block.percent == PERCENTS[-1]:
                 together = {
@@ -149,6 +153,7 @@ def write(site: Site, board: Board, urls: Urls) -> tuple[list[Problem], MapsShow
             files=files,
             blocks=blocks,
             pitch=maps.PITCH,
+            mps=MPS,
             signs={v.key: palette.sign(v) for v in chapter.methods},
             variants=[(v, palette.sign(v)) for v in chapter.methods],
             velocity_bar=scales.velocity(),
@@ -159,9 +164,13 @@ def write(site: Site, board: Board, urls: Urls) -> tuple[list[Problem], MapsShow
 
 
 def _blocks(
-    site: Site, board: Board, chapter: Chapter, problems: list[Problem]
+    site: Site,
+    board: Board,
+    chapter: Chapter,
+    worst_samples: WorstSamples,
+    problems: list[Problem],
 ) -> list[TestSetMaps]:
-    found = (_block(site, board, chapter, cell, problems) for cell in chapter.cells)
+    found = (_block(site, board, chapter, cell, worst_samples, problems) for cell in chapter.cells)
     return [block for block in found if block]
 
 
@@ -170,6 +179,7 @@ def _block(
     board: Board,
     chapter: Chapter,
     cell: tuple[str, int, str],
+    worst_samples: WorstSamples,
     problems: list[Problem],
 ) -> TestSetMaps | None:
     """Best, median and worst kept sample by the judge's MAE (or the first method's)."""
@@ -214,12 +224,14 @@ def _block(
         sample = int(ours.samples[i])
         drawn = gather.panel(record, f"{test} sample {sample}") if record else None
         items.append(Shown(rank, sample, maps.PITCH * number, tuple(tiles), plot, drawn))
+    ids = {key: str(by_seed[seed]["run_id"]) for key, by_seed in runs.items() if seed in by_seed}
+    own_worst = worst_maps(chapter.methods, ids, have, test, worst_samples, rows)
     sheet = maps.Sheet.of(rows)
     name = f"maps/{board.key.slug}-{chapter.kind}-{test}.png"
     site.file(name, sheet.png)
     own = test == train
     return TestSetMaps(
-        *cell, own, judge, seed, name, sheet.width, sheet.height, tuple(items), alone
+        *cell, own, judge, seed, name, sheet.width, sheet.height, tuple(items), own_worst, alone
     )
 
 

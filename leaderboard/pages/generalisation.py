@@ -88,6 +88,7 @@ def _heat(variant: Variant, cells: Cells, metric: str, ends: tuple[float, float]
         column_label="tested on",
         ends=ends,
         head=variant.label,
+        switchable=text.switchable(metric),
     )
 
 
@@ -110,6 +111,7 @@ def _reference(frame: pl.DataFrame, metric: str) -> Markup:
         ends=_ends(list(cells.values()), metric),
         head=f"{label}, published InversionNet checkpoints, real OpenFWI data",
         cell=78,
+        switchable=text.switchable(metric),
     )
 
 

@@ -13,6 +13,7 @@ _PAGES = (
     ("lowdata", "Low data"),
     ("ood", "Generalisation"),
     ("robustness", "Robustness"),
+    ("backbones", "Backbones"),
     ("pretrain", "Pretraining"),
     ("memory", "Memory"),
     ("sweep", "Sweeps"),
@@ -28,6 +29,8 @@ class Urls:
     """Names of files in the site. The first board has the front page of the site."""
 
     boards: tuple[Board, ...]
+    several: frozenset[BoardKey] = frozenset()
+    """Boards whose methods ran on other backbones, too: they have a page of that."""
     _common: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def front(self, board: Board) -> str:
@@ -53,7 +56,11 @@ class Urls:
         return self._common[board.key.slug]
 
     def _values(self, board: Board) -> dict[str, object]:
-        tabs = [(self.page(board, kind), label) for kind, label in _PAGES if has_page(board, kind)]
+        tabs = [
+            (self.page(board, kind), label)
+            for kind, label in _PAGES
+            if (board.key in self.several if kind == "backbones" else has_page(board, kind))
+        ]
         return {
             "board": board,
             "tabs": tabs,

@@ -13,7 +13,7 @@ from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
 from leaderboard.load.results import FOUNDATION, TEST, Results, config
-from leaderboard.tables import text
+from leaderboard.tables import marks, text
 
 CLAIMED = "lora"
 """The method that the paper's claims are about."""
@@ -251,7 +251,7 @@ def gather(results: Results) -> list[Board]:
     Then published ones: the newest rules first, the track's own network, the largest.
     """
     labels = _labels(results.fits)
-    order = {key: i for i, key in enumerate(sorted(labels, key=lambda k: (labels[k].lower(), k)))}
+    order = marks.indices(_methods(results, labels))
     boards = []
     for key, (track, rules) in results.protocols.items():
         fits = results.fits.filter(pl.col("board") == key.slug)
@@ -265,10 +265,18 @@ def gather(results: Results) -> list[Board]:
                 cells=results.cells.join(ids, on="run_id", how="semi"),
                 samples=results.samples.join(ids, on="run_id", how="semi"),
                 variants=_variants(fits, labels, order),
-                foundation=_foundation(fits, len(order)),
+                foundation=_foundation(fits, max(order.values(), default=-1) + 1),
             )
         )
     return sorted(boards, key=_order)
+
+
+def _methods(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
+    """Keys of the methods of each board by label, the board with the most records first."""
+    own = results.fits.filter(pl.col("variant").is_in(list(labels)))
+    by_board = own.group_by("board").agg(pl.len(), pl.col("variant").unique())
+    rows = sorted(by_board.iter_rows(), key=lambda row: (-row[1], row[0]))
+    return [sorted(keys, key=lambda k: (labels[k].lower(), k)) for _, _, keys in rows]
 
 
 def _order(board: Board) -> tuple[Any, ...]:
@@ -289,7 +297,7 @@ def _variants(
     own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout")).sort("run_id")
     firsts = own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True)
     made = [_variant(row, labels[row["variant"]], order[row["variant"]]) for row in firsts]
-    return tuple(sorted(made, key=lambda v: v.index))
+    return tuple(sorted(made, key=lambda v: (v.label.lower(), v.key)))
 
 
 def _foundation(fits: pl.DataFrame, index: int) -> Variant | None:

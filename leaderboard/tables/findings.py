@@ -121,7 +121,7 @@ def _score(board: Board, claim: Claim, paper: pl.DataFrame) -> Finding:
         verdict="not resolved",
         printed=printed,
         ours=tuple(
-            (_label(term), text.score(float(value), metric.name))
+            (_label(term), text.amount(float(value), metric.name))
             for term, value in zip(claim.terms, moments.means, strict=True)
         ),
         comparison=Comparison(

@@ -19,6 +19,8 @@ METHOD_NAMES = {
     "foundation": "Foundation",
 }
 """Names for readers, of those whose short name says little: fft is a Fourier transform to many."""
+UNIT = "[−1, 1]"
+"""Unit of errors of velocity: the label is velocity from 1500 to 4500 m/s, scaled to it."""
 NOTHING = "–"
 """Unknown."""
 
@@ -44,6 +46,48 @@ def score(value: float | None, metric: str = "") -> str:
         return NOTHING
     digits = (metrics.get(metric) if metric else metrics.METRICS[0]).digits
     return f"{value:.{digits}f}"
+
+
+def amount(value: float | None, metric: str = "") -> Markup:
+    """A score for a page: where it is on [−1, 1], as an element that a reader can switch to m/s."""
+    name = metric or metrics.METRICS[0].name
+    shown = score(value, name)
+    return Markup.escape(shown) if value is None else _switched(value, shown, name)
+
+
+def change(value: float, digits: int = 4, metric: str = "") -> Markup:
+    """A difference of scores with its sign, as `amount`."""
+    return _switched(value, signed(value, digits), metric or metrics.METRICS[0].name)
+
+
+def error(value: float, digits: int) -> Markup:
+    """An error or difference on [−1, 1] in a sentence, as `amount`."""
+    shown = f"{value:.{digits}f}".replace("-", "−")
+    return _switched(value, shown, metrics.METRICS[0].name)
+
+
+def _switched(value: float, shown: str, metric: str) -> Markup:
+    if shown == NOTHING or not switchable(metric):
+        return Markup.escape(shown)
+    return Markup('<data value="{}">{}</data>').format(f"{value:.6g}", shown)
+
+
+def switchable(metric: str) -> bool:
+    """Whether a metric is an error of velocity on [−1, 1], which is 1500 m/s a unit."""
+    return column(metric).unit == UNIT
+
+
+def tip(value: float, digits: int = 4) -> str:
+    """A number on [−1, 1] in the text of a tooltip: braces, which the script takes away, mark it.
+
+    Tooltips are shown by the script only, in the unit that the reader has chosen.
+    """
+    return f"{{{value:.{digits}f}}}"
+
+
+def tip_interval(low: float, high: float, digits: int = 4) -> str:
+    """An interval in a tooltip."""
+    return f"({tip(low, digits)} to {tip(high, digits)})"
 
 
 def signed(value: float | None, digits: int = 1) -> str:
@@ -172,6 +216,9 @@ def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 FILTERS: dict[str, Callable[..., Any]] = {
     "pairs": pairs,
     "score": score,
+    "amount": amount,
+    "change": change,
+    "tip": tip,
     "label": label,
     "arrow": arrow,
     "signed": signed,

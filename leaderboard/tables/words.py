@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison
+from leaderboard.tables import text
 from leaderboard.tables.boards import CLAIMED, REFERENCE
 from leaderboard.tables.overview import Row
 
+_DIGITS = 3
 _MOST = 3
 """Methods named at the top; the others are counted."""
 
@@ -16,8 +20,8 @@ class Verdict:
     """A protocol in words."""
 
     where: str
-    headline: str
-    detail: str
+    headline: Markup
+    detail: Markup
 
 
 def verdict(rows: Sequence[Row], protocol: str, label: str) -> Verdict | None:
@@ -29,42 +33,48 @@ def verdict(rows: Sequence[Row], protocol: str, label: str) -> Verdict | None:
     ranked = [r for r in scored if r.standings[protocol].rank]
     top = [r for r in ranked if (r.standings[protocol].rank or (0, 0))[0] == 1]
     if not ranked:
-        headline = f"lowest error: {_scored(scored[0], protocol)}, not compared"
+        headline = Markup("lowest error: {}, not compared").format(_scored(scored[0], protocol))
     elif any(r.standings[protocol].provisional for r in top):
-        headline = "provisional"
+        headline = Markup("provisional")
     elif len(top) == 1:
-        headline = f"{top[0].variant.title} is best"
+        headline = Markup("{} is best").format(top[0].variant.title)
     else:
-        headline = "no clear winner"
+        headline = Markup("no clear winner")
     names = [_scored(r, protocol) for r in (top or scored)]
-    shown = ", ".join(names[:_MOST])
+    shown = Markup(", ").join(names[:_MOST])
     more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
     group = "Not told apart" if len(top) > 1 else "MAE"
     pair = _pair(rows, protocol)
-    return Verdict(label, headline, f"{group}: {shown}{more}.{' ' + pair if pair else ''}")
+    detail = Markup("{}: {}{}. {}").format(group, shown, more, pair)
+    return Verdict(label, headline, Markup(detail.rstrip()))
 
 
-def _scored(row: Row, protocol: str) -> str:
-    return f"{row.variant.title} {row.standings[protocol].scores['mae'].value:.3f}"
+def _scored(row: Row, protocol: str) -> Markup:
+    value = row.standings[protocol].scores["mae"].value
+    return Markup("{} {}").format(row.variant.title, text.error(value, _DIGITS))
 
 
-def _pair(rows: Sequence[Row], protocol: str) -> str:
+def _pair(rows: Sequence[Row], protocol: str) -> Markup:
     """LoRA against full fine-tuning."""
     lora = next((r for r in rows if r.variant.label == CLAIMED), None)
     reference = next((r for r in rows if r.variant.label == REFERENCE), None)
     comparison = lora.standings[protocol].comparison if lora else None
     if lora is None or reference is None or comparison is None:
-        return ""
+        return Markup()
     scores = reference.standings[protocol].scores
     if "mae" not in scores or "mae" not in lora.standings[protocol].scores:
-        return ""
+        return Markup()
     d = comparison.difference
-    low, high = sorted((abs(d.low), abs(d.high)))
-    span = f"{low:.3f} to {high:.3f}" if d.excludes_zero else f"{d.low:.3f} to {d.high:.3f}"
-    word = "better" if comparison.favours_method else "worse"
-    return (
-        f"{_scored(lora, protocol)} against {_scored(reference, protocol)}: LoRA is {word} by "
-        f"{abs(d.value):.3f} ({span.replace('-', '−')}), {_certainty(comparison)}."
+    ends = sorted((abs(d.low), abs(d.high))) if d.excludes_zero else (d.low, d.high)
+    low, high = (text.error(end, _DIGITS) for end in ends)
+    return Markup("{} against {}: LoRA is {} by {} ({} to {}), {}.").format(
+        _scored(lora, protocol),
+        _scored(reference, protocol),
+        "better" if comparison.favours_method else "worse",
+        text.error(abs(d.value), _DIGITS),
+        low,
+        high,
+        _certainty(comparison),
     )
 
 

@@ -224,6 +224,13 @@ def test_several_methods_are_ranked_and_what_is_not_told_apart_is_tied(
     assert found == pytest.approx(mean_ranks)
 
 
+def test_the_family_of_comparisons_is_named(inside: Inside, one_seed: Path) -> None:
+    _, out, _ = inside("compare", "baseline", "fft", "lora", "twin", home=one_seed)
+    assert "the 6 pairs of these methods are one family" in " ".join(out.split())
+    _, out, _ = inside("compare", "lora", "fft", home=one_seed)
+    assert f"single cells: {len(CELLS)} comparisons" in " ".join(out.split())
+
+
 def test_low_data_has_curves_areas_and_crossovers(inside: Inside, three_seeds: Path) -> None:
     low = compare(inside, three_seeds, "lora", "fft", "--protocol", "lowdata")["low_data"]
     curves = {}

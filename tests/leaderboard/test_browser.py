@@ -1,16 +1,13 @@
 """The site in a real browser: it works by mouse and keyboard, says no error, asks for nothing."""
 
 import json
-import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import factory
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -20,18 +17,7 @@ from leaderboard.build import render
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1360,1000",
-)
-
+Axe = Callable[[Chrome, Path, str], list[str]]
 
 SMALL_PRINT = """
 return [...document.querySelectorAll('svg.plot text')].filter((t) => t.checkVisibility())
@@ -59,22 +45,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             lora = factory.Fake(name="lora", config={"rank": rank, "alpha": alpha})
             factory.make(home, lora, ("Style_A",), holdout=True, maps=False)
     return render.build([home], tmp_path_factory.mktemp("out") / "site").index.parent
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    driver = shutil.which("chromedriver")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not driver or not chromium:
-        pytest.skip("no Chromium with chromedriver on this machine")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    chrome = Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
 
 
 @pytest.fixture
@@ -256,38 +226,13 @@ def test_runs_are_filtered_by_field(page: Chrome, site: Path) -> None:
     assert _one(page, "#status").text == "No runs match"
 
 
-AXE = """
-const done = arguments[0];
-axe.run(document, { resultTypes: ["violations"], preload: false })
-  .then((found) => done(found.violations
-  .filter((v) => ["serious", "critical"].includes(v.impact))
-  .map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 120)}`)));
-"""
-
-
-def test_axe_finds_nothing_serious(
-    page: Chrome, site: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_axe_finds_nothing_serious(page: Chrome, site: Path, axe: Axe) -> None:
     """On each kind of page in both themes."""
-    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
-    if not npm:
-        pytest.skip("no npm on this machine")
-    got = subprocess.run(
-        [npm, "install", "--no-save", "--silent", "axe-core"], cwd=folder, check=False, timeout=120
-    )
-    if got.returncode:
-        pytest.skip("axe-core cannot be fetched")
-    source = (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
     pages = [p for p in site.glob("*.html") if "-gallery-" not in p.name]
     pages += [next(site.glob(f"{kind}/*.html")) for kind in ("runs", "methods", "compare")]
     for theme in ("light", "dark"):
-        scheme = [{"name": "prefers-color-scheme", "value": theme}]
-        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
         for path in pages:
-            page.get(path.as_uri())
-            page.execute_script(source)
-            assert page.execute_async_script(AXE) == [], f"{path.name}, {theme}"
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+            assert axe(page, path, theme) == [], f"{path.name}, {theme}"
 
 
 def test_tips_answer_the_keyboard(page: Chrome) -> None:

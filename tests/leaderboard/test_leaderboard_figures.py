@@ -106,6 +106,32 @@ def test_samples_are_chosen_by_the_rule(
     assert f"MAE {np.abs(difference[order[0]]).mean():.0f}" in section.replace("\u202f", "")
 
 
+def test_the_worst_of_the_whole_split_is_shown_or_said_to_be_missing(
+    home: Path, site: Path
+) -> None:
+    """The largest error in each method's file of scores; runs keep the maps of the first four."""
+    shown = 0
+    for test in TARGETS:
+        text = _page(site, "gallery").replace("\u202f", "")
+        section = text[text.index(f'<h3 id="{test}-worst">') :].split("</section>")[0]
+        assert f"Worst of all {factory.SAMPLES} test samples" in section
+        for method in ("baseline", "fft", "lora"):
+            folder = _folder(
+                home, "runs", method=method, datasets=["FlatVel_B"], percent=100, seed=0
+            )
+            scores = pl.read_parquet(folder / "scores.parquet").filter(dataset=test)
+            errors = scores.sort("sample")["mae"].to_numpy()
+            sample = int(errors.argmax())
+            if sample < factory.KEPT:
+                shown += 1
+                assert f"Predicted by {method}, {test} sample {sample}" in section
+            else:
+                error = f"{errors.max() * 1500:.0f} m/s"
+                assert f"{method} (sample {sample}, MAE {error})" in section
+                assert f"Predicted by {method}" not in section
+    assert 0 < shown < 12
+
+
 def test_gain_of_pretraining_is_figure_2(home: Path, board: Board) -> None:
     """From the records alone: 100·(baseline − foundation)/baseline, mean over seeds."""
     means: dict[tuple[str, str], list[float]] = defaultdict(list)

@@ -10,6 +10,7 @@ import html5lib
 import pytest
 
 from leaderboard.build import render
+from leaderboard.load import records
 
 
 class _Anchors(HTMLParser):
@@ -36,7 +37,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render.build([home], tmp_path_factory.mktemp("out") / "site").index.parent
 
 
-def test_every_link_leads_somewhere(site: Path) -> None:
+@pytest.fixture(scope="module")
+def published_site(unpublished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published runs on two backbones, with retention and shift."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "PUBLISHED", unpublished / "small")
+        return render.build([], tmp_path_factory.mktemp("published") / "site").index.parent
+
+
+@pytest.mark.parametrize("name", ["site", "published_site"])
+def test_every_link_leads_somewhere(name: str, request: pytest.FixtureRequest) -> None:
+    site: Path = request.getfixturevalue(name)
     pages = {p.resolve(): _Anchors(p.read_text(encoding="utf-8")) for p in site.rglob("*.html")}
     broken = []
     for path, page in pages.items():
@@ -54,7 +65,9 @@ def test_every_link_leads_somewhere(site: Path) -> None:
     assert broken == []
 
 
-def test_pages_are_valid_html(site: Path) -> None:
+@pytest.mark.parametrize("name", ["site", "published_site"])
+def test_pages_are_valid_html(name: str, request: pytest.FixtureRequest) -> None:
+    site: Path = request.getfixturevalue(name)
     for path in sorted(site.glob("*.html")) + sorted(site.glob("runs/*.html"))[:3]:
         parser = html5lib.HTMLParser(strict=False)
         parser.parse(path.read_text(encoding="utf-8"))

@@ -31,6 +31,17 @@ def show(result: "MethodComparison") -> None:
     if len(result.labels) > 2:
         for line in comparison.groups(result):
             typer.echo(line)
+    pairs = len(result.labels) * (len(result.labels) - 1) // 2
+    if pairs > 1:
+        typer.echo(
+            f"Ranks and verdicts: the {pairs} pairs of these methods are one family of "
+            "comparisons, corrected by Holm's method; the site corrects over all pairs of a board."
+        )
+    elif not result.low_data:
+        typer.echo(
+            f"One comparison over all cells, uncorrected; single cells: {len(result.cells)} "
+            "comparisons, corrected by Holm's method. The site corrects over all pairs of a board."
+        )
     for against in result.against:
         gain = f" Gain over {reference}: {_interval(against.gain, 1)} %." if against.gain else ""
         typer.echo(f"{against.verdict}{gain}")

@@ -1,0 +1,56 @@
+"""What adapting gains on the targets against what it loses on the pretraining datasets.
+
+Both are differences in MAE to the untouched foundation, on the same seeds and test samples.
+"""
+
+from dataclasses import dataclass
+
+from bench.protocol import protocols
+from bench.protocol.protocols import Protocol
+from bench.seismic import metrics
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import values
+from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.robustness import UNTOUCHED
+from leaderboard.tables.standings import comparable
+
+GAINED = ("id", "ood")
+"""Protocols on which something may be gained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A method beside the untouched foundation."""
+
+    variant: Variant
+    loss: Estimate
+    """Its MAE on the pretraining datasets − that of the untouched foundation."""
+    gains: dict[str, Estimate]
+    """The untouched foundation's MAE − its own, by protocol: positive is better."""
+
+
+def trades(board: Board) -> list[Trade]:
+    """Methods by loss, least first; those without retention or without a gain are left out."""
+    losses = _differences(board, protocols.get("retention"), sign=1)
+    gains = {name: _differences(board, protocols.get(name), sign=-1) for name in GAINED}
+    found = [
+        Trade(v, losses[v.key], {p: g[v.key] for p, g in gains.items() if v.key in g})
+        for v in board.variants
+        if v.key in losses
+    ]
+    return sorted((t for t in found if t.gains), key=lambda t: t.loss.value)
+
+
+def _differences(board: Board, protocol: Protocol, *, sign: int) -> dict[str, Estimate]:
+    """`sign` times (method − untouched foundation) in MAE, by variant key."""
+    together, seeds = comparable(board, protocol)
+    place = next((i for i, v in enumerate(together) if v.name == UNTOUCHED), None)
+    found = values.scores(board, together, protocol, seeds, metrics.METRICS[0])
+    if place is None or found is None:
+        return {}
+    others = [i for i in range(len(together)) if i != place]
+    pairs = [(i, place) if sign > 0 else (place, i) for i in others]
+    if not pairs:
+        return {}
+    estimates = found.moments().differences(*zip(*pairs, strict=True))
+    return {together[i].key: e for i, e in zip(others, estimates, strict=True)}
