@@ -1,27 +1,33 @@
-"""Process pool for run pages, which are many and alike."""
+"""Process pool that reads records and writes their pages: they are many and alike.
+
+A record is read once: its page is written where its facts are taken.
+"""
 
 import gc
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import describe
 from bench.records.record import FILE
-from leaderboard.load.records import Problem
+from bench.seismic import metrics
+from leaderboard.load import results
+from leaderboard.load.records import Place, Problem
+from leaderboard.load.results import Batch, Run
 from leaderboard.pages import runs
-from leaderboard.pages.runs import RunPage
+from leaderboard.pages.runs import Errors
 from leaderboard.pages.site_files import Site
 
 _WORTH_IT = 200
 """From this many runs on, starting processes (half a second) costs less than it saves."""
 _MOST = 8
 
-_Result = tuple[int, list[Problem]]
-"""Pages written, and what could not be shown."""
+_Result = tuple[Batch, int]
+"""Facts of some records, and how many pages were written."""
 
 
 @contextmanager
@@ -36,86 +42,65 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-class PagePool:
-    """Writer of run pages: `start` it, do other work, `finish`."""
+def facts(site: Site, paths: Sequence[Place]) -> Iterator[Batch]:
+    """Facts of these records in batches, whose pages are written.
 
-    def __init__(self, site: Site, executor: ProcessPoolExecutor | None, processes: int) -> None:
-        self._site = site
-        self._executor = executor
-        self._processes = processes
-        self._todo: Sequence[RunPage] = ()
-        self._parts: list[Future[_Result]] = []
-
-    def start(self, todo: Sequence[RunPage]) -> None:
-        """Hand these runs to the processes, if there are any."""
-        self._todo = todo
-        if self._executor:
-            self._parts = [
-                self._executor.submit(
-                    _task, self._site.folder, self._site.title, todo[i :: self._processes]
-                )
-                for i in range(self._processes)
-            ]
-
-    def finish(self) -> list[Problem]:
-        """Wait until all pages are written; returns what could not be shown.
-
-        Raises `OSError` where a page cannot be written or a process has died.
-        """
-        if not self._executor:
-            return _write(self._site, self._todo)
-        problems = []
-        for part in self._parts:
-            try:
-                pages, found = part.result()
-            except BrokenProcessPool as error:
-                raise OSError("a process that writes run pages has died") from error
-            self._site.pages += pages
-            problems += found
-        return problems
-
-
-@contextmanager
-def opened(site: Site, expected: int) -> Iterator[PagePool]:
-    """A pool for so many runs; of processes, started in the background, where that pays."""
-    processes = min(os.cpu_count() or 1, _MOST)
-    if expected < _WORTH_IT or processes < 2:
-        yield PagePool(site, None, 1)
+    In processes of their own where that pays. Raises `OSError` where a page cannot be written or a
+    process has died.
+    """
+    parts = list(results.batches(paths))
+    processes = min(os.cpu_count() or 1, _MOST, len(parts))
+    if len(paths) < _WORTH_IT or processes < 2:
+        for part in parts:
+            batch, pages = _work(site, part)
+            site.pages += pages
+            yield batch
         return
     # A forked process would inherit the locks of Polars' threads
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_get_ready)
+    executor = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_start, initargs=(site.folder, site.title)
+    )
     try:
-        for _ in range(processes):
-            executor.submit(_get_ready)
-        yield PagePool(site, executor, processes)
+        for batch, pages in executor.map(_task, parts):
+            site.pages += pages
+            yield batch
+    except BrokenProcessPool as error:
+        raise OSError("a process that writes run pages has died") from error
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _get_ready() -> None:
-    if hasattr(os, "nice"):
-        os.nice(5)  # the caller has the longer way to go
+_site: Site
+"""Of a process of the pool."""
 
 
-def _task(folder: Path, title: str, todo: Sequence[RunPage]) -> _Result:
-    site = Site(folder, title)
-    with without_collection():
-        problems = _write(site, todo)
-    return site.pages, problems
+def _start(folder: Path, title: str) -> None:
+    global _site
+    _site = Site(folder, title)
+    gc.disable()
 
 
-def _write(site: Site, todo: Sequence[RunPage]) -> list[Problem]:
-    return [problem for run in todo for problem in _page(site, run)]
+def _task(paths: Sequence[Place]) -> _Result:
+    return _work(_site, paths)
 
 
-def _page(site: Site, run: RunPage) -> list[Problem]:
+def _work(site: Site, paths: Sequence[Place]) -> _Result:
+    admitted, problems = results.admitted(paths)
+    batch = results.facts(admitted, problems)
+    errors = batch.samples.clean(metrics.METRICS[0].column)
+    for run in admitted:
+        batch.problems += _page(site, run, errors.get(run.record.run_id, {}))
+    return batch, len(admitted)
+
+
+def _page(site: Site, run: Run, errors: Errors) -> list[Problem]:
     """One page; what a record holds that nobody thought of becomes a problem, not the end.
 
     Raises `OSError` where the site cannot be written.
     """
     try:
-        return runs.write(site, run)
+        return runs.write(site, run, errors)
     except OSError:
         raise
     except Exception as error:

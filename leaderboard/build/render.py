@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from bench.protocol.spec import TARGETS
+from bench.records.record import FILE
 from leaderboard.build import page_pool
 from leaderboard.build.atomic_folder import replacing
 from leaderboard.figures import complexity, palette
 from leaderboard.load import reference, results
-from leaderboard.load.records import BoardKey, Problem, walk
+from leaderboard.load.records import BoardKey, Place, Problem, walk
 from leaderboard.load.results import Results
 from leaderboard.pages import (
     about,
@@ -28,7 +31,6 @@ from leaderboard.pages import (
     robustness,
     sweep,
 )
-from leaderboard.pages.runs import RunPage
 from leaderboard.pages.site_files import ASSETS, Site
 from leaderboard.pages.urls import Urls, has_page
 from leaderboard.tables import advice, cells, data_fractions, overview
@@ -59,19 +61,16 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSit
     """
     with replacing(out) as folder, page_pool.without_collection():
         site = Site(folder, title)
-        paths = list(walk(sources))
-        with page_pool.opened(site, len(paths)) as pool:
-            found = results.collect(paths)
-            pool.start(_runs(found))
-            boards = gather(found)
-            _assets(site, boards)
-            several = _several(boards)
-            urls = Urls(tuple(boards), frozenset(several))
-            problems = [problem for board in boards for problem in _board(site, board, urls)]
-            for board in boards:
-                if board.key in several:
-                    backbones.write(site, board, urls, several[board.key])
-            problems += found.problems + pool.finish()
+        found = _facts(site, list(walk(sources)))
+        boards = gather(found)
+        _assets(site, boards)
+        several = _several(boards)
+        urls = Urls(tuple(boards), frozenset(several))
+        problems = [problem for board in boards for problem in _board(site, board, urls)]
+        for board in boards:
+            if board.key in several:
+                backbones.write(site, board, urls, several[board.key])
+        problems += found.problems
         problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
         about.write(site, boards)
         listing.problems(site, boards, problems)
@@ -81,10 +80,20 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSit
     return BuiltSite(index, found.fits.height, site.pages, tuple(problems))
 
 
-def _runs(found: Results) -> list[RunPage]:
-    sampled = set(found.samples["run_id"].unique())
-    rows = found.fits.select("run_id", "origin", "folder").iter_rows()
-    return [RunPage(origin, Path(folder), run_id in sampled) for run_id, origin, folder in rows]
+def _facts(site: Site, paths: Sequence[Place]) -> Results:
+    """The facts of all records, each with its page; of several copies of a run the first's."""
+    found = results.merged(page_pool.facts(site, paths))
+    copied = set(found.copied)
+    first = found.fits.filter(pl.col("run_id").is_in(found.copied))
+    for run_id in copied:
+        for path in (site.folder / "runs").glob(f"{run_id}.*"):
+            path.unlink()
+    again: list[Place] = [
+        (origin, Path(folder) / FILE)
+        for origin, folder in first.select("origin", "folder").iter_rows()
+    ]
+    list(page_pool.facts(site, again))
+    return found
 
 
 def _several(boards: Sequence[Board]) -> dict[BoardKey, list[Orders]]:

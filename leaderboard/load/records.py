@@ -1,4 +1,4 @@
-"""Discovery and validation of records; whatever is wrong becomes a problem."""
+"""Discovery of records, the boards they belong to, and what is wrong with them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import RecordError
 from bench.protocol.spec import digest
-from bench.records.admission import Admission
 from bench.records.record import FILE, Record
 
 Origin = Literal["published", "local"]
+Place = tuple[Origin, Path]
+"""Where a record comes from, and its file."""
 
 PUBLISHED = Path(__file__).parents[1] / "records"
 """Published records: in a checkout. They are not part of the installed package."""
@@ -51,7 +51,7 @@ def board_key(record: Record) -> BoardKey:
     return BoardKey(spec.track, spec.backbone.name, spec.fingerprint)
 
 
-def walk(sources: Sequence[Path]) -> Iterator[tuple[Origin, Path]]:
+def walk(sources: Sequence[Path]) -> Iterator[Place]:
     """Paths of all records, published ones first, in a fixed order."""
     for path in sorted(PUBLISHED.glob(f"**/{FILE}")):
         yield "published", path
@@ -59,22 +59,3 @@ def walk(sources: Sequence[Path]) -> Iterator[tuple[Origin, Path]]:
         for kind in ("foundations", "runs"):
             for path in sorted((source / kind).glob(f"*/{FILE}")):
                 yield "local", path
-
-
-class Gate:
-    """Validation of records: admits each valid record once."""
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._admission = Admission()
-
-    def admit(self, path: Path) -> Record | Problem | None:
-        """The record; or what is wrong with it; None for a second copy of the same run."""
-        try:
-            record = self._admission.read(path)
-        except RecordError as error:
-            return Problem(path, str(error).removeprefix(f"{path}: "))
-        if record.run_id in self._seen:
-            return None
-        self._seen.add(record.run_id)
-        return record

@@ -1,35 +1,53 @@
 """Records to tidy frames: fits, scored cells, scored samples.
 
 `fits`: a row a record, with its identity, status and costs. `cells`: a row for each fit and test
-set, with a column for each metric. `samples`: a row for each fit, test set and sample, with a
-column of per-sample values for each metric. Boards, curves, comparisons and figures are expressions
-over these.
+set, with a column for each metric. `samples`: the per-sample values of each cell and metric.
+Boards, curves, comparisons and figures are expressions over these.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from bench.errors import describe
-from bench.files import irregular
+from bench.errors import RecordError
 from bench.protocol.columns import COSTS
 from bench.protocol.spec import Rules, Track, canonical, digest
-from bench.records import scores
-from bench.records.record import LARGEST_SCORES_BYTES, SCORES_FILE, Phase, Record
+from bench.records.admission import Admission
+from bench.records.record import Phase, Record
 from bench.seismic import metrics
-from leaderboard.load.records import BoardKey, Gate, Origin, Problem, board_key, walk
+from leaderboard.load import samples
+from leaderboard.load.records import BoardKey, Origin, Place, Problem, board_key, walk
+from leaderboard.load.samples import TEST, Samples
 
 FOUNDATION, FLOOR = "foundation", "floor"
-TEST = ("dataset", "split", "condition")
-_CHUNK = 1024
-"""Score files that are read at once."""
-_TOLERANCE = {"rel_tol": 1e-3, "abs_tol": 1e-4}
-"""Between a record's scores and those that its per-sample scores give."""
+_BATCH = 128
+"""Records that are read together: their score files are one scan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A record that was admitted."""
+
+    origin: Origin
+    folder: Path
+    record: Record
+
+
+@dataclass
+class Batch:
+    """Facts of some records."""
+
+    fits: pl.DataFrame
+    cells: pl.DataFrame
+    samples: Samples
+    stated: dict[str, tuple[BoardKey, str, str]]
+    """The board of each run, and what its record says of track and rules, as JSON."""
+    problems: list[Problem]
 
 
 @dataclass
@@ -38,59 +56,123 @@ class Results:
 
     fits: pl.DataFrame
     cells: pl.DataFrame
-    samples: pl.DataFrame
+    samples: Samples
     protocols: dict[BoardKey, tuple[Track, Rules]]
     problems: list[Problem] = field(default_factory=list)
+    copied: tuple[str, ...] = ()
+    """Ids of runs of which there are several copies."""
 
 
 def read(sources: Sequence[Path]) -> Results:
     """The records of these workspaces and the published ones."""
-    return collect(walk(sources))
+    return merged(facts(*admitted(paths)) for paths in batches(list(walk(sources))))
 
 
-def collect(paths: Iterable[tuple[Origin, Path]]) -> Results:
-    """Records with their per-sample scores; what cannot be used becomes a problem."""
-    gate = Gate()
-    problems: list[Problem] = []
-    stated: dict[BoardKey, Counter[tuple[str, str]]] = defaultdict(Counter)
-    fits: list[dict[str, Any]] = []
-    cells: list[dict[str, Any]] = []
+def batches(paths: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    """The paths in parts of the size that is read together."""
+    return (paths[i : i + _BATCH] for i in range(0, len(paths), _BATCH))
+
+
+def admitted(paths: Sequence[Place]) -> tuple[list[Run], list[Problem]]:
+    """The valid records among these, each once, and what is wrong with the others."""
+    admission = Admission()
+    runs: dict[str, Run] = {}
+    problems = []
     for origin, path in paths:
-        record = gate.admit(path)
-        if isinstance(record, Problem):
-            problems.append(record)
-        elif record:
-            both = (record.track.model_dump_json(), record.rules.model_dump_json())
-            stated[board_key(record)][both] += 1
-            fits.append(fit_row(record, origin, path.parent))
-            cells += cell_rows(record)
-    fit_frame = pl.DataFrame(fits, schema=_fit_schema(), orient="row")
-    cell_frame = pl.DataFrame(cells, schema=_cell_schema(), orient="row")
-    samples = _samples(fit_frame, cell_frame, problems)
-    protocols = {key: _most_stated(found) for key, found in stated.items()}
-    return Results(fit_frame, cell_frame, samples, protocols, problems)
+        try:
+            record = admission.read(path)
+        except RecordError as error:
+            problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
+        else:
+            runs.setdefault(record.run_id, Run(origin, path.parent, record))
+    return list(runs.values()), problems
 
 
-def _most_stated(found: "Counter[tuple[str, str]]") -> tuple[Track, Rules]:
-    """What most records of a board say of their track, whichever comes first.
+def facts(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Batch:
+    """Frames of these records, with their per-sample scores."""
+    found = list(problems)
+    fits = pl.DataFrame(
+        [fit_row(run.record, run.origin, run.folder) for run in runs],
+        schema=_fit_schema(),
+        orient="row",
+    )
+    cells = _cell_frame([run.record for run in runs])
+    stated = {run.record.run_id: _stated(run.record) for run in runs}
+    return Batch(fits, cells, samples.read(fits, cells, found), stated, found)
+
+
+def merged(found: Iterable[Batch]) -> Results:
+    """The facts of all batches; of several copies of a run the first counts."""
+    fits, cells = [pl.DataFrame(schema=_fit_schema())], [pl.DataFrame(schema=_cell_schema())]
+    parts: list[Samples] = []
+    stated: dict[str, tuple[BoardKey, str, str]] = {}
+    problems: list[Problem] = []
+    copied: set[str] = set()
+    for batch in found:
+        copies = stated.keys() & batch.stated.keys()
+        copied |= copies
+        own = _without(batch, copies)
+        fits.append(own.fits)
+        cells.append(own.cells)
+        parts.append(own.samples)
+        stated |= own.stated
+        problems += own.problems
+    together = samples.joined(parts)
+    protocols = _protocols(stated.values())
+    copied_ids = tuple(sorted(copied))
+    return Results(pl.concat(fits), pl.concat(cells), together, protocols, problems, copied_ids)
+
+
+def _without(batch: Batch, copies: Set[str]) -> Batch:
+    """The batch without these runs."""
+    if not copies:
+        return batch
+    kept = batch.fits.select("run_id").filter(~pl.col("run_id").is_in(list(copies)))
+    return Batch(
+        batch.fits.join(kept, on="run_id", how="semi", maintain_order="left"),
+        batch.cells.join(kept, on="run_id", how="semi", maintain_order="left"),
+        batch.samples.of(kept),
+        {run_id: said for run_id, said in batch.stated.items() if run_id not in copies},
+        batch.problems,
+    )
+
+
+def _stated(record: Record) -> tuple[BoardKey, str, str]:
+    return board_key(record), record.track.model_dump_json(), record.rules.model_dump_json()
+
+
+def _protocols(
+    stated: Iterable[tuple[BoardKey, str, str]],
+) -> dict[BoardKey, tuple[Track, Rules]]:
+    """What most records of a board say of its track, whichever comes first.
 
     Their fingerprints agree; what is not part of it, such as the summary, need not.
     """
-    most = max(found.values())
-    track, rules = min(both for both, count in found.items() if count == most)
-    return Track.model_validate_json(track), Rules.model_validate_json(rules)
+    boards: dict[BoardKey, Counter[tuple[str, str]]] = defaultdict(Counter)
+    for key, track, rules in stated:
+        boards[key][track, rules] += 1
+    found = {}
+    for key, counts in boards.items():
+        most = max(counts.values())
+        track, rules = min(both for both, count in counts.items() if count == most)
+        found[key] = Track.model_validate_json(track), Rules.model_validate_json(rules)
+    return found
 
 
 def of_records(records: Sequence[Record]) -> Results:
     """Frames of given records, without per-sample scores."""
     fits = [fit_row(record, "local", Path()) for record in records]
-    cells = [row for record in records for row in cell_rows(record)]
     return Results(
         pl.DataFrame(fits, schema=_fit_schema(), orient="row"),
-        pl.DataFrame(cells, schema=_cell_schema(), orient="row"),
-        pl.DataFrame(schema=_sample_schema()),
+        _cell_frame(records),
+        samples.nothing(),
         {board_key(record): (record.track, record.rules) for record in records},
     )
+
+
+def _cell_frame(records: Iterable[Record]) -> pl.DataFrame:
+    rows = [row for record in records for row in cell_rows(record)]
+    return pl.DataFrame(rows, schema=_cell_schema(), orient="row")
 
 
 def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
@@ -220,84 +302,3 @@ def _cell_schema() -> dict[str, pl.DataType]:
     text = pl.String()
     keys: dict[str, pl.DataType] = dict.fromkeys(("run_id", *TEST), text)
     return keys | {"samples": pl.Int64()} | {m.name: pl.Float64() for m in metrics.METRICS}
-
-
-def _sample_schema() -> dict[str, pl.DataType]:
-    keys: dict[str, pl.DataType] = dict.fromkeys(("run_id", *TEST), pl.String())
-    return keys | {"sample": pl.Int32()} | {m.column: pl.Float32() for m in metrics.METRICS}
-
-
-def _samples(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -> pl.DataFrame:
-    """Per-sample scores of all finished fits that have a file."""
-    paths: dict[str, str] = {}
-    stated = dict(cells.group_by("run_id").agg(pl.col("samples").sum()).iter_rows())
-    for row in fits.filter(pl.col("status") == "done").iter_rows(named=True):
-        path = Path(row["folder"]) / SCORES_FILE
-        if not path.exists() and not path.is_symlink():
-            continue
-        if reason := irregular(path, LARGEST_SCORES_BYTES):
-            problems.append(Problem(path, reason))
-        else:
-            paths[str(path)] = row["run_id"]
-    names = list(paths)
-    frames = [
-        frame
-        for start in range(0, len(names), _CHUNK)
-        for frame in _read(
-            {name: stated.get(paths[name], 0) for name in names[start : start + _CHUNK]}, problems
-        )
-    ]
-    if not frames:
-        return pl.DataFrame(schema=_sample_schema())
-    ids = pl.DataFrame({"path": names, "run_id": list(paths.values())})
-    together = pl.concat(frames).join(ids, on="path", maintain_order="left").drop("path")
-    together = together.select(*_sample_schema())
-    bad = _disagreements(together, cells)
-    folders = dict(fits.select("run_id", "folder").iter_rows())
-    firsts = bad.unique("run_id", keep="first", maintain_order=True)
-    for run_id, dataset in firsts.select("run_id", "dataset").iter_rows():
-        reason = (
-            f"Scores of {dataset} are missing, or do not give the means that the record states."
-        )
-        problems.append(Problem(Path(folders[run_id]) / SCORES_FILE, reason))
-    return together.join(bad.select("run_id"), on="run_id", how="anti", maintain_order="left")
-
-
-def _read(paths: Mapping[str, int], problems: list[Problem]) -> list[pl.DataFrame]:
-    """Files, and how many rows each may have, in one go; where that fails, one by one."""
-    columns = [metric.column for metric in metrics.METRICS]
-    try:
-        return [scores.read_bounded(list(paths), columns, sum(paths.values()))]
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a damaged file may make Polars panic, which is no Exception
-        if len(paths) == 1:
-            reason = describe(error)[:200].rstrip(".")
-            problems.append(Problem(Path(*paths), f"Scores cannot be read: {reason}."))
-            return []
-    return [frame for one in paths.items() for frame in _read(dict([one]), problems)]
-
-
-def _disagreements(samples: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
-    """Cells whose per-sample scores do not give the scores of the record."""
-    means = samples.group_by("run_id", *TEST).agg(
-        pl.len().alias("found"),
-        *(_mean(metric).alias(f"{metric.name}_found") for metric in metrics.METRICS),
-    )
-    known = samples.select("run_id").unique()
-    joined = cells.join(known, on="run_id", how="semi").join(
-        means, on=["run_id", *TEST], how="left"
-    )
-    wrong = pl.col("found").is_null() | (pl.col("found") != pl.col("samples"))
-    for metric in metrics.METRICS:
-        stated, given = pl.col(metric.name), pl.col(f"{metric.name}_found")
-        largest = pl.max_horizontal(stated.abs(), given.abs())
-        bound = pl.max_horizontal(_TOLERANCE["rel_tol"] * largest, pl.lit(_TOLERANCE["abs_tol"]))
-        apart = ((stated - given).abs() > bound) | ~given.is_finite()
-        wrong |= apart.fill_null(value=False)
-    return joined.filter(wrong)
-
-
-def _mean(metric: metrics.Metric) -> pl.Expr:
-    mean = pl.col(metric.column).cast(pl.Float64).mean()
-    return mean.sqrt() if metric.aggregate == "root_mean" else mean

@@ -1,25 +1,25 @@
 """The page of one run: everything its record says, and its pictures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.protocol.columns import COSTS
 from bench.records import maps as kept
-from bench.records import scores
-from bench.records.reader import read
 from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
 from bench.seismic import metrics
 from leaderboard.figures import maps, scales
 from leaderboard.figures import run as figures
-from leaderboard.load.records import Origin, Problem, board_key
-from leaderboard.load.results import fit_row, peak_bytes
+from leaderboard.load.records import Problem, board_key
+from leaderboard.load.results import Run, fit_row, peak_bytes
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import method_page
 
+Errors = Mapping[str, npt.NDArray[np.float32]]
+"""(n,) per-sample MAE by dataset, on unchanged records; empty where it is not known."""
 MPS = 1500.0
 """One unit on [-1, 1] in m/s."""
 
@@ -44,22 +44,9 @@ class Pictures:
     items: tuple[Picture, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RunPage:
-    """A run whose page is to be written."""
-
-    origin: Origin
-    folder: Path
-    sampled: bool
-    """Whether its per-sample scores can be relied on."""
-
-
-def write(site: Site, run: RunPage) -> list[Problem]:
-    """Write the page with its pictures and downloads; returns what could not be shown.
-
-    The record is read again: those of all runs would not fit into memory.
-    """
-    record = read(run.folder / FILE)
+def write(site: Site, run: Run, errors: Errors) -> list[Problem]:
+    """Write the page with its pictures and downloads; returns what could not be shown."""
+    record = run.record
     row = fit_row(record, run.origin, run.folder)
     problems: list[Problem] = []
     try:
@@ -86,7 +73,7 @@ def write(site: Site, run: RunPage) -> list[Problem]:
         velocity_bar=scales.velocity() if pictures else None,
         error_bar=scales.error() if pictures else None,
         curve=figures.learning_curve(record.curve) if record.curve else None,
-        spread=_spread(run) if run.sampled else None,
+        spread=figures.spread(errors) if errors else None,
         phases=[
             (name, phase, peak_bytes(phase))
             for name, phase in (
@@ -98,12 +85,6 @@ def write(site: Site, run: RunPage) -> list[Problem]:
         mps=MPS,
     )
     return problems
-
-
-def _spread(run: RunPage) -> Any:
-    """Per-sample errors on each clean test set."""
-    known = scores.clean(run.folder / SCORES_FILE, metrics.METRICS[0].column)
-    return figures.spread(known) if known else None
 
 
 def _downloads(site: Site, record: Record, folder: Path) -> dict[str, str]:

@@ -12,16 +12,16 @@ There is no random number in it.
 With one seed there is nothing to see of repeated training: results carry ``seeds=1``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -160,29 +160,25 @@ def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
     )
 
 
-def by_group(rows: pl.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], Estimate]:
-    """The mean `value` of each group of rows with its interval, all groups at once.
+def by_group(groups: Mapping[Key, Floats]) -> dict[Key, Estimate]:
+    """The mean of each array (seeds, samples) with its interval, all groups at once.
 
-    Rows have `seed` and `sample`; in a group every seed has the same samples, of one test set.
-    Groups of one sample are left out.
+    The samples are of one test set. A NaN is a value that is not known, and is left out; groups
+    of fewer than two samples are left out too.
     """
-    group = list(keys)
-    by_sample = rows.group_by(*group, "sample").agg(pl.col("value").mean().alias("of_sample"))
-    by_seed = rows.group_by(*group, "seed").agg(pl.col("value").mean().alias("of_seed"))
-    samples = by_sample.group_by(group).agg(
-        pl.col("of_sample").mean().alias("mean"),
-        pl.col("of_sample").var().alias("sample_variance"),
-        pl.len().alias("samples"),
-    )
-    seeds = by_seed.group_by(group).agg(
-        pl.col("of_seed").var().fill_null(0.0).alias("seed_variance"), pl.len().alias("seeds")
-    )
-    found = samples.join(seeds, on=group).filter(pl.col("samples") > 1).sort(group)
-    n, s = found["samples"].to_numpy().astype(float), found["seeds"].to_numpy().astype(float)
-    of_samples = found["sample_variance"].to_numpy() / n
-    of_seeds = found["seed_variance"].to_numpy() / s
-    error, degrees, half = _intervals(of_seeds, s - 1, of_samples, n - 1)
-    value = found["mean"].to_numpy()
+    known = {key: x[:, ~np.isnan(x).all(axis=0)] for key, x in groups.items()}
+    known = {key: x for key, x in known.items() if x.shape[1] > 1}
+    if not known:
+        return {}
+    rows = []
+    for x in known.values():
+        mean = np.nanmean if np.isnan(x).any() else np.mean
+        seeds, samples = x.shape
+        by_sample, by_seed = mean(x, axis=0), mean(x, axis=1)
+        of_seeds = by_seed.var(ddof=1) / seeds if seeds > 1 else 0.0
+        rows.append((by_sample.mean(), of_seeds, seeds, by_sample.var(ddof=1) / samples, samples))
+    value, of_seeds_, s, of_samples, n = np.array(rows).T
+    error, degrees, half = _intervals(of_seeds_, s - 1, of_samples, n - 1)
     return {
         key: Estimate(
             value=v,
@@ -190,17 +186,15 @@ def by_group(rows: pl.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], E
             high=v + h,
             standard_error=e,
             degrees_of_freedom=d,
-            seeds=int(seeds_),
-            samples=int(samples_),
+            seeds=x.shape[0],
+            samples=x.shape[1],
         )
-        for key, v, h, e, d, seeds_, samples_ in zip(
-            found.select(group).iter_rows(),
+        for (key, x), v, h, e, d in zip(
+            known.items(),
             value.tolist(),
             half.tolist(),
             error.tolist(),
             degrees.tolist(),
-            s.tolist(),
-            n.tolist(),
             strict=True,
         )
     }

@@ -12,7 +12,8 @@ from bench.protocol.protocols import Protocol, Slot
 from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
-from leaderboard.load.results import FOUNDATION, TEST, Results, config
+from leaderboard.load.results import FOUNDATION, Results, config
+from leaderboard.load.samples import TEST, Samples
 from leaderboard.tables import marks, text
 
 CLAIMED = "lora"
@@ -60,7 +61,7 @@ class Board:
     fits: pl.DataFrame
     """All records, a row each."""
     cells: pl.DataFrame = field(repr=False)
-    samples: pl.DataFrame = field(repr=False)
+    samples: Samples = field(repr=False)
     variants: tuple[Variant, ...]
     """Methods with fits scored on test data, by label."""
     foundation: Variant | None
@@ -121,10 +122,10 @@ class Board:
         return groups
 
     @cached_property
-    def _sampled(self) -> frozenset[tuple[str, str]]:
-        """Runs and clean test datasets with per-sample scores."""
-        clean = self.samples.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
-        return frozenset(clean.select("run_id", "dataset").unique().iter_rows())
+    def sampled(self) -> dict[tuple[str, str, str, str], tuple[int, int]]:
+        """Place and number of the per-sample scores of each cell, by run id and test set."""
+        rows = self.samples.cells.select("run_id", *TEST, "first", "count").iter_rows()
+        return {(run, *test): (first, count) for run, *test, first, count in rows}
 
     @cached_property
     def errors_known(self) -> bool:
@@ -135,20 +136,35 @@ class Board:
             pl.col("train").is_in(list(TARGETS)),
         )
         runs = set(fits["run_id"].to_list())
-        return any(run in runs and test in TARGETS for run, test in self._sampled)
+        return any(
+            run in runs and test in TARGETS and (split, condition) == ("test", CLEAN)
+            for run, test, split, condition in self.sampled
+        )
 
     def has_samples(
         self, variant: Variant, train: str, percent: int, test: str, seeds: Sequence[int]
     ) -> bool:
         """Whether per-sample scores of a clean cell are known for all seeds."""
         runs = self.runs(variant, train, percent)
-        return all(s in runs and (runs[s]["run_id"], test) in self._sampled for s in seeds)
+        return all(
+            s in runs and (runs[s]["run_id"], test, "test", CLEAN) in self.sampled for s in seeds
+        )
 
     @cached_property
     def floors(self) -> pl.DataFrame:
         """Finished floors with their scores: a row for each dataset."""
         done = self.fits.filter(pl.col("status") == "done", pl.col("kind") == "floor")
         return done.join(self.cells, on="run_id")
+
+    @cached_property
+    def floor_samples(self) -> dict[str, list[tuple[int, int]]]:
+        """Place and number of the per-sample scores of the floors, by test dataset."""
+        found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        floors = set(self.floors["run_id"])
+        for (run, dataset, *_), place in self.sampled.items():
+            if run in floors:
+                found[dataset].append(place)
+        return found
 
     @cached_property
     def sweeps(self) -> dict[str, pl.DataFrame]:
@@ -190,6 +206,23 @@ class Board:
         """The finished fits of a method on a dataset, by seed."""
         chosen = self._by_fit.get((variant.key, train, percent), [])
         return {row["seed"]: row for row in chosen}
+
+    def run_ids(self, key: str, train: str, percent: int) -> dict[int, str]:
+        """Ids of the finished fits of a variant's key on a dataset, by seed."""
+        return self._ids.get((key, train, percent), {})
+
+    @cached_property
+    def fitted(self) -> tuple[str, ...]:
+        """Keys of the methods with finished fits, and of the foundation."""
+        return tuple(dict.fromkeys(self.tested["variant"].to_list()))
+
+    @cached_property
+    def _ids(self) -> dict[tuple[str, str, int], dict[int, str]]:
+        found: dict[tuple[str, str, int], dict[int, str]] = defaultdict(dict)
+        rows = self.tested.select("variant", "train", "percent", "seed", "run_id").iter_rows()
+        for key, train, percent, seed, run_id in rows:
+            found[key, train, percent][seed] = run_id
+        return found
 
     @cached_property
     def _by_fit(self) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
@@ -263,7 +296,7 @@ def gather(results: Results) -> list[Board]:
                 rules=rules,
                 fits=fits,
                 cells=results.cells.join(ids, on="run_id", how="semi"),
-                samples=results.samples.join(ids, on="run_id", how="semi"),
+                samples=results.samples.of(ids),
                 variants=_variants(fits, labels, order),
                 foundation=_foundation(fits, max(order.values(), default=-1) + 1),
             )

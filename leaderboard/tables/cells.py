@@ -1,21 +1,21 @@
 """Every cell of every method: its mean, interval, and gain over the reference method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import polars as pl
+import numpy as np
 
 from bench.protocol import protocols
-from bench.protocol.spec import CLEAN
 from bench.seismic import metrics
 from bench.seismic.metrics import Metric
-from leaderboard.stats.estimates import Estimate, by_group
+from leaderboard.stats.estimates import Estimate, Floats, by_group
 from leaderboard.tables import values
-from leaderboard.tables.boards import FIT, Board, cells_of
+from leaderboard.tables.boards import Board, Variant
 
 Key = tuple[str, str, int, str, str]
 """Variant key, training dataset, per cent, test dataset, metric."""
-_CELL = ["variant", "train", "percent", "dataset"]
+CellKey = tuple[str, str, int, str]
+"""The same without the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,17 @@ def table(board: Board) -> dict[Key, CellScore]:
     """Scores of every method on the cells of `lowdata`, which include those of id and ood."""
     found: dict[Key, CellScore] = {}
     for metric in metrics.METRICS:
-        rows = _rows(board, metric)
-        intervals = by_group(rows, _CELL)
-        gains = by_group(_gains(rows, board, metric), _CELL) if board.reference else {}
+        arrays = _arrays(board, metric)
+        intervals = by_group({key: a.values for key, a in arrays.items()})
+        gains = by_group(_gains(arrays, board.reference, metric)) if board.reference else {}
         for (train, percent, test), known in board.cell_means.items():
             for row in known:
                 value = row[metric.name]
                 key = (row["variant"], train, percent, test)
                 if value is not None:
-                    gain = gains.get(key) if train != test else None
-                    found[(*key, metric.name)] = CellScore(value, intervals.get(key), gain)
+                    found[(*key, metric.name)] = CellScore(
+                        value, intervals.get(key), gains.get(key)
+                    )
     return found
 
 
@@ -52,29 +53,58 @@ def means(board: Board, train: str, percent: int, test: str) -> dict[str, dict[s
     return {row["variant"]: {name: row[name] for name in names} for row in rows}
 
 
-def _rows(board: Board, metric: Metric) -> pl.DataFrame:
-    """Per-sample values of all cells, linear in the score."""
-    clean = board.samples.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
-    wanted = cells_of(protocols.get("lowdata")).select(*FIT, "dataset")
-    rows = (
-        board.tested.select("run_id", "variant", "seed", *FIT)
-        .join(wanted, on=FIT)
-        .join(
-            clean.select(
-                "run_id", "dataset", "sample", pl.col(metric.column).cast(pl.Float64).alias("value")
-            ),
-            on=["run_id", "dataset"],
-        )
-        .drop_nulls("value")
-    )
-    return values.linear(rows, metric, "value", [*_CELL, "seed"])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Array:
+    """A method on a cell: values (seed, sample), linear in the score; NaN where undefined."""
+
+    seeds: tuple[int, ...]
+    values: Floats
 
 
-def _gains(rows: pl.DataFrame, board: Board, metric: Metric) -> pl.DataFrame:
+def _arrays(board: Board, metric: Metric) -> dict[CellKey, _Array]:
+    """Per-sample values of all cells; seeds with another number of samples are left out."""
+    column = board.samples.values[metric.column]
+    found = {}
+    for slot in protocols.get("lowdata").fits:
+        (train,) = slot.datasets
+        for key in board.fitted:
+            runs = board.run_ids(key, train, slot.percent)
+            for test in slot.tests:
+                places = {
+                    seed: place
+                    for seed, run in sorted(runs.items())
+                    if (place := board.sampled.get((run, test.dataset, test.split, test.condition)))
+                }
+                if not places:
+                    continue
+                count = max(count for _, count in places.values())
+                firsts = {seed: first for seed, (first, n) in places.items() if n == count}
+                raw = np.stack([column[first : first + count] for first in firsts.values()])
+                found[key, train, slot.percent, test.dataset] = _Array(
+                    tuple(firsts), values.linear(raw.astype(np.float64), metric)
+                )
+    return found
+
+
+def _gains(
+    arrays: Mapping[CellKey, _Array], reference: Variant, metric: Metric
+) -> dict[CellKey, Floats]:
     """Gains over the reference method out of distribution, on the seeds that both have."""
-    assert board.reference is not None
-    keys: Sequence[str] = ["train", "percent", "dataset", "seed", "sample"]
-    theirs = rows.filter(pl.col("variant") == board.reference.key)
-    theirs = theirs.select(*keys, pl.col("value").alias("other"))
-    joined = rows.filter(pl.col("variant") != board.reference.key).join(theirs, on=keys)
-    return values.relative_gain(joined, metric, _CELL)
+    found = {}
+    for (key, train, percent, test), own in arrays.items():
+        other = arrays.get((reference.key, train, percent, test))
+        if train == test or key == reference.key or other is None:
+            continue
+        seeds = [seed for seed in own.seeds if seed in other.seeds]
+        ours, theirs = (
+            array.values[[array.seeds.index(seed) for seed in seeds]] for array in (own, other)
+        )
+        if not seeds or ours.shape != theirs.shape:
+            continue
+        known = ~np.isnan(ours + theirs)
+        if known.any():
+            ours, theirs = (np.where(known, x, np.nan)[None] for x in (ours, theirs))
+            gain = values.relative_gain(ours, theirs, metric)
+            if gain is not None:
+                found[key, train, percent, test] = gain[0]
+    return found

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import polars as pl
+import numpy as np
 
 from bench.protocol.protocols import others
 from bench.protocol.spec import CLEAN, TARGETS
@@ -25,30 +25,32 @@ class SampleErrors:
 
 def cells(board: Board) -> list[SampleErrors]:
     """The cells of fits on all of a target, its own test set first."""
-    column = metrics.METRICS[0].column
-    fits = board.tested.filter(
-        pl.col("kind") == "adaptation", pl.col("percent") == 100, pl.col("train").is_in(TARGETS)
-    )
-    means = (
-        board.samples.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
-        .join(fits.select("run_id", "variant", "train", "seed"), on="run_id")
-        .group_by("train", "dataset", "variant", "sample")
-        .agg(pl.col(column).mean() * MPS, pl.col("seed").n_unique().alias("seeds"))
-        .drop_nulls(column)
-        .sort("variant", "sample")
-    )
-    groups = means.partition_by("train", "dataset", as_dict=True)
+    column = board.samples.values[metrics.METRICS[0].column]
     found = []
     for train in TARGETS:
         for test in (train, *others(train)):
-            if (group := groups.get((train, test))) is None:
+            parts = {}
+            for key in sorted(v.key for v in board.variants):
+                places = [
+                    place
+                    for run in board.run_ids(key, train, 100).values()
+                    if (place := board.sampled.get((run, test, "test", CLEAN)))
+                ]
+                if places:
+                    count = min(count for _, count in places)
+                    values = np.stack([column[first : first + count] for first, _ in places])
+                    known = ~np.isnan(values).any(axis=0)
+                    parts[key] = values[:, known]
+            if not parts:
                 continue
-            parts = group.partition_by("variant", as_dict=True, maintain_order=True)
-            errors = {str(key): part[column].to_list() for (key,), part in parts.items()}
-            most = max(map(len, errors.values()))
-            whole = {key: values for key, values in errors.items() if len(values) == most}
-            seeds = {str(key): part["seeds"].to_list()[0] for (key,), part in parts.items()}
-            found.append(SampleErrors(train, test, whole, seeds))
+            most = max(part.shape[1] for part in parts.values())
+            errors = {
+                key: (part.mean(axis=0, dtype=np.float64).astype(np.float32) * MPS).tolist()
+                for key, part in parts.items()
+                if part.shape[1] == most
+            }
+            seeds = {key: len(part) for key, part in parts.items()}
+            found.append(SampleErrors(train, test, errors, seeds))
     return found
 
 

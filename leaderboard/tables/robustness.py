@@ -13,7 +13,7 @@ from bench.protocol.conditions import CONDITIONS
 from bench.protocol.protocols import Protocol
 from bench.protocol.spec import CLEAN, PRETRAINING
 from bench.seismic import metrics
-from leaderboard.load.results import TEST
+from leaderboard.load.samples import TEST
 from leaderboard.tables.boards import FIT, Board, Variant, cells_of
 
 UNTOUCHED = "none"

@@ -7,7 +7,8 @@ import polars as pl
 from bench.protocol.columns import COSTS
 from bench.protocol.spec import CLEAN, PRETRAINING, TARGETS
 from bench.seismic import metrics
-from leaderboard.load.results import FLOOR, FOUNDATION, TEST, Results
+from leaderboard.load.results import FLOOR, FOUNDATION, Results
+from leaderboard.load.samples import TEST
 from leaderboard.stats.comparisons import gain_percent
 from leaderboard.tables import sweeps, text
 

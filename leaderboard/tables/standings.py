@@ -8,7 +8,7 @@ import polars as pl
 
 from bench.protocol.protocols import Protocol
 from bench.seismic import metrics
-from leaderboard.load.results import TEST
+from leaderboard.load.samples import TEST
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison
 from leaderboard.stats.estimates import Estimate, Moments
@@ -97,7 +97,7 @@ def comparable(board: Board, protocol: Protocol) -> tuple[list[Variant], tuple[i
 def _sampled(board: Board, protocol: Protocol) -> dict[str, set[int]]:
     """Seeds of each method with per-sample scores for every cell of a protocol."""
     wanted = cells_of(protocol)
-    files = board.samples.select("run_id", *TEST).unique()
+    files = board.samples.cells.select("run_id", *TEST)
     counts = (
         board.tested.join(wanted, on=FIT)
         .join(files, on=["run_id", *TEST])

@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from bench.protocol.protocols import Protocol
+from bench.protocol.spec import TestSet
 from bench.seismic.metrics import Metric
-from leaderboard.load.results import TEST
 from leaderboard.stats.estimates import Floats, Moments, moments
-from leaderboard.tables.boards import FIT, Board, Variant, cells_of
-
-_KEY = [*FIT, *TEST]
+from leaderboard.tables.boards import Board, Variant
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +22,25 @@ class ScoreArray:
 
     def moments(self) -> Moments:
         return moments(self.methods, self.strata)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Cell:
+    """One cell: values (method, seed, sample) of the samples that are known for all methods."""
+
+    test: TestSet
+    values: Floats
+    known: NDArray[np.bool_]
+    """(all samples)"""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Place:
+    """Where the samples of a cell are: (method, seed) first places, and how many follow each."""
+
+    test: TestSet
+    firsts: NDArray[np.int64]
+    count: int
 
 
 def scores(
@@ -39,8 +55,8 @@ def scores(
     A root of a mean (RMSE) is a smooth function of the mean, and enters with its derivative (the
     delta method), so that the mean of the values is the score itself.
     """
-    rows = _rows(board, variants, protocol, seeds, metric)
-    return None if rows is None else _array(rows, variants, seeds)
+    cells = _cells(board, variants, protocol, seeds, metric)
+    return None if cells is None else _averaged(cells)
 
 
 def gains(
@@ -57,32 +73,26 @@ def gains(
     where higher is, linearised at the cells' means over seeds and samples. None where per-sample
     scores are not all known or the reference scores 0 in a cell.
     """
-    rows = _rows(board, [*variants, reference], protocol, seeds, metric)
-    if rows is None:
+    cells = _cells(board, [*variants, reference], protocol, seeds, metric)
+    if cells is None:
         return None
-    theirs = rows.filter(pl.col("variant") == reference.key).select(
-        *_KEY, "seed", "sample", pl.col("value").alias("other")
-    )
-    joined = rows.join(theirs, on=[*_KEY, "seed", "sample"])
-    gained = relative_gain(joined, metric, ["variant", *_KEY])
-    if gained.is_empty() or gained.height != joined.height:
-        return None
-    return _array(gained, variants, seeds)
+    gained = [
+        _Cell(cell.test, gain, cell.known)
+        for cell in cells
+        if (gain := relative_gain(cell.values[:-1], cell.values[-1:], metric)) is not None
+    ]
+    return _averaged(gained) if len(gained) == len(cells) else None
 
 
-def relative_gain(rows: pl.DataFrame, metric: Metric, cell: Sequence[str]) -> pl.DataFrame:
-    """`value` as the gain in per cent over `other`, linearised at the means over each cell.
+def relative_gain(values: Floats, other: Floats, metric: Metric) -> Floats | None:
+    """Gain in per cent of (method, seed, sample) over (1, seed, sample), linearised at the means.
 
-    Cells in which the other scores 0 are left out.
+    The means are those over seeds and samples. None where the other's is 0.
     """
-    rows = rows.with_columns(
-        pl.col("value").mean().over(list(cell)).alias("mean"),
-        pl.col("other").mean().over(list(cell)).alias("other_mean"),
-    ).filter(pl.col("other_mean") != 0)
+    if (_mean(other, (1, 2)) == 0).any():
+        return None
     sign = -100.0 if metric.better == "lower" else 100.0
-    ratio = pl.col("mean") / pl.col("other_mean")
-    slope = (pl.col("value") - ratio * pl.col("other")) / pl.col("other_mean")
-    return rows.with_columns((sign * (ratio - 1 + slope)).alias("value"))
+    return sign * (_ratio(values, other) - 1)
 
 
 def ratios_to_floor(
@@ -93,84 +103,121 @@ def ratios_to_floor(
     metric: Metric,
 ) -> ScoreArray | None:
     """Scores as ratios to the floor of each test dataset, averaged over cells; linearised alike."""
-    rows = _rows(board, variants, protocol, seeds, metric)
-    floors = (
-        board.floors.select("run_id")
-        .join(board.samples, on="run_id")
-        .select("dataset", "sample", pl.col(metric.column).cast(pl.Float64).alias("floor"))
-    )
-    if rows is None or floors.is_empty():
+    cells = _cells(board, variants, protocol, seeds, metric)
+    if cells is None:
         return None
-    joined = rows.join(linear(floors, metric, "floor", ["dataset"]), on=["dataset", "sample"])
-    if joined.height != rows.height:
-        return None
-    joined = joined.with_columns(
-        pl.col("value").mean().over("variant", *_KEY).alias("mean"),
-        pl.col("floor").mean().over("variant", *_KEY).alias("floor_mean"),
-    )
-    ratio = pl.col("mean") / pl.col("floor_mean")
-    slope = (pl.col("value") - ratio * pl.col("floor")) / pl.col("floor_mean")
-    return _array(joined.with_columns((ratio + slope).alias("value")), variants, seeds)
+    ratios = []
+    for cell in cells:
+        floor = _floor(board, cell, metric)
+        if floor is None:
+            return None
+        ratios.append(_Cell(cell.test, _ratio(cell.values, floor), cell.known))
+    return _averaged(ratios)
 
 
-def _rows(
+def linear(values: Floats, metric: Metric) -> Floats:
+    """Values whose mean over the last axis, the samples, is the score of a cell."""
+    if metric.aggregate == "mean":
+        return values
+    mean = _mean(values, -1)
+    root = np.sqrt(mean)
+    slope = np.divide(values - mean, 2 * root, out=np.zeros_like(values), where=root > 0)
+    scores: Floats = root + slope
+    return scores
+
+
+def _mean(values: Floats, axes: int | tuple[int, ...]) -> Floats:
+    """Means of the known values over axes, which are kept."""
+    average = np.nanmean if np.isnan(values).any() else np.mean
+    mean: Floats = average(values, axis=axes, keepdims=True)
+    return mean
+
+
+def _ratio(values: Floats, other: Floats) -> Floats:
+    """Ratio of (method, seed, sample) to (1, seed, sample), linearised at the means over both."""
+    other_mean = _mean(other, (1, 2))
+    ratio = _mean(values, (1, 2)) / other_mean
+    ratios: Floats = ratio + (values - ratio * other) / other_mean
+    return ratios
+
+
+def _cells(
     board: Board,
     variants: Sequence[Variant],
     protocol: Protocol,
     seeds: Sequence[int],
     metric: Metric,
-) -> pl.DataFrame | None:
-    """A row for each method, seed, cell and sample, with `value` and the cell's `weight`."""
-    keys = list(dict.fromkeys(v.key for v in variants))
-    wanted = cells_of(protocol)
-    fits = board.tested.filter(pl.col("variant").is_in(keys), pl.col("seed").is_in(list(seeds)))
-    rows = (
-        fits.select("run_id", "variant", "seed", *FIT)
-        .join(wanted, on=FIT)
-        .join(
-            board.samples.select(
-                "run_id", *TEST, "sample", pl.col(metric.column).cast(pl.Float64).alias("value")
-            ),
-            on=["run_id", *TEST],
-        )
-    )
-    cells = rows.select("variant", "seed", *_KEY).unique().height
-    if not keys or not seeds or cells != len(keys) * len(set(seeds)) * wanted.height:
+) -> list[_Cell] | None:
+    """The cells of a protocol, linear in the score; None where samples are not all there.
+
+    A sample that is undefined for one method is left out for all.
+    """
+    places = _places(board, variants, protocol, seeds)
+    if places is None:
         return None
-    missing = rows.filter(pl.col("value").is_null()).select(*TEST, "sample").unique()
-    if not missing.is_empty():  # undefined for one method: left out for all
-        rows = rows.join(missing, on=[*TEST, "sample"], how="anti")
-    return linear(rows, metric, "value", ["variant", "seed", *_KEY])
+    column = board.samples.values[metric.column]
+    found = [
+        (place.test, column[place.firsts[..., None] + np.arange(place.count)]) for place in places
+    ]
+    known: dict[TestSet, NDArray[np.bool_]] = {}
+    for test, values in found:
+        known[test] = known.get(test, True) & ~np.isnan(values).any(axis=(0, 1))
+    return [
+        _Cell(test, linear(values[..., known[test]].astype(np.float64), metric), known[test])
+        for test, values in found
+    ]
 
 
-def linear(rows: pl.DataFrame, metric: Metric, column: str, cell: Sequence[str]) -> pl.DataFrame:
-    """Values whose mean over a cell is the cell's score."""
-    if metric.aggregate == "mean":
-        return rows
-    mean = pl.col(column).mean().over(list(cell))
-    root = mean.sqrt()
-    linear = pl.when(root > 0).then(root + (pl.col(column) - mean) / (2 * root)).otherwise(0.0)
-    return rows.with_columns(linear.alias(column))
-
-
-def _array(
-    rows: pl.DataFrame, variants: Sequence[Variant], seeds: Sequence[int]
-) -> ScoreArray | None:
-    order = pl.DataFrame(
-        {"variant": [v.key for v in variants], "place": list(range(len(variants)))}
-    )
-    summed = (
-        rows.group_by("variant", "seed", *TEST, "sample")
-        .agg((pl.col("value") * pl.col("weight")).sum())
-        .join(order, on="variant")
-        .sort("place", "seed", *TEST, "sample")
-    )
-    first = summed.filter(pl.col("place") == 0, pl.col("seed") == min(seeds))
-    count = first.height
-    if count < 2 or summed.height != len(variants) * len(set(seeds)) * count:
+def _places(
+    board: Board, variants: Sequence[Variant], protocol: Protocol, seeds: Sequence[int]
+) -> list[_Place] | None:
+    """The samples of each cell; None unless all methods and seeds have as many of them."""
+    keys = [v.key for v in variants]
+    if not keys or not seeds:
         return None
-    strata = first.select(pl.struct(*TEST).rle_id()).to_series().to_numpy()
-    if np.bincount(strata).min() < 2:
+    found = []
+    for slot in protocol.fits:
+        runs = [board.run_ids(key, slot.datasets[0], slot.percent) for key in keys]
+        if slot.holdout or not all(seed in by_seed for by_seed in runs for seed in seeds):
+            return None
+        for test in slot.tests:
+            cells = [
+                board.sampled.get((by_seed[seed], test.dataset, test.split, test.condition))
+                for by_seed in runs
+                for seed in sorted(seeds)
+            ]
+            counts = {cell[1] for cell in cells if cell}
+            if None in cells or len(counts) != 1:
+                return None
+            firsts = np.array([cell[0] for cell in cells if cell])
+            found.append(_Place(test, firsts.reshape(len(keys), len(seeds)), counts.pop()))
+    return found
+
+
+def _floor(board: Board, cell: _Cell, metric: Metric) -> Floats | None:
+    """(1, 1, sample) scores of the floor of the cell's dataset; None where they are not known."""
+    places = board.floor_samples.get(cell.test.dataset, [])
+    if len(places) != 1:
         return None
-    values = summed["value"].to_numpy().reshape(len(variants), len(set(seeds)), count)
-    return ScoreArray(values, strata.astype(np.intp))
+    ((first, count),) = places
+    values = board.samples.values[metric.column][first : first + count].astype(np.float64)
+    if count != len(cell.known) or np.isnan(values).any():
+        return None
+    return linear(values, metric)[None, None, cell.known]
+
+
+def _averaged(cells: Sequence[_Cell]) -> ScoreArray | None:
+    """Means over cells, test sets in their order; None where one has fewer than two samples."""
+    sums: dict[TestSet, Floats] = {}
+    for cell in cells:
+        before = sums.get(cell.test)
+        if before is not None and before.shape != cell.values.shape:
+            return None
+        weighted = cell.values / len(cells)
+        sums[cell.test] = weighted if before is None else before + weighted
+    tests = sorted(sums, key=lambda test: (test.dataset, test.split, test.condition))
+    counts = [sums[test].shape[2] for test in tests]
+    if not counts or min(counts) < 2:
+        return None
+    strata = np.repeat(np.arange(len(tests)), counts)
+    return ScoreArray(np.concatenate([sums[test] for test in tests], axis=2), strata)

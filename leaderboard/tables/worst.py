@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from bench.protocol.spec import CLEAN
@@ -25,16 +26,15 @@ def samples(board: Board) -> dict[tuple[str, str], Worst]:
 
     Of equal errors the first in the file of scores counts.
     """
-    column = metrics.METRICS[0].column
-    clean = board.samples.filter(
-        pl.col("split") == "test", pl.col("condition") == CLEAN, pl.col(column).is_finite()
-    )
-    found = clean.group_by("run_id", "dataset").agg(
-        pl.col("sample").get(pl.col(column).arg_max()).alias("sample"),
-        pl.col(column).max().alias("mae"),
-        pl.len().alias("of"),
-    )
-    return {
-        (run, dataset): Worst(sample, mae, of)
-        for run, dataset, sample, mae, of in found.iter_rows()
-    }
+    values = board.samples.values[metrics.METRICS[0].column]
+    clean = board.samples.cells.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
+    found = {}
+    for run, dataset, first, count in clean.select(
+        "run_id", "dataset", "first", "count"
+    ).iter_rows():
+        errors = values[first : first + count]
+        known = np.isfinite(errors)
+        if known.any():
+            sample = int(np.where(known, errors, -np.inf).argmax())
+            found[run, dataset] = Worst(sample, float(errors[sample]), int(known.sum()))
+    return found

@@ -35,7 +35,9 @@ def replay(
     from bench.runner import replay
     from bench.runner.workspace import Workspace, default, to_read
 
-    path = replay.find(to_read(home), run)  # before a home is made by typo
+    # An id is looked up before a home is made by typo; a file needs no home that is there
+    there = Workspace(home or default(), write=False) if Path(run).exists() else to_read(home)
+    path = replay.find(there, run)
     record = replay.repeatable(path)
     chosen = Workspace(home or default())
     with (
