@@ -17,7 +17,7 @@ from bench.records.record import FILE
 from bench.seismic import metrics
 from leaderboard.load import results
 from leaderboard.load.records import Place, Problem
-from leaderboard.load.results import Batch, Run
+from leaderboard.load.results import AdmittedRun, Batch
 from leaderboard.pages import runs
 from leaderboard.pages.runs import Errors
 from leaderboard.pages.site_files import Site
@@ -94,7 +94,7 @@ def _work(site: Site, paths: Sequence[Place]) -> _Result:
     return batch, len(admitted)
 
 
-def _page(site: Site, run: Run, errors: Errors) -> list[Problem]:
+def _page(site: Site, run: AdmittedRun, errors: Errors) -> list[Problem]:
     """One page; what a record holds that nobody thought of becomes a problem, not the end.
 
     Raises `OSError` where the site cannot be written.

@@ -22,7 +22,7 @@ from bench.records.record import Phase, Record
 from bench.seismic import metrics
 from leaderboard.load import samples
 from leaderboard.load.records import BoardKey, Origin, Place, Problem, board_key, walk
-from leaderboard.load.samples import TEST, Samples
+from leaderboard.load.samples import TEST, SampleScores
 
 FOUNDATION, FLOOR = "foundation", "floor"
 _BATCH = 128
@@ -30,7 +30,7 @@ _BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class AdmittedRun:
     """A record that was admitted."""
 
     origin: Origin
@@ -44,7 +44,7 @@ class Batch:
 
     fits: pl.DataFrame
     cells: pl.DataFrame
-    samples: Samples
+    samples: SampleScores
     stated: dict[str, tuple[BoardKey, str, str]]
     """The board of each run, and what its record says of track and rules, as JSON."""
     problems: list[Problem]
@@ -56,7 +56,7 @@ class Results:
 
     fits: pl.DataFrame
     cells: pl.DataFrame
-    samples: Samples
+    samples: SampleScores
     protocols: dict[BoardKey, tuple[Track, Rules]]
     problems: list[Problem] = field(default_factory=list)
     copied: tuple[str, ...] = ()
@@ -73,10 +73,10 @@ def batches(paths: Sequence[Place]) -> Iterator[Sequence[Place]]:
     return (paths[i : i + _BATCH] for i in range(0, len(paths), _BATCH))
 
 
-def admitted(paths: Sequence[Place]) -> tuple[list[Run], list[Problem]]:
+def admitted(paths: Sequence[Place]) -> tuple[list[AdmittedRun], list[Problem]]:
     """The valid records among these, each once, and what is wrong with the others."""
     admission = Admission()
-    runs: dict[str, Run] = {}
+    runs: dict[str, AdmittedRun] = {}
     problems = []
     for origin, path in paths:
         try:
@@ -84,11 +84,11 @@ def admitted(paths: Sequence[Place]) -> tuple[list[Run], list[Problem]]:
         except RecordError as error:
             problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
         else:
-            runs.setdefault(record.run_id, Run(origin, path.parent, record))
+            runs.setdefault(record.run_id, AdmittedRun(origin, path.parent, record))
     return list(runs.values()), problems
 
 
-def facts(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Batch:
+def facts(runs: Sequence[AdmittedRun], problems: Sequence[Problem] = ()) -> Batch:
     """Frames of these records, with their per-sample scores."""
     found = list(problems)
     fits = pl.DataFrame(
@@ -104,7 +104,7 @@ def facts(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Batch:
 def merged(found: Iterable[Batch]) -> Results:
     """The facts of all batches; of several copies of a run the first counts."""
     fits, cells = [pl.DataFrame(schema=_fit_schema())], [pl.DataFrame(schema=_cell_schema())]
-    parts: list[Samples] = []
+    parts: list[SampleScores] = []
     stated: dict[str, tuple[BoardKey, str, str]] = {}
     problems: list[Problem] = []
     copied: set[str] = set()

@@ -25,7 +25,7 @@ _SCHEMA = _KEYS | {"first": pl.Int64(), "count": pl.Int64()}
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class SampleScores:
     """Per-sample scores of cells, one array for each metric: millions of rows of keys say little.
 
     `cells` has a row for each cell: `run_id`, the test set, `first` and `count`. Its samples
@@ -36,10 +36,10 @@ class Samples:
     values: dict[str, NDArray[np.float32]]
     """(n,) by column of a metric; NaN where undefined or not scored."""
 
-    def of(self, runs: pl.DataFrame) -> "Samples":
+    def of(self, runs: pl.DataFrame) -> "SampleScores":
         """The cells of the runs in the column `run_id`; the arrays are shared."""
         cells = self.cells.join(runs, on="run_id", how="semi", maintain_order="left")
-        return Samples(cells, self.values)
+        return SampleScores(cells, self.values)
 
     def clean(self, column: str) -> dict[str, dict[str, NDArray[np.float32]]]:
         """Known values of a metric on unchanged records, by run and dataset."""
@@ -55,13 +55,13 @@ class Samples:
         return found
 
 
-def nothing() -> Samples:
+def nothing() -> SampleScores:
     """No samples."""
     values = {metric.column: np.empty(0, np.float32) for metric in metrics.METRICS}
-    return Samples(pl.DataFrame(schema=_SCHEMA), values)
+    return SampleScores(pl.DataFrame(schema=_SCHEMA), values)
 
 
-def joined(parts: Sequence[Samples]) -> Samples:
+def joined(parts: Sequence[SampleScores]) -> SampleScores:
     """The samples of several batches of runs. Takes the arrays out of the parts, to free them."""
     if not parts:
         return nothing()
@@ -75,10 +75,10 @@ def joined(parts: Sequence[Samples]) -> Samples:
         metric.column: np.concatenate([part.values.pop(metric.column) for part in parts])
         for metric in metrics.METRICS
     }
-    return Samples(pl.concat(cells), values)
+    return SampleScores(pl.concat(cells), values)
 
 
-def read(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -> Samples:
+def read(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -> SampleScores:
     """Per-sample scores of the finished fits that have a file.
 
     Files that cannot be used, or do not give the scores of the record, become problems.
@@ -119,7 +119,7 @@ def read(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -> Sa
         metric.column: rows[metric.column].fill_null(float("nan")).to_numpy()
         for metric in metrics.METRICS
     }
-    return Samples(sound.select(*_SCHEMA), values)
+    return SampleScores(sound.select(*_SCHEMA), values)
 
 
 def _read(paths: Mapping[str, int], problems: list[Problem]) -> list[pl.DataFrame]:

@@ -14,7 +14,7 @@ from bench.seismic import metrics
 from leaderboard.figures import maps, scales
 from leaderboard.figures import run as figures
 from leaderboard.load.records import Problem, board_key
-from leaderboard.load.results import Run, fit_row, peak_bytes
+from leaderboard.load.results import AdmittedRun, fit_row, peak_bytes
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import method_page
 
@@ -44,7 +44,7 @@ class Pictures:
     items: tuple[Picture, ...]
 
 
-def write(site: Site, run: Run, errors: Errors) -> list[Problem]:
+def write(site: Site, run: AdmittedRun, errors: Errors) -> list[Problem]:
     """Write the page with its pictures and downloads; returns what could not be shown."""
     record = run.record
     row = fit_row(record, run.origin, run.folder)

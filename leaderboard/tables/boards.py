@@ -13,7 +13,7 @@ from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
 from leaderboard.load.results import FOUNDATION, Results, config
-from leaderboard.load.samples import TEST, Samples
+from leaderboard.load.samples import TEST, SampleScores
 from leaderboard.tables import marks, text
 
 CLAIMED = "lora"
@@ -61,7 +61,7 @@ class Board:
     fits: pl.DataFrame
     """All records, a row each."""
     cells: pl.DataFrame = field(repr=False)
-    samples: Samples = field(repr=False)
+    samples: SampleScores = field(repr=False)
     variants: tuple[Variant, ...]
     """Methods with fits scored on test data, by label."""
     foundation: Variant | None
