@@ -103,6 +103,6 @@ def _plain_ssim(x: Tensor, y: Tensor) -> Tensor:
     mean_x, mean_y = blur(x), blur(y)
     var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
     cov = blur(x * y) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
+    c1, c2 = metrics.SSIM_C1, metrics.SSIM_C2
     top = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
     return (top / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean()

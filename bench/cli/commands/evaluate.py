@@ -47,6 +47,7 @@ def evaluate(
     from bench.training import numerics
 
     chosen = tracks.load(track)
+    network = weights_file.network_of(delta, backbone, chosen.default_backbone)
     settings = numerics.choose(device)
     names = [dataset_named(word) for word in dataset] if dataset else list(TARGETS)
     with (
@@ -57,7 +58,7 @@ def evaluate(
         context = RunContext(
             workspace=Workspace(home or default()),
             track=chosen,
-            backbone=backbones.spec(backbone or chosen.default_backbone),
+            backbone=backbones.spec(network),
             numerics=settings,
             progress=progress,
             command=("bench", *sys.argv[1:]),
