@@ -198,6 +198,11 @@ class Record(Frozen):
         """The cell of a test set; None where it has not been scored."""
         return next((cell for cell in self.cells if cell.test_set == test_set), None)
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether its training was done; scoring may have failed since."""
+        return self.status == "done" or self.counts is not None
+
     def with_evaluation(self, evaluation: Evaluation) -> "Record":
         """This record with new cells, which replace older ones of the same test sets."""
         new = {cell.test_set for cell in evaluation.cells}

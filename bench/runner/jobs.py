@@ -208,7 +208,8 @@ def _recorded(
     of another which is not."""
     context, folder = training.context, training.context.workspace.run(training.spec)
     record = _record(training, status, error, started)
-    if status == "done" or context.workspace.trained(training.spec) is None:
+    before = context.workspace.record(training.spec)
+    if status == "done" or before is None or not before.is_trained:
         write(record, folder)
     if status in ("done", "failed"):
         shutil.rmtree(folder / resume.FOLDER, ignore_errors=True)

@@ -128,7 +128,7 @@ class Workspace:
         if not self.weights(spec).exists():
             return None
         record = self.record(spec)
-        return record if record and (record.status == "done" or record.counts) else None
+        return record if record and record.is_trained else None
 
     def record(self, spec: FitSpec) -> Record | None:
         """The record of a fit, whatever its status; None where there is none."""
