@@ -11,7 +11,7 @@ from bench.protocol.spec import TARGETS
 from bench.records.record import SCORES_FILE
 from leaderboard.load import results
 from leaderboard.load.results import Results
-from leaderboard.load.samples import Samples
+from leaderboard.load.samples import SampleScores
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -84,8 +84,8 @@ def test_clean_values_leave_out_conditions_and_what_is_undefined(home: Path) -> 
     mae = found.values["mae"].copy()
     first = found.cells.row(0, named=True)
     mae[first["first"]] = np.nan
-    changed = Samples(found.cells, {**found.values, "mae": mae})
+    changed = SampleScores(found.cells, {**found.values, "mae": mae})
     one = changed.clean("mae")[first["run_id"]][first["dataset"]]
     assert one.tolist() == mae[first["first"] + 1 : first["first"] + first["count"]].tolist()
     noisy = found.cells.with_columns(condition=pl.lit("noise_10db"))
-    assert Samples(noisy, found.values).clean("mae") == {}
+    assert SampleScores(noisy, found.values).clean("mae") == {}
