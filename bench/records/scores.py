@@ -68,22 +68,6 @@ def read_bounded(paths: Sequence[str], columns: Sequence[str], most_rows: int) -
     return frame.select("path", *KEYS[:3], pl.col("sample").cast(pl.Int32), *values)
 
 
-def clean(path: Path, column: str) -> dict[str, NDArray[np.float32]]:
-    """Known values of a metric on unchanged records, by dataset in the order of the file.
-
-    Ten times as fast as by way of `read` and Polars' expressions, which counts where there are
-    thousands of files. Raises what polars raises for an unreadable file.
-    """
-    table = pl.read_parquet(path)
-    values = table.get_column(column).cast(pl.Float32).to_numpy()
-    names = table.get_column("dataset").to_numpy()
-    known = ~np.isnan(values)
-    if "condition" in table.columns:  # not in schema 1
-        known &= table.get_column("condition").to_numpy() == CLEAN
-    datasets = dict.fromkeys(names[known].tolist())
-    return {name: values[known & (names == name)] for name in datasets}
-
-
 def normalised(scores: pl.DataFrame) -> pl.DataFrame:
     """Scores of any schema version with the present key columns first."""
     if "part" in scores.columns:  # schema 1

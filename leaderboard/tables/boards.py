@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from bench.protocol.protocols import Protocol, Slot
 from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
@@ -49,6 +51,15 @@ class Variant:
     def title(self) -> str:
         """Display name, the short name and what sets this config apart beside it."""
         return text.method(self.name) + self.label.removeprefix(self.name)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """Where the per-sample scores of a cell are: (method, seed) first places, and their number."""
+
+    test: TestSet
+    firsts: NDArray[np.int64]
+    count: int
 
 
 @dataclass(frozen=True)
@@ -230,6 +241,13 @@ class Board:
         for row in self.tested.iter_rows(named=True):
             groups[row["variant"], row["train"], row["percent"]].append(row)
         return groups
+
+    @cached_property
+    def places(
+        self,
+    ) -> dict[tuple[str, tuple[str, ...], tuple[int, ...]], tuple[Place, ...] | None]:
+        """The cells of a protocol for several methods and seeds, kept once they are looked up."""
+        return {}
 
     @cached_property
     def _complete(self) -> dict[str, dict[str, tuple[int, ...]]]:

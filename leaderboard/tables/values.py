@@ -1,6 +1,6 @@
 """Per-sample scores of several methods as one array for `leaderboard.stats`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from bench.protocol.protocols import Protocol
 from bench.protocol.spec import TestSet
 from bench.seismic.metrics import Metric
 from leaderboard.stats.estimates import Floats, Moments, moments
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board, Place, Variant
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +34,6 @@ class _Cell:
     """(all samples)"""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Place:
-    """Where the samples of a cell are: (method, seed) first places, and how many follow each."""
-
-    test: TestSet
-    firsts: NDArray[np.int64]
-    count: int
-
-
 def scores(
     board: Board,
     variants: Sequence[Variant],
@@ -56,7 +47,7 @@ def scores(
     delta method), so that the mean of the values is the score itself.
     """
     cells = _cells(board, variants, protocol, seeds, metric)
-    return None if cells is None else _averaged(cells)
+    return None if cells is None else _averaged((cell.test, cell.values) for cell in cells)
 
 
 def gains(
@@ -76,12 +67,9 @@ def gains(
     cells = _cells(board, [*variants, reference], protocol, seeds, metric)
     if cells is None:
         return None
-    gained = [
-        _Cell(cell.test, gain, cell.known)
-        for cell in cells
-        if (gain := relative_gain(cell.values[:-1], cell.values[-1:], metric)) is not None
-    ]
-    return _averaged(gained) if len(gained) == len(cells) else None
+    return _averaged(
+        (cell.test, relative_gain(cell.values[:-1], cell.values[-1:], metric)) for cell in cells
+    )
 
 
 def relative_gain(values: Floats, other: Floats, metric: Metric) -> Floats | None:
@@ -106,13 +94,7 @@ def ratios_to_floor(
     cells = _cells(board, variants, protocol, seeds, metric)
     if cells is None:
         return None
-    ratios = []
-    for cell in cells:
-        floor = _floor(board, cell, metric)
-        if floor is None:
-            return None
-        ratios.append(_Cell(cell.test, _ratio(cell.values, floor), cell.known))
-    return _averaged(ratios)
+    return _averaged((cell.test, _over_floor(board, cell, metric)) for cell in cells)
 
 
 def linear(values: Floats, metric: Metric) -> Floats:
@@ -147,32 +129,50 @@ def _cells(
     protocol: Protocol,
     seeds: Sequence[int],
     metric: Metric,
-) -> list[_Cell] | None:
+) -> Iterator[_Cell] | None:
     """The cells of a protocol, linear in the score; None where samples are not all there.
 
-    A sample that is undefined for one method is left out for all.
+    A sample that is undefined for one method is left out for all. One cell after the other: all of
+    a protocol's together are large.
     """
     places = _places(board, variants, protocol, seeds)
     if places is None:
         return None
     column = board.samples.values[metric.column]
-    found = [
-        (place.test, column[place.firsts[..., None] + np.arange(place.count)]) for place in places
-    ]
     known: dict[TestSet, NDArray[np.bool_]] = {}
-    for test, values in found:
-        known[test] = known.get(test, True) & ~np.isnan(values).any(axis=(0, 1))
-    return [
-        _Cell(test, linear(values[..., known[test]].astype(np.float64), metric), known[test])
-        for test, values in found
-    ]
+    for place in places:
+        defined = np.logical_not(np.isnan(_gathered(column, place)).any(axis=(0, 1)))
+        known[place.test] = np.logical_and(defined, known.get(place.test, defined))
+    return (_cell(column, place, known[place.test], metric) for place in places)
+
+
+def _cell(
+    column: NDArray[np.float32], place: Place, known: NDArray[np.bool_], metric: Metric
+) -> _Cell:
+    values = _gathered(column, place)[..., known].astype(np.float64)
+    return _Cell(place.test, linear(values, metric), known)
+
+
+def _gathered(column: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
+    """(method, seed, sample) values."""
+    values: NDArray[np.float32] = column[place.firsts[..., None] + np.arange(place.count)]
+    return values
 
 
 def _places(
     board: Board, variants: Sequence[Variant], protocol: Protocol, seeds: Sequence[int]
-) -> list[_Place] | None:
+) -> tuple[Place, ...] | None:
     """The samples of each cell; None unless all methods and seeds have as many of them."""
-    keys = [v.key for v in variants]
+    keys = tuple(v.key for v in variants)
+    key = (protocol.name, keys, tuple(seeds))
+    if key not in board.places:
+        board.places[key] = _found(board, keys, protocol, sorted(seeds))
+    return board.places[key]
+
+
+def _found(
+    board: Board, keys: Sequence[str], protocol: Protocol, seeds: Sequence[int]
+) -> tuple[Place, ...] | None:
     if not keys or not seeds:
         return None
     found = []
@@ -184,14 +184,20 @@ def _places(
             cells = [
                 board.sampled.get((by_seed[seed], test.dataset, test.split, test.condition))
                 for by_seed in runs
-                for seed in sorted(seeds)
+                for seed in seeds
             ]
             counts = {cell[1] for cell in cells if cell}
             if None in cells or len(counts) != 1:
                 return None
             firsts = np.array([cell[0] for cell in cells if cell])
-            found.append(_Place(test, firsts.reshape(len(keys), len(seeds)), counts.pop()))
-    return found
+            found.append(Place(test, firsts.reshape(len(keys), len(seeds)), counts.pop()))
+    return tuple(found)
+
+
+def _over_floor(board: Board, cell: _Cell, metric: Metric) -> Floats | None:
+    """Ratios of a cell to the floor of its dataset; None where that is not known."""
+    floor = _floor(board, cell, metric)
+    return None if floor is None else _ratio(cell.values, floor)
 
 
 def _floor(board: Board, cell: _Cell, metric: Metric) -> Floats | None:
@@ -206,18 +212,22 @@ def _floor(board: Board, cell: _Cell, metric: Metric) -> Floats | None:
     return linear(values, metric)[None, None, cell.known]
 
 
-def _averaged(cells: Sequence[_Cell]) -> ScoreArray | None:
-    """Means over cells, test sets in their order; None where one has fewer than two samples."""
+def _averaged(cells: Iterable[tuple[TestSet, Floats | None]]) -> ScoreArray | None:
+    """Means over cells, test sets in their order; None where one has fewer than two samples.
+
+    None too where the values of a cell are not known.
+    """
     sums: dict[TestSet, Floats] = {}
-    for cell in cells:
-        before = sums.get(cell.test)
-        if before is not None and before.shape != cell.values.shape:
+    total = 0
+    for test, values in cells:
+        before = sums.get(test)
+        if values is None or (before is not None and before.shape != values.shape):
             return None
-        weighted = cell.values / len(cells)
-        sums[cell.test] = weighted if before is None else before + weighted
+        sums[test] = values if before is None else before + values
+        total += 1
     tests = sorted(sums, key=lambda test: (test.dataset, test.split, test.condition))
     counts = [sums[test].shape[2] for test in tests]
     if not counts or min(counts) < 2:
         return None
     strata = np.repeat(np.arange(len(tests)), counts)
-    return ScoreArray(np.concatenate([sums[test] for test in tests], axis=2), strata)
+    return ScoreArray(np.concatenate([sums[test] for test in tests], axis=2) / total, strata)

@@ -131,27 +131,3 @@ def test_new_maps_replace_those_of_the_datasets_named_and_no_others(tmp_path: Pa
             assert (file[f"{name}.truth"] == level).all()
             assert (file[f"{name}.prediction"] == level + 1).all()
             assert file[f"{name}.prediction"].dtype == np.uint16
-
-
-# --- clean values ---------------------------------------------------------------------------------
-
-
-def test_clean_values_are_those_of_unchanged_records(tmp_path: Path) -> None:
-    """The quick reader says what the frame says, for files of both schemas."""
-    missing = values(1, np.nan, 3)
-    scores.update(tmp_path, {STYLE_B: {"mae": values(4, 5)}, NOISY: {"mae": values(9, 9, 9)}})
-    scores.update(tmp_path, {STYLE_A: {"mae": missing}})
-    path = tmp_path / SCORES_FILE
-    found = scores.clean(path, "mae")
-    assert {name: v.tolist() for name, v in found.items()} == {
-        "Style_B": [4, 5],
-        "Style_A": [1, 3],
-    }
-    old = tmp_path / "old.parquet"
-    scores.read(path).filter(pl.col("condition") == CLEAN).drop("condition").rename(
-        {"split": "part"}
-    ).write_parquet(old)
-    assert {name: v.tolist() for name, v in scores.clean(old, "mae").items()} == {
-        "Style_B": [4, 5],
-        "Style_A": [1, 3],
-    }
