@@ -30,6 +30,7 @@ class Numerics:
 
     @property
     def precision(self) -> Precision:
+        """The word for it in records and on the command line."""
         return "bfloat16" if self.bfloat16 else "float32"
 
     @property

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ MARK = "fwi-peft-bench-site"
 """A file of this name tells that a folder is a site of ours and may be replaced."""
 _CLAIM = "report"
 """Lease in a working folder."""
+_ABANDONED_SECONDS = 3600.0
+"""A lease changes every few seconds, and clocks of machines differ by minutes at most."""
 
 
 @contextmanager
@@ -63,8 +66,8 @@ def _replaceable(out: Path) -> bool:
 
 
 def _clear(out: Path) -> None:
-    """End the working folders of reports that were killed on this machine; one at work, or on
-    another machine, keeps its own."""
+    """End the working folders of reports that were killed: on this machine at once, on another one
+    when their lease has not changed for an hour. A report at work keeps its own."""
     if not out.parent.is_dir():
         return
     for desk in [p for p in out.parent.iterdir() if p.name.startswith(_prefix(out))]:
@@ -78,6 +81,16 @@ def _clear(out: Path) -> None:
         if lease is not None:
             _end(desk, out)
             lease.release()
+        elif _untouched_seconds(desk) > _ABANDONED_SECONDS:
+            _end(desk, out)
+
+
+def _untouched_seconds(desk: Path) -> float:
+    """Since the last change of a lease in a folder; 0 where there is none any more."""
+    try:
+        return time.time() - max(path.stat().st_mtime for path in desk.glob("*.lease"))
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _end(desk: Path, out: Path) -> None:

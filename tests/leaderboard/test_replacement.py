@@ -1,13 +1,18 @@
 """A site is replaced as a whole, whatever ends a report."""
 
 import fcntl
+import json
+import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from bench.leases import Leases
 from leaderboard.build.atomic_folder import replacing
 
 KILLED = """
@@ -75,3 +80,24 @@ def test_a_report_at_work_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
         assert (slow / "index.html").read_text() == "slow"
     assert (out / "index.html").read_text() == "slow"
     assert [p.name for p in tmp_path.iterdir()] == ["site"]
+
+
+@pytest.mark.parametrize(("hours", "left"), [(0.1, True), (2, False)])
+def test_a_report_that_died_on_another_machine_is_cleared_up_in_time(
+    tmp_path: Path, hours: float, left: bool
+) -> None:
+    """It had moved the old site away: this comes back."""
+    desk = tmp_path / ".site.report-x"
+    (desk / "old").mkdir(parents=True)
+    lease = Leases(desk).acquire("report", "the report")
+    assert lease is not None
+    owner = replace(lease.owner, machine="elsewhere", token="other")
+    path = desk / "report.lease"
+    lease.release()
+    path.write_text(json.dumps(asdict(owner)) + "\n")
+    then = time.time() - 3600 * hours
+    os.utime(path, (then, then))
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "site"):
+        raise ZeroDivisionError
+    assert desk.exists() == left
+    assert (tmp_path / "site").exists() != left

@@ -56,10 +56,7 @@ def backbones(as_json: JsonOption = False) -> None:
     for name in known.names():
         try:
             rows.append(_backbone(name))
-        except (
-            BackboneError,
-            ConfigError,
-        ) as error:  # of one backbone, the others are listed all the same
+        except (BackboneError, ConfigError) as error:  # the others are listed all the same
             problems.append({"name": name, "reason": str(error)})
     if as_json:
         _print({"backbones": rows, "problems": problems})
