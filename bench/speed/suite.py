@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data import generate, layout
@@ -29,6 +29,7 @@ from bench.speed.reference import PlainLoop
 from bench.speed.reference_process import reference_process
 from bench.speed.timing import Timing, interleave
 from bench.training import evaluate, probe, train
+from bench.training.capture import Step
 from bench.training.numerics import Numerics
 from bench.training.prefix import FrozenPrefix
 from bench.training.traffic import Traffic
@@ -115,9 +116,9 @@ def measure(
         field = []
         for installed in methods:
             with progress.stage(f"prepare {installed.method.name}", 1, "method"):
-                field.append(_training(installed, backbone, source, numerics))
+                field.append(_training(installed, backbone, source, numerics, running))
                 if ablate:
-                    field += _ablations(installed, backbone, source, numerics)
+                    field += _ablations(installed, backbone, source, numerics, running)
         field.append(_scoring(SCORE, backbone, source, numerics))
         if ablate and numerics.frugal:
             stock = replace(numerics, frugal=False)
@@ -151,9 +152,13 @@ def _simulated(folder: Path, samples: int, device: torch.device, progress: Progr
 
 
 def _training(
-    installed: Installed, backbone: str, source: Samples, numerics: Numerics
+    installed: Installed, backbone: str, source: Samples, numerics: Numerics, running: ExitStack
 ) -> _Contestant:
-    """A method's training steps, as a fit makes them after the first epoch."""
+    """A method's training steps, as a fit makes them after the first epoch.
+
+    The network keeps the memory-frugal form until `running` ends, as it does for a whole fit: a
+    step captured on a GPU is valid no longer.
+    """
     method = installed.method
     config = method.config()
     seed_everything(0)
@@ -166,31 +171,42 @@ def _training(
     prefix = FrozenPrefix(adapted, len(source), budget_bytes=_PLENTY, numerics=numerics)
     prefix.begin(_LONG)
 
-    def turn(batches: list[Indices]) -> None:
+    def turn(step: Step, batches: list[Indices]) -> None:
         adaptation.training_mode(adapted.model, method.traits.batchnorm)
         train.set_rate(adam, 1e-5)
-        with numerics.frugal_pass(adapted.model):
-            for x, y in prefix.batches(pool, batches):
-                train.step(adapted, adam, x, y, numerics=numerics, forward=prefix.forward)
+        for x, y in prefix.batches(pool, batches):
+            step(x, y)
 
-    turn(order[:1])
-    if prefix.recording:
-        turn(order)
+    def uncaptured(x: Tensor, y: Tensor) -> Tensor:  # of which the operations can be counted
+        return train.step(adapted, adam, x, y, numerics=numerics, forward=prefix.forward)
+
+    with numerics.frugal_pass(adapted.model):
+        turn(uncaptured, order[:1])
+        if prefix.recording:
+            turn(uncaptured, order)
+
+    def counted() -> None:
+        with numerics.frugal_pass(adapted.model):
+            turn(uncaptured, order[:1])
+
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
+    counts = _count(adapted.model, numerics, counted, len(order[0]))
+    running.enter_context(numerics.frugal_pass(adapted.model))
+    do_step = train.steps(adapted, adam, numerics, prefix)
     return _Contestant(
         kind="train",
         name=f"train {method.name}",
         unit="samples",
         per_turn=len(source),
-        work=lambda: turn(order),
-        counts=_count(adapted.model, numerics, lambda: turn(order[:1]), len(order[0])),
+        work=lambda: turn(do_step, order),
+        counts=counts,
         method=method.name,
         prefix_bytes=prefix.nbytes // len(source),
     )
 
 
 def _ablations(
-    installed: Installed, backbone: str, source: Samples, numerics: Numerics
+    installed: Installed, backbone: str, source: Samples, numerics: Numerics, running: ExitStack
 ) -> Iterator[_Contestant]:
     """Training with one of the means less that make it fast."""
     without = {
@@ -200,7 +216,7 @@ def _ablations(
     }
     for what, settings in without.items():
         if settings != numerics:
-            made = _training(installed, backbone, source, settings)
+            made = _training(installed, backbone, source, settings, running)
             yield replace(made, name=f"{made.name}, {what}", method=None)
 
 

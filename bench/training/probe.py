@@ -1,6 +1,7 @@
 """Facts about the machine and the cost of a phase or a network."""
 
 import gc
+import json
 import os
 import platform
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.entry_points import HARNESS
 from bench.protocol import survey
 from bench.records.record import Machine, Phase
 from bench.training import allocator
@@ -191,7 +193,7 @@ def versions() -> dict[str, str]:
     """Python's version and those of the packages that compute."""
     found = {"python": platform.python_version()}
     for name in (
-        *("fwi-peft-bench", "torch", "timm", "peft"),
+        *(HARNESS, "torch", "timm", "peft", "neuraloperator"),
         *("numpy", "deepwave", "scikit-image", "safetensors"),
     ):
         try:
@@ -203,15 +205,28 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> tuple[str | None, bool | None]:
-    """(commit, dirty) of the harness's checkout; (None, None) when it is installed from a wheel."""
+    """(commit, dirty) of the harness: of its checkout, or of the one that pip installed.
+
+    (None, None) where neither is known: a wheel does not say what it was built from.
+    """
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
-        return None, None
+        return _installed_commit(), None
     try:
         head = _git(folder, "rev-parse", "HEAD")
         return head, bool(_git(folder, "status", "--porcelain"))
     except (OSError, subprocess.CalledProcessError):
         return None, None
+
+
+def _installed_commit() -> str | None:
+    """The commit that `pip install git+URL` wrote down (PEP 610)."""
+    try:
+        written = distribution(HARNESS).read_text("direct_url.json")
+        commit: str = json.loads(written or "{}")["vcs_info"]["commit_id"]
+    except (PackageNotFoundError, ValueError, KeyError):
+        return None
+    return commit
 
 
 def _git(folder: Path, *arguments: str) -> str:
