@@ -4,7 +4,7 @@ This is the one definition of which cells belong to a protocol; the planner, the
 and the leaderboard all read it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import ConfigError, UnknownNameError
@@ -226,6 +226,21 @@ def together(words: Sequence[str]) -> Protocol:
         slots=_union(*(slot for protocol in chosen for slot in protocol.slots)),
         grid=searches[0].grid if searches else None,
     )
+
+
+def at(protocol: Protocol, percents: Collection[int]) -> Protocol:
+    """The part of a protocol that fits on these shares of the training data.
+
+    Raises `ConfigError` for a share on which the protocol fits nothing.
+    """
+    there = sorted({slot.percent for slot in protocol.fits})
+    if absent := sorted(set(percents) - set(there)):
+        raise ConfigError(
+            f"--percent {absent[0]}: protocol {protocol.name} fits on "
+            f"{', '.join(map(str, there))} % of the training data."
+        )
+    slots = [s for s in protocol.slots if s.kind != "adaptation" or s.percent in percents]
+    return replace(protocol, slots=tuple(slots))
 
 
 def get(name: str) -> Protocol:

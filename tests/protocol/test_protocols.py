@@ -197,3 +197,18 @@ def test_protocols_together_train_each_fit_once() -> None:
     assert protocols.together(["id,tuning"]).grid == protocols.get("tuning").grid
     with pytest.raises(ConfigError, match="tuning and sweep search different grids"):
         protocols.together(["tuning", "sweep"])
+
+
+def test_a_part_of_low_data_has_its_fractions_and_the_floors() -> None:
+    whole, part = protocols.get("lowdata"), protocols.at(protocols.get("lowdata"), {10, 50})
+    assert [(s.datasets, s.percent) for s in part.fits] == [
+        ((target,), percent) for target in TARGETS for percent in (10, 50)
+    ]
+    assert [s for s in part.slots if s.kind == "floor"] == [
+        s for s in whole.slots if s.kind == "floor"
+    ]
+    assert set(part.cells) <= set(whole.cells)
+    with pytest.raises(ConfigError, match="lowdata fits on 10, 25, 50, 75, 100 %"):
+        protocols.at(whole, {10, 30})
+    with pytest.raises(ConfigError, match="--percent 10: protocol id fits on 100 %"):
+        protocols.at(protocols.get("id"), {10})

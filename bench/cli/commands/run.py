@@ -83,6 +83,14 @@ def run(
             show_default=False,
         ),
     ] = None,
+    percent: Annotated[
+        str | None,
+        typer.Option(
+            help="Only the fits on these shares of the training data, such as 10 or 10,25. "
+            "Default: all that the protocol asks for.",
+            show_default=False,
+        ),
+    ] = None,
     tuned: Annotated[
         bool,
         typer.Option(
@@ -145,8 +153,10 @@ def run(
     smoke = protocol == ["smoke"]
     chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
     chosen_protocol = protocols.together(protocol or [chosen_track.default_protocol])
+    if percent is not None:
+        chosen_protocol = protocols.at(chosen_protocol, _whole_numbers("--percent", percent))
     network = backbone or chosen_track.default_backbone
-    seed_list = _seeds(seeds) if seeds else chosen_track.seeds
+    seed_list = _whole_numbers("--seeds", seeds) if seeds else chosen_track.seeds
     words = _grid_words(grid, more_grid, chosen_protocol)
     installed = options.load(method or [])
     named = options.methods(method or [], installed, chosen_protocol)
@@ -240,17 +250,17 @@ def _grid_words(
     return tuple((grid or []) + (more or []))
 
 
-_LARGEST_SEED = 2**53
-"""So that every reader of a record's JSON sees the same number."""
+_LARGEST = 2**53
+"""So that every reader of a record's JSON sees the same seed."""
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
     from bench.errors import ConfigError
 
     try:
-        seeds = tuple(dict.fromkeys(int(word) for word in text.split(",")))
+        numbers = tuple(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
-        seeds = ()
-    if not seeds or min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
-        raise ConfigError(f"--seeds {text}: write whole numbers from 0 to 2^53, such as 0,1,2.")
-    return seeds
+        numbers = ()
+    if not numbers or min(numbers) < 0 or max(numbers) > _LARGEST:
+        raise ConfigError(f"{option} {text}: write whole numbers from 0 to 2^53, such as 10,25.")
+    return numbers
