@@ -26,6 +26,8 @@ REFERENCE = "fft"
 """The method that gains are measured against, as in the paper."""
 FIT = ("train", "percent", "holdout")
 """Columns that name a fit of a method, seed left open."""
+CellKey = tuple[Any, ...]
+"""Values of `FIT` and of the test set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,8 @@ class Board:
 
         The foundation's scores on a dataset count as those of its fit on it.
         """
-        joined = self.tested.join(self.cells, on="run_id")
+        fits = self.tested.select("run_id", "kind", "variant", *FIT, "seed")
+        joined = fits.join(self.cells, on="run_id")
         own = (pl.col("kind") != "pretraining") | (pl.col("train") == pl.col("dataset"))
         return joined.filter(own)
 
@@ -223,9 +226,10 @@ class Board:
         return self._ids.get((key, train, percent), {})
 
     @cached_property
-    def fitted(self) -> tuple[str, ...]:
-        """Keys of the methods with finished fits, and of the foundation."""
-        return tuple(dict.fromkeys(self.tested["variant"].to_list()))
+    def fitted(self) -> dict[str, tuple[int, ...]]:
+        """Seeds of the finished fits of each method, and of the foundation, by key."""
+        rows = self.tested.group_by("variant", maintain_order=True).agg(pl.col("seed").unique())
+        return {key: tuple(sorted(seeds)) for key, seeds in rows.iter_rows()}
 
     @cached_property
     def _ids(self) -> dict[tuple[str, str, int], dict[int, str]]:
@@ -238,7 +242,8 @@ class Board:
     @cached_property
     def _by_fit(self) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
         groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
-        for row in self.tested.iter_rows(named=True):
+        shown = self.tested.select("variant", *FIT, "seed", "run_id", "title", "folder")
+        for row in shown.iter_rows(named=True):
             groups[row["variant"], row["train"], row["percent"]].append(row)
         return groups
 
@@ -249,29 +254,52 @@ class Board:
         """The cells of a protocol for several methods and seeds, kept once they are looked up."""
         return {}
 
-    @cached_property
-    def _complete(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        return {}
-
     def seeds(self, protocol: Protocol) -> dict[str, tuple[int, ...]]:
         """Seeds with every cell of a protocol, by variant key.
 
         Means over fewer cells are not comparable.
         """
-        if protocol.name not in self._complete:
-            wanted = cells_of(protocol)
-            have = (
-                self.scored.join(wanted, on=[*FIT, *TEST])
-                .group_by("variant", "seed")
-                .agg(pl.len().alias("cells"))
-                .filter(pl.col("cells") == wanted.height)
-                .sort("variant", "seed")
-            )
-            found: dict[str, list[int]] = defaultdict(list)
-            for key, seed in have.select("variant", "seed").iter_rows():
-                found[key].append(seed)
-            self._complete[protocol.name] = {key: tuple(seeds) for key, seeds in found.items()}
-        return self._complete[protocol.name]
+        return _complete(self._scored, protocol)
+
+    def sampled_seeds(self, protocol: Protocol) -> dict[str, tuple[int, ...]]:
+        """Seeds with per-sample scores for every cell of a protocol, by variant key."""
+        return _complete(self._sampled, protocol)
+
+    @cached_property
+    def _scored(self) -> dict[CellKey, set[tuple[str, int]]]:
+        return _by_cell(self.scored)
+
+    @cached_property
+    def _sampled(self) -> dict[CellKey, set[tuple[str, int]]]:
+        fits = self.tested.select("run_id", "variant", *FIT, "seed")
+        return _by_cell(fits.join(self.samples.cells.select("run_id", *TEST), on="run_id"))
+
+
+def _by_cell(frame: pl.DataFrame) -> dict[CellKey, set[tuple[str, int]]]:
+    """Variant keys and seeds of the fits on each cell."""
+    found: dict[CellKey, set[tuple[str, int]]] = defaultdict(set)
+    for key, seed, *cell in frame.select("variant", "seed", *FIT, *TEST).iter_rows():
+        found[tuple(cell)].add((key, seed))
+    return found
+
+
+def _complete(
+    by_cell: Mapping[CellKey, set[tuple[str, int]]], protocol: Protocol
+) -> dict[str, tuple[int, ...]]:
+    """Seeds that a variant has on every cell of a protocol, by its key."""
+    wanted = [by_cell.get(cell, set()) for cell in _cells(protocol)]
+    found: dict[str, list[int]] = defaultdict(list)
+    for key, seed in sorted(set.intersection(*wanted)) if wanted else ():
+        found[key].append(seed)
+    return {key: tuple(seeds) for key, seeds in found.items()}
+
+
+def _cells(protocol: Protocol) -> list[CellKey]:
+    return [
+        (slot.datasets[0], slot.percent, slot.holdout, test.dataset, test.split, test.condition)
+        for slot in protocol.fits
+        for test in slot.tests
+    ]
 
 
 def cells_of(protocol: Protocol) -> pl.DataFrame:
@@ -279,11 +307,7 @@ def cells_of(protocol: Protocol) -> pl.DataFrame:
 
     The cells weigh the same and together 1.
     """
-    rows = [
-        (slot.datasets[0], slot.percent, slot.holdout, test.dataset, test.split, test.condition)
-        for slot in protocol.fits
-        for test in slot.tests
-    ]
+    rows = _cells(protocol)
     columns = [*FIT, *TEST]
     frame = pl.DataFrame(rows, schema=columns, orient="row")
     return frame.with_columns(pl.lit(1 / max(len(rows), 1)).alias("weight"))
