@@ -47,7 +47,7 @@ def table(board: Board) -> dict[str, Memory]:
         whole.group_by("variant", maintain_order=True)
         .agg(
             pl.col(_COUNTS).filter(counted).median(),
-            pl.col("peak_bytes").filter(pl.col("machine") == board.machine).median(),
+            pl.col("peak_bytes").filter(pl.col("machine").eq_missing(board.machine)).median(),
         )
         .drop_nulls(_COUNTS)
     )
