@@ -277,9 +277,12 @@ class Board:
 
 def _by_cell(frame: pl.DataFrame) -> dict[CellKey, set[tuple[str, int]]]:
     """Variant keys and seeds of the fits on each cell."""
-    found: dict[CellKey, set[tuple[str, int]]] = defaultdict(set)
-    for key, seed, *cell in frame.select("variant", "seed", *FIT, *TEST).iter_rows():
-        found[tuple(cell)].add((key, seed))
+    pairs: dict[tuple[str, int], tuple[str, int]] = {}  # each once: there are 100,000s of cells
+    found = {}
+    grouped = frame.group_by(*FIT, *TEST).agg("variant", "seed")
+    for *cell, keys, seeds in grouped.iter_rows():
+        own = zip(keys, seeds, strict=True)
+        found[tuple(cell)] = {pairs.setdefault(pair, pair) for pair in own}
     return found
 
 
