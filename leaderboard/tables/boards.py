@@ -111,7 +111,7 @@ class Board:
         The foundation's scores on a dataset count as those of its fit on it.
         """
         fits = self.tested.select("run_id", "kind", "variant", *FIT, "seed")
-        joined = fits.join(self.cells, on="run_id")
+        joined = fits.join(self.cells, on="run_id", maintain_order="left")
         own = (pl.col("kind") != "pretraining") | (pl.col("train") == pl.col("dataset"))
         return joined.filter(own)
 

@@ -98,8 +98,8 @@ def _means(board: Board, protocol: Protocol) -> dict[tuple[str, int], dict[str, 
     """Mean scores over the cells of a protocol, by variant and seed."""
     columns = [m.name for m in metrics.METRICS]
     rows = (
-        board.scored.join(cells_of(protocol), on=[*FIT, *TEST])
-        .group_by("variant", "seed")
+        board.scored.join(cells_of(protocol), on=[*FIT, *TEST], maintain_order="left")
+        .group_by("variant", "seed", maintain_order=True)
         .agg(pl.col(columns).mean())
     )
     return {
@@ -208,8 +208,8 @@ def _mean_ranks(
     name = metrics.METRICS[0].name
     ranked = (
         board.scored.filter(pl.col("variant").is_in(list(keys)), pl.col("seed").is_in(list(seeds)))
-        .join(cells_of(protocol), on=[*FIT, *TEST])
-        .group_by("variant", *FIT, *TEST)
+        .join(cells_of(protocol), on=[*FIT, *TEST], maintain_order="left")
+        .group_by("variant", *FIT, *TEST, maintain_order=True)
         .agg(pl.col(name).mean())
         .with_columns(pl.col(name).rank().over(*FIT, *TEST).alias("rank"))
         .group_by("variant")
