@@ -11,12 +11,14 @@ class BenchError(Exception):
 class UnknownNameError(BenchError):
     """A name that is not among the known ones; the message offers the nearest."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", *, of: str = ""
+    ) -> None:
         names = sorted(known)
         near = get_close_matches(name, names, n=1, cutoff=0.5)
         ask = f" Did you mean '{near[0]}'?" if near else ""
         listing = ", ".join(names) or "none"
-        super().__init__(f"Unknown {kind} '{name}'.{ask} Known: {listing}.{hint}")
+        super().__init__(f"Unknown {kind} '{name}'{of}.{ask} Known: {listing}.{hint}")
 
 
 class ConfigError(BenchError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.cli.terminal import duration, size
+from bench.cli.terminal import counted, duration, size
 
 if TYPE_CHECKING:
     from bench.runner.context import RunContext
@@ -16,28 +16,34 @@ def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
     say = context.progress.say
     say(f"Home {context.workspace.folder}")
     say(
-        f"To do: simulate {_count(todo.records_to_simulate, 'record')}, "
-        f"pretrain {_count(todo.foundations, 'foundation')}, train {_count(todo.fits, 'fit')}, "
-        f"score {_count(todo.cells, 'cell')}. Reused: {_count(len(todo.done), 'recorded fit')}."
+        f"To do: simulate {counted(todo.records_to_simulate, 'record')}, "
+        f"pretrain {counted(todo.foundations, 'foundation')}, train {counted(todo.fits, 'fit')}, "
+        f"score {counted(todo.cells, 'cell')}. Reused: {counted(len(todo.done), 'recorded fit')}."
     )
     others = sum(record.execution.determinism.frugal == stock for record in todo.done)
     if others:
         say(
-            f"Note: {_count(others, 'reused fit')} ran {'without' if stock else 'with'} --stock; "
+            f"Note: {counted(others, 'reused fit')} ran {'without' if stock else 'with'} --stock; "
             "scores differ by rounding only, but time and memory do not compare. Use another "
             "--home to have both."
         )
     if todo.strays:
         say(
-            f"Note: {_count(len(todo.strays), 'recorded fit')} started from another foundation "
+            f"Note: {counted(len(todo.strays), 'recorded fit')} started from another foundation "
             "than the one in this home; --again repeats them."
         )
     if todo.other_code:
         methods = ", ".join(sorted({record.spec.method.name for record in todo.other_code}))
         say(
-            f"Note: {_count(len(todo.other_code), 'recorded fit')} of {methods} ran with other "
+            f"Note: {counted(len(todo.other_code), 'recorded fit')} of {methods} ran with other "
             "code under the same version; if its results change, raise the method's version, or "
             "repeat them with --again."
+        )
+    if todo.other_backbone_code:
+        say(
+            f"Note: {counted(len(todo.other_backbone_code), 'recorded fit')} ran with other code "
+            f"of backbone {context.backbone.name} under the same version; if its results change, "
+            "raise the backbone's version, or use another --home while it is being written."
         )
 
 
@@ -50,8 +56,9 @@ def precision(todo: "Plan", context: "RunContext", reason: str) -> None:
     if others and todo.untrained:
         other = others[0].execution.determinism.precision
         context.progress.say(
-            f"Note: {_count(len(others), 'reused fit')} ran in {other}; scores differ by rounding, "
-            f"but time and memory do not compare. --precision {other} trains the others alike."
+            f"Note: {counted(len(others), 'reused fit')} ran in {other}; scores differ by "
+            f"rounding, but time and memory do not compare. --precision {other} trains the others "
+            "alike."
         )
 
 
@@ -62,7 +69,3 @@ def estimate(cost: "CostEstimate", say: Callable[[str], None]) -> None:
         f"training {duration(cost.train_seconds)}, scoring {duration(cost.score_seconds)}), "
         f"memory {size(cost.memory_bytes)}, disk {size(cost.disk_bytes)}."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

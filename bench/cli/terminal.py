@@ -133,6 +133,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: ``1 fit``, ``1,200 fits``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def size(count: float) -> str:
     """A number of bytes in binary units: ``4.4 MiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):

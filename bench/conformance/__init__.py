@@ -21,12 +21,12 @@ from typing import TypeVar
 from torch import nn
 
 from bench.conformance.backbone_case import BackboneCase
-from bench.conformance.backbone_checks import BACKBONE_CHECKS
+from bench.conformance.backbone_checks import BACKBONE_CHECKS, CHEAP_BACKBONE_CHECKS
 from bench.conformance.case import Case
 from bench.conformance.checks import CHEAP, CHECKS
 from bench.conformance.requirements import NonconformanceError
 from bench.contract import Backbone, Config, Method
-from bench.errors import describe, one_line
+from bench.errors import BackboneError, describe, one_line
 from bench.isolation import contained, is_interruption, listed
 from bench.training import allocator
 
@@ -34,6 +34,7 @@ __all__ = [
     "CheckResult",
     "NonconformanceError",
     "check_backbone",
+    "check_backbone_cheaply",
     "check_method",
     "first_failure",
     "network_of",
@@ -111,11 +112,14 @@ def check_backbone(backbone: Backbone) -> None:
 
 
 def _raise_failures(what: str, results: list[CheckResult]) -> None:
-    failures = [f"{r.name}: {r.detail}" for r in results if not r.passed]
-    if failures:
-        raise NonconformanceError(
-            f"{what} fails {len(failures)} of {len(results)} checks:\n- " + "\n- ".join(failures)
-        )
+    reasons: dict[str, list[str]] = {}
+    for result in results:
+        if not result.passed:
+            reasons.setdefault(result.detail, []).append(result.name)
+    if reasons:
+        failures = sum(map(len, reasons.values()))
+        lines = "".join(f"\n- {', '.join(names)}: {why}" for why, names in reasons.items())
+        raise NonconformanceError(f"{what} fails {failures} of {len(results)} checks:{lines}")
 
 
 def first_failure(method: Method, config: Config, network: nn.Module) -> str | None:
@@ -128,8 +132,27 @@ def first_failure(method: Method, config: Config, network: nn.Module) -> str | N
     for check in CHEAP:
         passed, detail = _outcome(check, case)
         if not passed:
-            return f"Method '{method.name}' does not conform ({_name(check)}): {detail}"
+            return (
+                f"Method '{method.name}' does not conform ({_name(check)}): {detail.rstrip('.')}. "
+                f"`bench check {method.name}` runs the whole suite."
+            )
     return None
+
+
+def check_backbone_cheaply(backbone: Backbone) -> None:
+    """Raise `BackboneError` if predictions are no maps, or depend on the rest of the batch.
+
+    Takes nine forward passes of one sample on the CPU. Lets errors about memory through.
+    """
+    case = BackboneCase(backbone, samples=2, settled=False)
+    for check in CHEAP_BACKBONE_CHECKS:
+        passed, detail = _outcome(check, case)
+        if not passed:
+            raise BackboneError(
+                f"Backbone '{backbone.name}' does not conform ({_name(check)}): "
+                f"{detail.rstrip('.')}. `bench check --backbone {backbone.name}` runs the whole "
+                "suite."
+            )
 
 
 def _result(check: Callable[[AnyCase], str], case: AnyCase) -> CheckResult:

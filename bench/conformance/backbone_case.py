@@ -39,12 +39,13 @@ class TrainedBackbone:
 class BackboneCase:
     """One backbone; shared work is done once."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, *, samples: int = SAMPLES, settled: bool = True) -> None:
         self.backbone = backbone
+        self._settled = settled
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            self.x = toy_networks.records(SAMPLES)
-            self.y = torch.rand(SAMPLES, *OUTPUT_SHAPE) * 2 - 1
+            self.x = toy_networks.records(samples)
+            self.y = torch.rand(samples, *OUTPUT_SHAPE) * 2 - 1
 
     def build(self, seed: int) -> nn.Module:
         """A fresh network. Raises `BackboneError` if it is none, or asks for an internet host."""
@@ -64,7 +65,10 @@ class BackboneCase:
 
     @cached_property
     def network(self) -> nn.Module:
-        """The same with BatchNorm statistics of its own, in evaluation mode; never changed."""
+        """The same in evaluation mode, with BatchNorm statistics of its own if the case is settled;
+        never changed."""
+        if not self._settled:
+            return toy_networks.copy_of(self.fresh)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return toy_networks.settle(copy.deepcopy(self.fresh))

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.conformance.backbone_case import SAMPLES, BackboneCase
+from bench.conformance.backbone_case import BackboneCase
 from bench.conformance.requirements import (
     BFLOAT16_TOLERANCE,
     TOLERANCE,
     difference,
+    neighbours_matter,
     require,
     require_texts,
 )
@@ -68,7 +69,7 @@ def predicts_maps(case: BackboneCase) -> str:
     """The prediction has the right shape and is finite, and the records stay as they are."""
     x = case.x.clone()
     network = copy.deepcopy(case.network)
-    for mode, samples in (("evaluation", SAMPLES), ("evaluation", 1), ("training", 2)):
+    for mode, samples in (("evaluation", len(x)), ("evaluation", 1), ("training", 2)):
         adaptation.training_mode(network, "both") if mode == "training" else network.eval()
         with torch.no_grad():
             prediction = network(x[:samples])
@@ -106,9 +107,9 @@ def scores_each_sample_alone(case: BackboneCase) -> str:
     together = case.predict(case.network)
     distance = max(
         difference(together[i : i + 1], case.predict(case.network, case.x[i : i + 1]))
-        for i in range(SAMPLES)
+        for i in range(len(case.x))
     )
-    require(distance <= TOLERANCE, f"alone and in a batch differ by {distance:.2g}")
+    require(distance <= TOLERANCE, neighbours_matter(distance))
     return f"alone and in a batch differ by {distance:.2g}"
 
 
@@ -245,3 +246,10 @@ BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
     bfloat16_is_close,
     frugal_pass_is_exact,
 )
+"""All checks, in the order of the report."""
+
+CHEAP_BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
+    predicts_maps,
+    scores_each_sample_alone,
+)
+"""Those that train nothing: a run makes them before it measures and trains."""

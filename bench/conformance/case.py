@@ -117,6 +117,10 @@ class Case:
     def trained(self) -> Trained:
         return self.train()
 
+    def with_config(self, config: Config) -> "Case":
+        """The same method on the same network with another config."""
+        return Case(self._method, config, network=self.network, samples=len(self.x))
+
     def plain(self) -> nn.Module:
         """A copy of the network to adapt."""
         return copy.deepcopy(self.network)

@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
     learning.trainables_get_gradients,
     learning.training_has_an_effect,
     learning.every_group_moves,
+    learning.options_have_an_effect,
     learning.frozen_stays_frozen,
     learning.batchnorm_policy_holds,
     learning.trains_alike_frugally,

@@ -5,15 +5,17 @@ import json
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.conformance.case import Case, predict
+from bench.conformance.case import Case, Trained, predict
 from bench.conformance.requirements import (
     BFLOAT16_TOLERANCE,
     FRUGAL_GRADIENT_TOLERANCE,
     FRUGAL_LOSS_TOLERANCE,
     TOLERANCE,
     difference,
+    neighbours_matter,
     require,
 )
+from bench.errors import ConfigError
 from bench.plugins import adaptation
 from bench.plugins.storages import Storages
 
@@ -52,6 +54,39 @@ def every_group_moves(case: Case) -> str:
         moved = [n for n in names if not torch.equal(after[n], trained.before[n])]
         require(bool(moved), f"no parameter of group '{group.name}' has changed in training")
     return f"{len(trained.adapted.groups)} groups"
+
+
+def options_have_an_effect(case: Case) -> str:
+    """Every option of the grid has a value that gives another fit."""
+    trained = case.trained
+    for option, values in case.method.grid.items():
+        same = []
+        for value in values:
+            config = type(case.config).model_validate(case.config.model_dump() | {option: value})
+            if config == case.config:
+                continue
+            try:
+                if _differs(case.with_config(config), trained):
+                    break
+            except ConfigError:  # not on this network
+                continue
+            same.append(str(value))
+        else:
+            own = getattr(case.config, option)
+            require(
+                not same,
+                f"the grid varies '{option}', but {', '.join(same)} and {own} give the same fit",
+            )
+    return ", ".join(case.method.grid) or "no grid"
+
+
+def _differs(other: Case, trained: Trained) -> bool:
+    """Whether a case trains other tensors than those, or comes to another prediction."""
+    shapes = [
+        {n: p.shape for n, p in adapted.model.named_parameters() if p.requires_grad}
+        for adapted in (other.fresh(), trained.adapted)
+    ]
+    return shapes[0] != shapes[1] or not torch.equal(other.train().prediction, trained.prediction)
 
 
 def frozen_stays_frozen(case: Case) -> str:
@@ -98,7 +133,7 @@ def scores_each_sample_alone(case: Case) -> str:
     """In evaluation mode a prediction does not depend on the rest of the batch."""
     model = case.trained.adapted.model
     apart = difference(predict(model, case.x)[:1], predict(model, case.x[:1]))
-    require(apart <= TOLERANCE, f"alone and in a batch differ by {apart:.2g}")
+    require(apart <= TOLERANCE, neighbours_matter(apart))
     return f"alone and in a batch differ by {apart:.2g}"
 
 

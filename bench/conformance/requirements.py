@@ -30,6 +30,15 @@ def difference(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
+def neighbours_matter(distance: float) -> str:
+    """What to say of a network whose predictions differ so much alone and in a batch."""
+    return (
+        f"alone and in a batch differ by {distance:.2g}; in evaluation mode a prediction may not "
+        "depend on the other samples, as it does through a mean over dimension 0 or BatchNorm "
+        "without running statistics"
+    )
+
+
 def require_texts(plugin: Method | Backbone) -> None:
     """Name, summary and source must be one line each, and the name must be easy to type."""
     for field in ("name", "summary", "source"):

@@ -237,7 +237,7 @@ def _assign(
         known = {option for name in ([owner] if dot else fields) for option in fields[name]}
         if option not in known:
             of = f" of method '{owner or next(iter(fields))}'" if dot or len(fields) == 1 else ""
-            raise UnknownNameError(f"option{of}", option, known)
+            raise UnknownNameError("option", option, known, of=of)
         for name in takers:
             given[name][option] = text
     return given

@@ -35,6 +35,8 @@ class Plan:
     """Recorded fits that started from another foundation than the one that is there now."""
     other_code: tuple[Record, ...] = ()
     """Recorded fits whose method had other code under the same version."""
+    other_backbone_code: tuple[Record, ...] = ()
+    """Recorded fits and foundations whose backbone had other code under the same version."""
     trainable_parameters: dict[str, int] = field(default_factory=dict)
     """By key of the job; 0 where it cannot be told because the method fails."""
 
@@ -52,6 +54,12 @@ class Plan:
     def cells(self) -> int:
         """Number of cells to score, without those of the floors."""
         return sum(len(job.tests) for job in self.jobs if job.spec.kind != "floor")
+
+    @property
+    def new_backbone(self) -> bool:
+        """Whether the backbone is trained, and no fit or foundation of it is reused."""
+        reused = any(record.spec.kind != "floor" for record in self.done)
+        return bool(self.foundations or self.fits) and not reused
 
 
 def plan(
@@ -87,6 +95,7 @@ class _Planner:
         self._done: list[Record] = []
         self._strays: list[Record] = []
         self._other_code: list[Record] = []
+        self._other_backbone_code: list[Record] = []
 
     @property
     def found(self) -> list[Record]:
@@ -132,6 +141,7 @@ class _Planner:
         changed = record is not None and provenance.other_code(record, choice.installed)
         if record and changed and not self._again:
             self._other_code.append(record)
+        self._note_backbone(record)
         if record and stray and not self._again and foundation is not None:
             self._strays.append(record)
             return False
@@ -168,6 +178,7 @@ class _Planner:
     def _add_foundation(
         self, fit: FitSpec, record: Record | None, tests: tuple[TestSet, ...], *, place: int
     ) -> None:
+        self._note_backbone(record)
         wanted = evaluation.missing(record, tests) if record else tests
         if record is None:
             self._untrained.add(fit.run_id)
@@ -177,6 +188,10 @@ class _Planner:
         count = parameter_counts.backbone_parameters(fit.backbone.name)
         self._trainable[fit.run_id] = count
         self._jobs.insert(place, self._job(fit, wanted))
+
+    def _note_backbone(self, record: Record | None) -> None:
+        if record is not None and provenance.other_backbone_code(record):
+            self._other_backbone_code.append(record)
 
     def _job(self, fit: FitSpec, tests: tuple[TestSet, ...], *, again: bool = False) -> Job:
         seen = self._context.workspace.changed(fit)
@@ -199,6 +214,7 @@ class _Planner:
             records_to_simulate=sum(to_make.values()) + sum(anew.values()),
             strays=tuple(self._strays),
             other_code=tuple(self._other_code),
+            other_backbone_code=tuple(self._other_backbone_code),
             trainable_parameters=self._trainable,
         )
 

@@ -52,3 +52,9 @@ def backbone_release(backbone: BackboneSpec) -> Release:
 def other_code(record: Record, installed: Installed) -> bool:
     """Whether a fit was recorded with other code of the same version of its method."""
     return record.method_release.code not in (None, installed.code)
+
+
+def other_backbone_code(record: Record) -> bool:
+    """Whether a fit was recorded with other code of the same version of its backbone."""
+    code = backbones.get(record.spec.backbone.name).code
+    return record.backbone_release.code not in (None, code)

@@ -50,6 +50,8 @@ class BuiltSite:
     records: int
     pages: int
     problems: tuple[Problem, ...]
+    local: tuple[tuple[str, Path], ...]
+    """Title and front page of each board that has records of these homes."""
 
 
 def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSite:
@@ -76,8 +78,13 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSit
         listing.problems(site, boards, problems)
         if not boards:
             site.page("index.html", "empty")
-    index = out.expanduser().absolute() / "index.html"
-    return BuiltSite(index, found.fits.height, site.pages, tuple(problems))
+    root = out.expanduser().absolute()
+    local = tuple(
+        (board.title, root / urls.front(board))
+        for board in boards
+        if (board.fits["origin"] == "local").any()
+    )
+    return BuiltSite(root / "index.html", found.fits.height, site.pages, tuple(problems), local)
 
 
 def _facts(site: Site, paths: Sequence[Place]) -> Results:

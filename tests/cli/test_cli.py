@@ -169,6 +169,8 @@ def test_report_from_the_run(ran: Ran, bench: Bench, tmp_path: Path) -> None:
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     for name in ("baseline", "fft", "lora"):
         assert name in page
+    own = Path(done.stdout.rstrip().rpartition(": ")[2])
+    assert "<title>tiny · " in own.read_text(encoding="utf-8")
 
 
 def test_publishing_copies_records_scores_and_maps(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench import conformance
 from bench.contract import Backbone
+from bench.errors import BackboneError
 from bench.models import backbones
 
 
@@ -210,6 +211,19 @@ def test_the_suite_catches(build: Callable[[], Any], check: str, says: str) -> N
     found = failures(build)
     assert check in found, found
     assert re.search(says, found[check]), found[check]
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (WrongShape, r"\(predicts maps\): .* is needed\. `bench check --backbone good` runs"),
+        (LooksAtNeighbours, r"\(scores each sample alone\): .* may not depend on the other"),
+    ],
+)
+def test_a_run_refuses(build: Callable[[], Any], says: str) -> None:
+    conformance.check_backbone_cheaply(GOOD)
+    with pytest.raises(BackboneError, match=says):
+        conformance.check_backbone_cheaply(replace(GOOD, build=build))
 
 
 def test_a_name_that_cannot_be_typed_is_told() -> None:

@@ -14,8 +14,10 @@ from torch.nn.utils import parametrizations
 
 from bench import conformance
 from bench.conformance import toy_networks
+from bench.conformance.case import Case
+from bench.conformance.learning import options_have_an_effect
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
-from bench.errors import MethodError
+from bench.errors import ConfigError, MethodError
 from bench.models import delta
 from bench.plugins import adaptation, registry
 
@@ -321,6 +323,12 @@ class UnwritableConfig(Config):
 
 ADDED = {"traits": Traits(category="additive", batchnorm="frozen")}
 LOOSE_START = {"traits": Traits(category="additive", batchnorm="frozen", identity_at_start=False)}
+
+
+class RankConfig(Config):
+    rank: int = 1
+
+
 BROKEN = {
     "changes a frozen weight": (changes_a_frozen_weight, {}, "frozen stays frozen"),
     "changes it at once": (changes_a_frozen_weight_at_once, {}, "frozen stays frozen"),
@@ -384,9 +392,38 @@ BROKEN = {
         {"config": HashedConfig},
         "config is the same everywhere",
     ),
+    "ignores an option of its grid": (
+        head_tuning,
+        {"config": RankConfig, "grid": {"rank": (1, 2)}},
+        "options have an effect",
+    ),
     "has a name that is taken": (head_tuning, {"name": "foundation"}, "describes itself"),
     "has no source": (head_tuning, {"source": ""}, "describes itself"),
 }
+
+
+def penalised(model: nn.Module, config: RankConfig) -> Adapted:
+    """Reads its option in training alone."""
+    first, *others = head(model)
+    return Adapted(
+        model=model,
+        groups=group(first, *others),
+        penalty=lambda: config.rank * first.square().sum(),
+    )
+
+
+def narrow(model: nn.Module, config: RankConfig) -> Adapted:
+    if config.rank > 1:
+        raise ConfigError("the network is too narrow")
+    return head_tuning(model, config)
+
+
+@pytest.mark.parametrize("adapt", [penalised, narrow])
+def test_an_option_may_act_late_or_not_fit(
+    adapt: Callable[[nn.Module, Any], Adapted],
+) -> None:
+    method = replace(GOOD, adapt=adapt, config=RankConfig, grid={"rank": (1, 2)})
+    assert options_have_an_effect(Case(method, None)) == "rank"
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,19 @@ def published_site(unpublished: Path, tmp_path_factory: pytest.TempPathFactory) 
         return render.build([], tmp_path_factory.mktemp("published") / "site").index.parent
 
 
+def test_the_boards_of_a_home_are_told_apart_from_published_ones(
+    unpublished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "PUBLISHED", unpublished / "small")
+    smoke = factory.TRACK.model_copy(update={"name": "smoke"})  # never on the front page
+    factory.make(tmp_path / "home", factory.LORA, ("Style_A",), track=smoke)
+    built = render.build([tmp_path / "home"], tmp_path / "site")
+    ((title, page),) = built.local
+    assert f"<title>{title} · " in page.read_text(encoding="utf-8")
+    assert title.startswith("smoke · ")
+    assert page != built.index
+
+
 @pytest.mark.parametrize("name", ["site", "published_site"])
 def test_every_link_leads_somewhere(name: str, request: pytest.FixtureRequest) -> None:
     site: Path = request.getfixturevalue(name)

@@ -48,7 +48,7 @@ def test_a_rank_changes_the_count_as_computed_by_hand() -> None:
 @pytest.mark.parametrize(
     ("names", "settings", "expected"),
     [
-        ("fft", ["rank=8"], "Unknown option of method 'fft' 'rank'"),
+        ("fft", ["rank=8"], "Unknown option 'rank' of method 'fft'"),
         ("fft,lora", ["rnak=8"], "Unknown option 'rnak'. Did you mean 'rank'?"),
         ("lora", ["fft.rank=8"], "Unknown method in --set 'fft'"),
         ("lora", ["rank"], "write it as option=value"),

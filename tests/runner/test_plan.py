@@ -1,6 +1,7 @@
 """Plans: what is asked, what is found, and that a specification's every field makes its run id."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,21 @@ def test_other_code_of_the_same_version_is_told_and_repeated_if_asked(
     assert code == 0
     assert "4 recorded fits of lora ran with other code under the same version" in out
     assert "raise the method's version, or repeat them with --again" in out
+
+
+def test_other_code_of_the_backbone_is_told(
+    ran: Ran, tiny_track: Path, tmp_path: Path, inside: Inside
+) -> None:
+    copy(ran[0], tmp_path, "data", "runs", "foundations")
+    for record in records(tmp_path, "lora").values():
+        release = record.backbone_release.model_copy(update={"code": "0" * 16})
+        folder = tmp_path / "runs" / record.run_id
+        (folder / "record.json").unlink()
+        write(record.model_copy(update={"backbone_release": release}), folder)
+    words = ("run", "--method", "lora", "--protocol", "ood", "--track", tiny_track, "--dry-run")
+    code, out, _ = inside(*words, home=tmp_path)
+    assert code == 0
+    assert re.search(r"4 recorded fits ran with other code of backbone \w+ under the same", out)
 
 
 @given(samples=st.integers(3, 2000), percent=st.sampled_from(PERCENTS), holdout=st.booleans())

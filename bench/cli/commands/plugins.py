@@ -87,18 +87,26 @@ def _tell(what: str, results: "list[CheckResult]", as_json: bool) -> None:
     """Print the results of the checks; exit code 1 if one failed."""
     from dataclasses import asdict
 
-    from bench.cli.terminal import table
+    from bench.cli.terminal import counted, table
 
     failed = sum(not result.passed for result in results)
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in results], indent=1))
     else:
-        rows = [("✓" if r.passed else "✗", r.name, r.detail or r.meaning) for r in results]
+        reasons: dict[str, str] = {}  # of failures: the first check that failed for each
+        rows = []
+        for r in results:
+            detail, first = r.detail or r.meaning, r.name
+            if not r.passed:
+                first = reasons.setdefault(detail, r.name)
+            said = detail if first == r.name else f"as '{first}'"
+            rows.append(("✓" if r.passed else "✗", r.name, said))
         table(("", "check", "what was found"), rows)
+        alike = "" if len(reasons) == failed else f", for {counted(len(reasons), 'reason')}"
         typer.echo(
             f"{what} passes all {len(results)} checks."
             if not failed
-            else f"{what} fails {failed} of {len(results)} checks."
+            else f"{what} fails {failed} of {len(results)} checks{alike}."
         )
     if failed:
         raise typer.Exit(1)

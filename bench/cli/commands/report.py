@@ -27,5 +27,8 @@ def report(
     for problem in result.problems:
         typer.echo(f"Left out: {problem.path}: {problem.reason}", err=True)
     typer.echo(f"{result.records} records, {result.pages} pages: {result.index}")
+    for title, page in result.local:
+        if page != result.index:
+            typer.echo(f"Runs of this home, {title}: {page}")
     if show:
         typer.launch(result.index.as_uri())

@@ -212,6 +212,10 @@ def run(
             chosen_protocol, choices, seed_list, context, candidates=candidates, again=again
         )
         announcement.plan(todo, context, stock=stock)
+        if todo.new_backbone:
+            from bench import conformance
+
+            conformance.check_backbone_cheaply(backbones.get(network).backbone)
         if not todo.jobs:
             progress.say("Nothing to do: everything is recorded.")
         elif spread.slurm is None:  # else they are asked where the work is done
