@@ -35,8 +35,9 @@ from leaderboard.pages.site_files import ASSETS, Site
 from leaderboard.pages.urls import Urls, has_page
 from leaderboard.tables import advice, cells, data_fractions, overview
 from leaderboard.tables import backbones as orders_by_backbone
+from leaderboard.tables.assembly import gather
 from leaderboard.tables.backbones import Orders
-from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import standings
 
 TITLE = "FWI PEFT Bench"

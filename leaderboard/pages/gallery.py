@@ -24,7 +24,8 @@ from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.pages.worst_samples import WorstMaps, WorstSamples, worst_maps
 from leaderboard.tables import worst
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 Map = npt.NDArray[np.uint16]
 

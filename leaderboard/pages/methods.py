@@ -1,5 +1,6 @@
 """The page of one method: what it is, where it stands, and all its cells."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -13,9 +14,10 @@ from leaderboard.figures import bars, palette
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import advice, gains, text
-from leaderboard.tables.boards import Board, Variant, targets_first
+from leaderboard.tables.boards import Board
 from leaderboard.tables.cells import CellScore, Key
 from leaderboard.tables.overview import Row, configs_tried, ranked
+from leaderboard.tables.variants import Variant
 
 
 def write(site: Site, board: Board, urls: Urls, row: Row, table: dict[Key, CellScore]) -> None:
@@ -48,7 +50,7 @@ def write(site: Site, board: Board, urls: Urls, row: Row, table: dict[Key, CellS
 def _cells(board: Board, variant: Variant) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Each finished fit with its cells, in the order of datasets, per cents and seeds."""
     own = board.scored.filter(pl.col("variant") == variant.key)
-    rank = {name: i for i, name in enumerate(targets_first(own["train"].unique().to_list()))}
+    rank = {name: i for i, name in enumerate(_targets_first(own["train"].unique().to_list()))}
     fits: dict[str, list[dict[str, Any]]] = {}
     for row in own.iter_rows(named=True):
         fits.setdefault(row["run_id"], []).append(row)
@@ -57,6 +59,12 @@ def _cells(board: Board, variant: Variant) -> list[tuple[dict[str, Any], list[di
         key=lambda rows: (rank[rows[0]["train"]], rows[0]["percent"], rows[0]["seed"]),
     )
     return [(rows[0], sorted(rows, key=lambda r: r["dataset"] != r["train"])) for rows in ordered]
+
+
+def _targets_first(names: Iterable[str]) -> list[str]:
+    """Datasets: targets in their order, then the others."""
+    rank = {name: i for i, name in enumerate(TARGETS)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def _bars(table: dict[Key, CellScore], variant: Variant) -> list[tuple[str, str, Markup, Markup]]:

@@ -10,8 +10,9 @@ from leaderboard.figures import bars
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import gains, text
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.cells import means
+from leaderboard.tables.variants import Variant
 
 
 def write(site: Site, board: Board, urls: Urls) -> None:

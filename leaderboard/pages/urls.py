@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from bench.protocol.spec import TARGETS
 from leaderboard.load.records import BoardKey
 from leaderboard.tables import memory, robustness
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 _PAGES = (
     ("", "Leaderboard"),

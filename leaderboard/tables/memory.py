@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from bench.protocol.spec import TARGETS
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 SINGLE = 4
 """Bytes of a weight and of its gradient: both stay in single precision."""

@@ -14,8 +14,9 @@ from bench.protocol.protocols import Protocol
 from bench.protocol.spec import TARGETS
 from bench.seismic import metrics
 from leaderboard.tables import data_fractions
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import Standing, standings
+from leaderboard.tables.variants import Variant
 
 MACHINE_BOUND = ("peak_bytes", "samples_per_second", "train_seconds")
 """Costs that only compare on one machine."""

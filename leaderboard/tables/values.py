@@ -10,7 +10,8 @@ from bench.protocol.protocols import Protocol
 from bench.protocol.spec import TestSet
 from bench.seismic.metrics import Metric
 from leaderboard.stats.estimates import Floats, Moments, moments
-from leaderboard.tables.boards import Board, Place, Variant
+from leaderboard.tables.boards import Board, Place
+from leaderboard.tables.variants import Variant
 
 
 @dataclass(frozen=True, eq=False)

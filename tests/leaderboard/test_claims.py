@@ -12,14 +12,15 @@ from bench.protocol.spec import TARGETS
 from bench.records.record import write
 from leaderboard.build import render
 from leaderboard.load import reference, results
-from leaderboard.tables import boards, findings
+from leaderboard.tables import findings
+from leaderboard.tables.assembly import gather
 from leaderboard.tables.findings import Finding
 
 METHODS = (factory.BASELINE, factory.FFT, factory.LORA)
 
 
 def _found(home: Path) -> dict[str, Finding]:
-    (board,) = boards.gather(results.read([home]))
+    (board,) = gather(results.read([home]))
     return {f.claim.key: f for f in findings.findings(board, reference.paper())}
 
 

@@ -21,7 +21,8 @@ from leaderboard.build import render
 from leaderboard.load import records as load_records
 from leaderboard.load import results
 from leaderboard.tables import comparison, overview
-from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.assembly import gather
+from leaderboard.tables.boards import Board
 
 FULL = {"percents": (100,), "pretraining": False, "maps": False}
 
