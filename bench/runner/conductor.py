@@ -122,7 +122,7 @@ def _starts_from_foundation(job: Job, context: RunContext) -> bool:
 
 def _samples(job: Job, plan: Plan, context: RunContext) -> int:
     scored = sum(evaluation.samples(job.spec, test, context) for test in job.tests)
-    if job.key not in plan.untrained or job.spec.kind == "floor":
+    if not plan.trains(job):
         return scored
     track = context.track
     return scored + budget_of(job.spec, track).epochs * epoch_samples(job.spec, track)
