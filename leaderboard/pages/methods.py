@@ -1,27 +1,36 @@
 """The page of one method: what it is, where it stands, and all its cells."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 from markupsafe import Markup
 
-from bench.protocol.columns import COSTS
+from bench.protocol.columns import COUNTED
 from bench.protocol.protocols import others
 from bench.protocol.spec import PERCENTS, TARGETS
 from bench.seismic import metrics
 from leaderboard.figures import bars, palette
+from leaderboard.load.measurements import Measured
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import advice, gains, text
 from leaderboard.tables.boards import Board
 from leaderboard.tables.cells import CellScore, Key
 from leaderboard.tables.overview import Row, configs_tried, ranked
+from leaderboard.tables.speeds import Speed
 from leaderboard.tables.variants import Variant
 
 
-def write(site: Site, board: Board, urls: Urls, row: Row, table: dict[Key, CellScore]) -> None:
-    """Write the page of the method of this row."""
+def write(
+    site: Site,
+    board: Board,
+    urls: Urls,
+    row: Row,
+    table: dict[Key, CellScore],
+    speeds: Sequence[tuple[Measured, Speed]],
+) -> None:
+    """Write the page of the method of this row; `speeds` are those that were measured."""
     variant = row.variant
     reference = board.reference
     site.page(
@@ -32,7 +41,8 @@ def write(site: Site, board: Board, urls: Urls, row: Row, table: dict[Key, CellS
         sign=palette.sign(variant),
         views=ranked(),
         metrics=metrics.METRICS,
-        costs=COSTS,
+        costs=COUNTED,
+        speeds=speeds,
         cells=_cells(board, variant),
         bars=_bars(table, variant) if reference and reference is not variant else [],
         reference=reference,

@@ -56,6 +56,11 @@ class Board:
         return f"{self.key.track} · {self.key.backbone}"
 
     @property
+    def network(self) -> str:
+        """The backbone with its version, as measurements of speed name it."""
+        return str(self.fits["network"][0])
+
+    @property
     def trial(self) -> bool:
         """Whether its scores mean nothing: it is never ranked, nor the index beside another."""
         return self.key.track == TRIAL
@@ -167,7 +172,7 @@ class Board:
 
     @cached_property
     def machine(self) -> str | None:
-        """The machine of most fits: only its timings are compared."""
+        """The machine of most fits."""
         adapted = self.tested.filter(pl.col("kind") == "adaptation")
         machines = Counter(adapted["machine"].to_list())
         return min(machines, key=lambda m: (-machines[m], m), default=None)
