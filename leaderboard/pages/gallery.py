@@ -110,7 +110,7 @@ def chapters(board: Board) -> list[Chapter]:
         for train in TARGETS
         if (train, percent) in board.datasets
     ]
-    if board.foundation:
+    if board.foundation and board.pretraining_scored:
         scratch = tuple(
             v for v in board.variants if any(board.runs(v, d, 100) for d in PRETRAINING)
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bench.protocol.spec import PRETRAINING, TARGETS
+from bench.protocol.spec import TARGETS
 from leaderboard.load.records import BoardKey
 from leaderboard.tables import memory, robustness
 from leaderboard.tables.boards import Board
@@ -109,7 +109,8 @@ def has_page(board: Board, kind: str) -> bool:
         case "robustness":
             return bool(robustness.shift(board) or robustness.retention(board))
         case "gallery":
-            return has_page(board, "ood") or board.foundation is not None
+            pretrained = board.foundation is not None and board.pretraining_scored
+            return has_page(board, "ood") or pretrained
         case "explorer":
             return board.errors_known
         case "compare":
@@ -121,7 +122,7 @@ def has_page(board: Board, kind: str) -> bool:
 def _shows_pretraining(board: Board) -> bool:
     """Whether anything says what pretraining brings: scores on its datasets, or a fit from scratch
     on a target beside one of the foundation."""
-    if any((name, 100, name) in board.cell_means for name in PRETRAINING):
+    if board.pretraining_scored:
         return True
     tuned, scratch = board.reference, [v for v in board.variants if v.start == "scratch"]
     return tuned is not None and any(

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.protocol.protocols import Protocol
-from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
+from bench.protocol.spec import CLEAN, PRETRAINING, TARGETS, Rules, TestSet, Track
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
 from leaderboard.load.samples import TEST, SampleScores
@@ -109,6 +109,11 @@ class Board:
         for row in means.sort("variant").iter_rows(named=True):
             groups[row["train"], row["percent"], row["dataset"]].append(row)
         return groups
+
+    @property
+    def pretraining_scored(self) -> bool:
+        """Whether a pretraining dataset has scores of what was trained on it."""
+        return any((name, 100, name) in self.cell_means for name in PRETRAINING)
 
     @cached_property
     def sampled(self) -> dict[tuple[str, str, str, str], tuple[int, int]]:
