@@ -83,7 +83,6 @@ def build(
         for board in boards:
             if board.key in several:
                 backbones.write(site, board, urls, several[board.key])
-        speed.files(site, measured)
         problems += found.problems + unreadable
         problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
         about.write(site, boards)

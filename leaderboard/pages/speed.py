@@ -1,23 +1,16 @@
 """The speed page: training loops as ratios to a plain one, machines as columns."""
 
-from collections.abc import Sequence
-
 from leaderboard.figures import palette
-from leaderboard.load.measurements import Measured
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables.boards import Board
 from leaderboard.tables.speeds import Table
 
 
-def files(site: Site, measured: Sequence[Measured]) -> None:
-    """Write the measurements, for download."""
-    for one in measured:
-        site.file(one.file, (one.content.model_dump_json(indent=1) + "\n").encode())
-
-
 def write(site: Site, board: Board, urls: Urls, table: Table) -> None:
-    """Write the page of a board's network."""
+    """Write the page of a board's network, and its measurements for download."""
+    for one in table.measured:
+        site.file(one.file, (one.content.model_dump_json(indent=1) + "\n").encode())
     site.page(
         urls.page(board, "speed"),
         "speed",
