@@ -104,7 +104,7 @@ def test_the_page_has_the_ratio_the_machine_and_the_command(tmp_path: Path) -> N
     (page,) = folder.glob("*-speed.html")
     text = page.read_text(encoding="utf-8")
     assert "<strong>1.25×</strong>" in text and "1 … 2" in text
-    assert "8 samples/s (4 … 16)" in text
+    assert "8 samples/s" in text and "(4 … 16)" in text
     assert "Test CPU, 2 cores" in text and "bench speed --save it.json" in text
     (copy,) = re.findall(r'href="(data/speed-[0-9a-f]+\.json)"', text)
     assert Measurement.model_validate_json((folder / copy).read_bytes()) == LAPTOP
