@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import BackboneOption, HomeOption, PrecisionOption
+from bench.cli.options import (
+    BackboneOption,
+    HomeOption,
+    PercentOption,
+    PrecisionOption,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
@@ -83,14 +89,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    percent: Annotated[
-        str | None,
-        typer.Option(
-            help="Only the fits on these shares of the training data, such as 10 or 10,25. "
-            "Default: all that the protocol asks for.",
-            show_default=False,
-        ),
-    ] = None,
+    percent: PercentOption = None,
     tuned: Annotated[
         bool,
         typer.Option(
@@ -154,9 +153,9 @@ def run(
     chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
     chosen_protocol = protocols.together(protocol or [chosen_track.default_protocol])
     if percent is not None:
-        chosen_protocol = protocols.at(chosen_protocol, _whole_numbers("--percent", percent))
+        chosen_protocol = protocols.at(chosen_protocol, whole_numbers("--percent", percent))
     network = backbone or chosen_track.default_backbone
-    seed_list = _whole_numbers("--seeds", seeds) if seeds else chosen_track.seeds
+    seed_list = whole_numbers("--seeds", seeds) if seeds else chosen_track.seeds
     words = _grid_words(grid, more_grid, chosen_protocol)
     installed = options.load(method or [])
     named = options.methods(method or [], installed, chosen_protocol)
@@ -252,19 +251,3 @@ def _grid_words(
     if more and not (grid and all("=" in word for word in more)):
         raise ConfigError(f"Unexpected word '{more[0]}'; see `bench run --help`.")
     return tuple((grid or []) + (more or []))
-
-
-_LARGEST = 2**53
-"""So that every reader of a record's JSON sees the same seed."""
-
-
-def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    from bench.errors import ConfigError
-
-    try:
-        numbers = tuple(dict.fromkeys(int(word) for word in text.split(",")))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 0 or max(numbers) > _LARGEST:
-        raise ConfigError(f"{option} {text}: write whole numbers from 0 to 2^53, such as 10,25.")
-    return numbers
