@@ -47,7 +47,7 @@ class Outcome:
     """Such as ``20 of 25``; empty if the tuner takes none."""
     parameters: int = 0
     failure: str = ""
-    """Which checks of the conformance suite fail."""
+    """The first check of the conformance suite that fails, and how many more do."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Reasons for not taking a layer, by kind of layer."""
 
@@ -79,9 +79,17 @@ def outcome(tuner: str, backbone: str) -> Outcome:
     return Outcome(
         layers=f"{len(taken)} of {len(trials)}",
         parameters=sum(p.numel() for group in adapted.groups for p in group.parameters),
-        failure="; ".join(f"{r.name}: {r.detail}" for r in results if not r.passed),
+        failure=failure([r for r in results if not r.passed]),
         refusals=refusals,
     )
+
+
+def failure(failed: list[conformance.CheckResult]) -> str:
+    """What the first failed check says, with the number of the others; empty if there is none."""
+    if not failed:
+        return ""
+    more = f" (and {len(failed) - 1} more checks)" if len(failed) > 1 else ""
+    return f"{failed[0].name}: {failed[0].detail}{more}"
 
 
 def kind(layer: nn.Module) -> str:
