@@ -106,14 +106,10 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
     y = torch.zeros((batch, 1, *survey.MAP_SHAPE), device=device)
     adaptation.training_mode(model, "both")
     with numerics.frugal_pass(model):
-        do_step = train.steps(adapted, adam, numerics)
-
-        def step() -> None:
-            do_step(x, y)
-
-        seconds = _seconds(step, device)
+        step = train.step_function(adapted, adam, numerics)
+        seconds = _seconds(lambda: step(x, y), device)
         with Traffic() as traffic:
-            train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
+            train.training_step(adapted, adam, x, y, numerics=numerics)
     gradients = sum(p.nbytes for p in model.parameters())
     model.eval()
     with numerics.frugal_pass(model, fold=True), torch.inference_mode():
