@@ -1,11 +1,12 @@
 """What `bench run` says before it begins: the plan, the precision, the estimate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.cli.terminal import counted, duration, size
 
 if TYPE_CHECKING:
+    from bench.progress import Progress
     from bench.runner.context import RunContext
     from bench.runner.estimate import CostEstimate
     from bench.runner.plan import Plan
@@ -68,4 +69,12 @@ def estimate(cost: "CostEstimate", say: Callable[[str], None]) -> None:
         f"Estimate: {duration(cost.seconds)} (simulation {duration(cost.simulate_seconds)}, "
         f"training {duration(cost.train_seconds)}, scoring {duration(cost.score_seconds)}), "
         f"memory {size(cost.memory_bytes)}, disk {size(cost.disk_bytes)}."
+    )
+
+
+def submitted(ids: Sequence[str], tasks: int, plan: "Plan", progress: "Progress") -> None:
+    """Slurm's numbers of the submitted jobs, and how to follow and to end them."""
+    progress.say(
+        f"Submitted to Slurm as {' and '.join(ids)}: {tasks} workers for {len(plan.jobs)} jobs. "
+        f"`bench status` shows how far they are, scancel {' '.join(ids)} ends them."
     )

@@ -182,11 +182,9 @@ class ShardedPretraining(FitTraining):
             yield BatchPart(pairs, len(batch))
             advance(len(batch))
 
-    def _checkpoint(
-        self, adapted: Checked, adam: torch.optim.Optimizer | None, before: float
-    ) -> None:
+    def _checkpoint(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> None:
         if self.context.group.leads:
-            super()._checkpoint(adapted, adam, before)
+            super()._checkpoint(adapted, adam)
 
     def _recompute_statistics(self, adapted: Checked, loader: SampleLoader) -> int:
         """The mean over shards of what each gathers from its part of every batch."""

@@ -26,24 +26,24 @@ _END_SECONDS = 15.0
 _LAST_LINES = 3
 
 
-def conduct(
+def run_workers(
     stored: StoredPlan,
     shares: Sequence[Share],
     workspace: Workspace,
     progress: Progress,
     samples: dict[str, int],
 ) -> list[Record]:
-    """Execute a stored plan with a worker for each share; returns the records of its jobs.
+    """Execute a stored plan with a worker process for each share; returns the records of its jobs.
 
-    `samples` is the work of each job by its key. A worker that dies is replaced, and its job goes
-    to another. Raises `HomeError` with a worker's own sentence where data or home are at fault,
-    and where workers die before they begin.
+    No more workers are started than there are jobs. `samples` is the work of each job by its key.
+    A worker that dies is replaced, and its job goes to another. Raises `HomeError` with a worker's
+    own sentence where data or home are at fault, and where workers die before they begin.
     """
     with ExitStack() as stack:
         advance = stack.enter_context(progress.stage("in all", sum(samples.values()), "samples"))
         crew = _Crew(stored, workspace, progress, advance, samples)
         stack.callback(crew.end)
-        crew.run(shares)
+        crew.run(shares[: max(len(stored.jobs), 1)])
     records = [workspace.record(job.spec) for job in stored.jobs]
     return [record for record in records if record is not None]
 

@@ -230,7 +230,7 @@ def _scoring(name: str, backbone: str, source: Samples, numerics: Numerics) -> _
         name=name,
         unit="samples",
         per_turn=len(source),
-        work=lambda: evaluate.score(network, pool, gallery=0, numerics=numerics),
+        work=lambda: evaluate.score(network, pool, numerics=numerics),
     )
 
 

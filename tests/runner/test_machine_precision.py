@@ -123,7 +123,7 @@ def test_a_worker_takes_the_precision_of_its_plan(
 ) -> None:
     seen: list[str] = []
     monkeypatch.setattr(
-        worker.conductor, "work", lambda plan, at, **_: seen.append(at.numerics.precision) or ()
+        worker.execution, "execute_plan", lambda plan, at, **_: seen.append(at.numerics.precision)
     )
     context = context_of(tmp_path, "mini")
     plan = Plan(jobs=(), untrained=frozenset(), datasets_to_make=(), records_to_simulate=0)
@@ -131,7 +131,7 @@ def test_a_worker_takes_the_precision_of_its_plan(
         stored = StoredPlan.of(plan, context, device="cpu", precision=word)
         stored_plan.keep(stored, context.workspace)
         again = stored_plan.load(context.workspace, stored.id)
-        assert list(worker.execute(again, context.workspace, context.progress)) == []
+        worker.run_worker(again, context.workspace, context.progress, lambda job: None)
     assert seen == ["bfloat16", "float32"]
 
 

@@ -288,8 +288,9 @@ def test_a_job_travels_as_json_and_runs_from_the_workspace_alone(
     code = """
 import sys
 from pathlib import Path
-from bench.runner.jobs import Job, run_job
-print(run_job(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), device="cpu").status)
+from bench.runner.jobs import Job, execute_from_home
+job = Job.model_validate_json(sys.argv[1])
+print(execute_from_home(job, Path(sys.argv[2]), device="cpu").status)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, job.model_dump_json(), str(tmp_path)],

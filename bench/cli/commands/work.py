@@ -60,16 +60,15 @@ def work(
         try:
             workspace = Workspace(home or default())
             stored = stored_plan.load(workspace, plan)
-            for job, _ in worker.execute(
+            worker.run_worker(
                 stored,
                 workspace,
                 progress,
+                lambda job: reporter.settled(job.key) if reporter is not None else None,
                 device=device,
                 only_foundations=only_foundations,
                 stop=stop,
-            ):
-                if reporter is not None:
-                    reporter.settled(job.key)
+            )
         except BenchError as error:
             if reporter is None:
                 raise
