@@ -23,7 +23,7 @@ from bench.models import backbones
 from bench.models.checkpoint import load_backbone_state
 from bench.protocol.spec import FitSpec, Frozen, Track
 from bench.records.record import Counts, Epoch, Phase, Precision
-from bench.runner import relay
+from bench.runner.messages import Receiver, parse
 from bench.runner.training import FitTraining
 
 JOB_FILE, OUTCOME_FILE = "job.json", "outcome.json"
@@ -87,7 +87,7 @@ class LaunchedPretraining(FitTraining):
         Raises what one of them has raised, and `MethodError` if they die again and again. When it
         is interrupted, or this process is killed, they end.
         """
-        self._unfinished = self._open_checkpoints()
+        self._checkpoints = self._open_checkpoints()
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = Path(name)
             (folder / JOB_FILE).write_text(self._job().model_dump_json(), encoding="utf-8")
@@ -112,15 +112,17 @@ class LaunchedPretraining(FitTraining):
         process = subprocess.Popen(
             command,
             env={"OMP_NUM_THREADS": "1"} | os.environ,  # torchrun's own default, without its notice
-            stdin=subprocess.PIPE,  # closed, it ends them all: see `bench.runner.lifeline`
+            stdin=subprocess.PIPE,  # closed, it ends them all: see `bench.runner.parent_watch`
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             start_new_session=True,  # Ctrl-C of the terminal goes to this process alone
         )
         assert process.stdin is not None and process.stdout is not None
+        receiver = Receiver(self.context.progress)
         try:
-            relay.replay(process.stdout, self.context.progress)
+            for line in process.stdout:
+                receiver.receive(parse(line))
             return process.wait()
         finally:
             process.stdin.close()
@@ -130,6 +132,7 @@ class LaunchedPretraining(FitTraining):
                 process.kill()
                 process.wait()
             process.stdout.close()
+            receiver.close()
 
     def _job(self) -> LaunchedJob:
         context = self.context
