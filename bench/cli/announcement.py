@@ -28,10 +28,10 @@ def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
             "scores differ by rounding only, but time and memory do not compare. Use another "
             "--home to have both."
         )
-    if todo.strays:
+    if todo.other_foundation:
         say(
-            f"Note: {counted(len(todo.strays), 'recorded fit')} started from another foundation "
-            "than the one in this home; --again repeats them."
+            f"Note: {counted(len(todo.other_foundation), 'recorded fit')} started from another "
+            "foundation than the one in this home; --again repeats them."
         )
     if todo.other_code:
         methods = ", ".join(sorted({record.spec.method.name for record in todo.other_code}))

@@ -136,7 +136,7 @@ def execute_from_home(
         data_folder=data,
     )
     with settings.active():
-        machine_precision.settle(context, asked=numerics.AUTO)
+        machine_precision.decide(context, asked=numerics.AUTO)
         record = execute_job(job, context)
     assert record is not None, "it waits for other processes"
     return record
@@ -173,7 +173,7 @@ def _given_up(job: Job, context: RunContext, lease: Lease) -> Record | None:
     scoring; None for a fit that has not."""
     folder = context.workspace.run(job.spec)
     if crash := crashes.take(folder):
-        context.distrust(job.spec, f"{crash[:-1]}, in its fit on {job.spec.title}.")
+        context.refuse_method(job.spec, f"{crash[:-1]}, in its fit on {job.spec.title}.")
     reason = crash or deaths.repeated(folder, lease, resume.progress(folder))
     if reason is None:
         return None

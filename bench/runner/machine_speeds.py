@@ -47,18 +47,18 @@ class Speeds(Frozen):
 def measured(context: RunContext) -> Speeds:
     """Speeds from the workspace's file for this machine, else measured now (seconds)."""
     about = context.workspace, context.backbone.name, context.numerics
-    if found := recall(*about):
-        return found
+    if speeds := load(*about):
+        return speeds
     context.progress.say("Measuring this machine's speed …")
-    return remember(*about, _measure(context.backbone.name, context.numerics))
+    return store(*about, _measure(context.backbone.name, context.numerics))
 
 
-def recall(workspace: Workspace, backbone: str, numerics: Numerics) -> Speeds | None:
+def load(workspace: Workspace, backbone: str, numerics: Numerics) -> Speeds | None:
     """Stored speeds for this machine and these settings; None if there are none that are valid."""
     return _read(workspace).get(_key(backbone, numerics))
 
 
-def remember(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
+def store(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
     """Store speeds; those of methods that were not measured this time are kept."""
     kept, key = _read(workspace), _key(backbone, numerics)
     if known := kept.get(key):
@@ -77,11 +77,11 @@ def _key(backbone: str, numerics: Numerics) -> str:
 
 def _read(workspace: Workspace) -> dict[str, Speeds]:
     try:
-        found = json.loads(workspace.machine_file.read_text(encoding="utf-8"))
+        content = json.loads(workspace.machine_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     speeds = {}
-    for key, value in found.items() if isinstance(found, dict) else ():
+    for key, value in content.items() if isinstance(content, dict) else ():
         try:
             speeds[key] = Speeds.model_validate(value)
         except ValidationError:  # of another version of this program: measured again
@@ -129,10 +129,10 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     for _ in range(1 if device.type == "cpu" else 5):
         _call_seconds(work, device)
     begin = time.perf_counter()
-    found: list[float] = []
-    while len(found) < _LEAST_CALLS or time.perf_counter() - begin < _MEASURING_SECONDS:
-        found.append(_call_seconds(work, device))
-    return min(found)
+    seconds: list[float] = []
+    while len(seconds) < _LEAST_CALLS or time.perf_counter() - begin < _MEASURING_SECONDS:
+        seconds.append(_call_seconds(work, device))
+    return min(seconds)
 
 
 def _call_seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -43,7 +43,7 @@ class FitTraining:
         self.cost: Phase | None = None
         self.counts: Counts | None = None
         self.facts: dict[str, Any] = {}
-        self._unfinished: resume.Unfinished | None = None
+        self._checkpoints: resume.CheckpointStore | None = None
         self._prefix: FrozenPrefix | None = None
         self._earlier_seconds = 0.0
 
@@ -55,7 +55,7 @@ class FitTraining:
         spec, context = self.spec, self.context
         self._check_conformance()
         adapted, self.foundation_sha256 = networks.adapted(spec, context)
-        self._unfinished = self._open_checkpoints()
+        self._checkpoints = self._open_checkpoints()
         initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
         with isolated(f"Method '{self.method.name}'", "training"):
             step_cost = self._step_cost(adapted)
@@ -64,7 +64,8 @@ class FitTraining:
             loader = self._loader(parts)
             adam = train.optimiser(adapted, self.config.learning_rate_scale)
             self._resume(adapted, adam)
-            pace = resume.Pace(context.checkpoint_share, resume.checkpoint_bytes(adapted))
+            size = resume.checkpoint_bytes(adapted)
+            schedule = resume.CheckpointSchedule(context.checkpoint_share, size)
             stage = context.progress.stage(spec.title, self.budget.epochs * len(loader), "samples")
             with stage as advance, probe.measure(context.numerics.device) as meter:
                 advance(len(self.curve) * len(loader))
@@ -73,7 +74,7 @@ class FitTraining:
                     meter.warmed_up(len(loader))
                     with meter.paused():
                         self.curve.append(self._with_test_mae(epoch, adapted))
-                    self._between_epochs(adapted, adam, pace)
+                    self._between_epochs(adapted, adam, schedule)
                 adaptation.check_trained(self.method, adapted, initial)
                 self._recompute_statistics(adapted, loader)
                 if adapted.finish is not None:
@@ -93,18 +94,21 @@ class FitTraining:
             network, _ = networks.unadapted(self.spec, self.context)
             return conformance.first_failure(self.installed.method, self.config, network.eval())
 
-        if failure := self.context.found_against(self.spec, check):
+        if failure := self.context.refusal(self.spec, check):
             raise MethodError(failure)
 
     def _between_epochs(
-        self, adapted: Checked, adam: torch.optim.Optimizer | None, pace: resume.Pace
+        self,
+        adapted: Checked,
+        adam: torch.optim.Optimizer | None,
+        schedule: resume.CheckpointSchedule,
     ) -> None:
         """Write a checkpoint if one is due. Raises `LeaseLostError` where another process has taken
         the fit over, and `KeyboardInterrupt` where this one is to stop."""
         self.context.check_claim()
         stopping = self.context.stopping()
-        if pace.due or stopping:
-            with pace.writing():
+        if schedule.due or stopping:
+            with schedule.writing():
                 self._checkpoint(adapted, adam)
         if stopping:
             raise KeyboardInterrupt
@@ -181,10 +185,10 @@ class FitTraining:
         )
 
     def _checkpoint(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> None:
-        assert self._unfinished is not None
+        assert self._checkpoints is not None
         state = adapted.model.state_dict()
         free = adaptation.changeable(self.method, adapted)
-        self._unfinished.save_checkpoint(
+        self._checkpoints.save(
             resume.Checkpoint(
                 changed={name: value for name, value in state.items() if name in free},
                 optimiser=adam.state_dict() if adam else None,
@@ -225,7 +229,7 @@ class FitTraining:
     @property
     def progress_kept(self) -> str:
         """Sentence on the progress that an interruption does not lose."""
-        kept = self._unfinished.kept_epochs() if self._unfinished else 0
+        kept = self._checkpoints.kept_epochs() if self._checkpoints else 0
         return f"{kept} of {self.budget.epochs} epochs are kept"
 
     @property
@@ -270,12 +274,12 @@ class FitTraining:
             costs[key] = probe.step_cost(adapted.model, numerics)
         return costs[key]
 
-    def _open_checkpoints(self) -> resume.Unfinished | None:
-        return resume.Unfinished(self.context.workspace.run(self.spec), self._key())
+    def _open_checkpoints(self) -> resume.CheckpointStore | None:
+        return resume.CheckpointStore(self.context.workspace.run(self.spec), self._key())
 
     def _last_checkpoint(self) -> resume.Checkpoint | None:
-        assert self._unfinished is not None
-        return self._unfinished.checkpoint()
+        assert self._checkpoints is not None
+        return self._checkpoints.load()
 
     def _resume(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> None:
         """Go on from the last checkpoint, if there is one."""

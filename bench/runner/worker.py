@@ -73,7 +73,7 @@ def run_worker(
         stopping=lambda: asked.asked,
     )
     with chosen.active():
-        machine_precision.settle(context, asked=settings.precision)
+        machine_precision.decide(context, asked=settings.precision)
         execution.execute_plan(
             stored.plan, context, only_foundations=only_foundations, settled=settled
         )

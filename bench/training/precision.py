@@ -96,13 +96,13 @@ def measure(backbone: str, *, batch: int) -> PrecisionTiming:
 def calls(network: nn.Module) -> list[LayerCall]:
     """The calls of convolutions, transposed convolutions and linear layers, in the order of a
     forward pass; that of the whole network where it has none of them."""
-    found: list[LayerCall] = []
+    layers: list[LayerCall] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # Each element of the output takes a row of the weight, each that a transposed one spreads
         elements = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
         products = elements.numel() * prod(layer.get_parameter("weight").shape[1:])
-        found.append(LayerCall(layer=layer, shape=tuple(inputs[0].shape), products=products))
+        layers.append(LayerCall(layer=layer, shape=tuple(inputs[0].shape), products=products))
 
     kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
     hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, kinds)]
@@ -112,7 +112,7 @@ def calls(network: nn.Module) -> list[LayerCall]:
     for hook in hooks:
         hook.remove()
     whole = LayerCall(layer=network, shape=shape, products=max(1, counter.get_total_flops() / 2))
-    return found or [whole]
+    return layers or [whole]
 
 
 def representative(calls: Sequence[LayerCall]) -> list[LayerCall]:
@@ -138,7 +138,7 @@ def _timing(calls: Sequence[LayerCall], batch: int) -> PrecisionTiming:
     for call in calls:
         first.append((_seconds(call, 1, bfloat16=False), _seconds(call, 1, bfloat16=True)))
         if first[-1][1] > _HOPELESS * max(first[-1][0], 0.02):
-            return _told(calls, operations, 1, [first])
+            return _fastest(calls, operations, 1, [first])
     turns: list[list[tuple[float, float]]] = []
     while True:
         turns.append(
@@ -146,10 +146,10 @@ def _timing(calls: Sequence[LayerCall], batch: int) -> PrecisionTiming:
         )
         spent = time.perf_counter() - begin
         if spent > _PATIENCE_SECONDS or (spent > _SECONDS and len(turns) >= _LEAST_TURNS):
-            return _told(calls, operations, batch, turns)
+            return _fastest(calls, operations, batch, turns)
 
 
-def _told(
+def _fastest(
     calls: Sequence[LayerCall],
     operations: Sequence[float],
     batch: int,

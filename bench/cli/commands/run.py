@@ -230,7 +230,7 @@ def run(
         if todo.jobs:
             decided = precision if worker_options.slurm else context.numerics.precision
             stored = stored_plan.StoredPlan.of(todo, context, device=device, precision=decided)
-            stored_plan.keep(stored, workspace)
+            stored_plan.write(stored, workspace)
             context.plan_id = stored.id
             if worker_options.slurm:
                 ids = scheduler.submit(
@@ -260,7 +260,7 @@ def _measure_and_estimate(todo: "Plan", context: "RunContext", precision: str) -
     from bench.runner import data, estimate, machine_precision, machine_speeds, plan
 
     data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
-    reason = machine_precision.settle(context, asked=precision)
+    reason = machine_precision.decide(context, asked=precision)
     announcement.precision(todo, context, reason)
     speeds = machine_speeds.measured(context)
     announcement.estimate(estimate.estimate(todo, context, speeds), context.progress.say)
