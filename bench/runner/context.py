@@ -31,7 +31,7 @@ from bench.training.numerics import Numerics
 from bench.training.probe import StepCost
 
 FLOOR = MethodSpec(name="floor", distribution=HARNESS, version=1, config={})
-"""The mean training map stands for a method; it is none, and has no options."""
+"""Takes the place of a method in the specification of a floor, which has no options."""
 
 
 @dataclass(frozen=True, kw_only=True)

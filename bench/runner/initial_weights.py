@@ -1,7 +1,8 @@
 """Initial weights from a published checkpoint, in place of random ones: `bench run --weights`.
 
 What fits is kept in the workspace under its content hash, which is part of the backbone's
-specification, so any process finds it there, and records tell networks that start differently.
+specification: any process finds it there, and networks that start differently have records of
+their own.
 """
 
 import shutil

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from pydantic import Field
 from torch import nn
@@ -18,6 +18,7 @@ from bench.errors import (
     FoundationError,
     HomeError,
     MethodError,
+    describe,
 )
 from bench.models import backbones
 from bench.models.checkpoint import load_backbone_state
@@ -25,6 +26,7 @@ from bench.protocol.spec import FitSpec, Frozen, Track
 from bench.records.record import Counts, Epoch, Phase, Precision
 from bench.runner.messages import Receiver, parse
 from bench.runner.training import FitTraining
+from bench.training.allocator import is_exhausted
 
 JOB_FILE, OUTCOME_FILE = "job.json", "outcome.json"
 LOG_FILE = "pretraining.log"
@@ -64,7 +66,15 @@ class Failure(Frozen):
     """An error of one process, which would come again after a restart."""
 
     kind: str
+    """Name of the exception that the launching process raises."""
     message: str
+
+    @classmethod
+    def of(cls, problem: Exception) -> Self:
+        """The failure to report for an exception."""
+        kind = "MemoryError" if is_exhausted(problem) else type(problem).__name__
+        text = str(problem) if isinstance(problem, BenchError) else describe(problem)
+        return cls(kind=kind, message=text)
 
 
 class Outcome(Frozen):
@@ -166,13 +176,3 @@ class LaunchedPretraining(FitTraining):
 def _read(folder: Path) -> Outcome | None:
     path = folder / OUTCOME_FILE
     return Outcome.model_validate_json(path.read_bytes()) if path.exists() else None
-
-
-def failure(problem: Exception) -> Failure:
-    """An error as the launching process will raise it."""
-    from bench.errors import describe
-    from bench.training.allocator import is_exhausted
-
-    kind = "MemoryError" if is_exhausted(problem) else type(problem).__name__
-    text = str(problem) if isinstance(problem, BenchError) else describe(problem)
-    return Failure(kind=kind, message=text)

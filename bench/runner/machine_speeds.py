@@ -123,9 +123,11 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds for the fastest of some calls after a warm-up: others were held up by what else runs
-    on the machine. The warm-up is longer on a GPU, where a training step is captured after some
-    calls."""
+    """Seconds for the fastest of several calls; slower ones were held up by other processes.
+
+    A warm-up comes first. It is longer on a GPU, where a training step is captured after a few
+    calls.
+    """
     for _ in range(1 if device.type == "cpu" else 5):
         _call_seconds(work, device)
     begin = time.perf_counter()

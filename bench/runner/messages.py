@@ -82,7 +82,7 @@ class Receiver:
 
 
 def parse(line: str) -> dict[str, Any]:
-    """A message; a line that is none, cut short by the sender's death, is an empty one."""
+    """The message in a line; empty for any other line, such as one cut short by a crash."""
     try:
         message = json.loads(line)
     except ValueError:

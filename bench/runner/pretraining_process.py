@@ -13,7 +13,7 @@ from bench.atomic import write_atomically
 from bench.progress import Silent
 from bench.runner import parent_watch, pretraining
 from bench.runner.context import RunContext
-from bench.runner.launch import JOB_FILE, OUTCOME_FILE, LaunchedJob, Outcome, failure
+from bench.runner.launch import JOB_FILE, OUTCOME_FILE, Failure, LaunchedJob, Outcome
 from bench.runner.messages import Reporter
 from bench.runner.pretraining import ShardedPretraining
 from bench.runner.workspace import Workspace
@@ -51,7 +51,8 @@ def main(folder: Path) -> int:
         return 1
     except Exception as problem:  # the boundary of this process: the launching one raises it again
         if not outcome.exists():
-            write_atomically(outcome, Outcome(failure=failure(problem)).model_dump_json().encode())
+            failed = Outcome(failure=Failure.of(problem))
+            write_atomically(outcome, failed.model_dump_json().encode())
         return 1
 
 

@@ -30,7 +30,7 @@ class Checkpoint:
     """State after the last epoch of `curve`. Seeds are set anew each epoch, so none are kept."""
 
     changed: dict[str, Tensor]
-    """What training may change of the network, by name."""
+    """Tensors of the network that training may change, by name."""
     optimiser: dict[str, Any] | None
     curve: list[Epoch]
     seconds: float

@@ -10,7 +10,7 @@ from bench.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one worker gets."""
+    """The part of this machine that one worker gets."""
 
     environment: dict[str, str]
     device: str

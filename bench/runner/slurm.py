@@ -92,8 +92,8 @@ def _sbatch_options() -> set[str]:
 def check_home(home: Path) -> None:
     """Raise `ConfigError` for a home that the cluster's other machines cannot share.
 
-    It is told from the type of its file system; a machine that exports its own disk may say so by
-    the environment variable BENCH_SHARED_HOME=1.
+    The type of its file system decides. A machine that exports its own disk says so by the
+    environment variable BENCH_SHARED_HOME=1.
     """
     kind = _file_system(home)
     if kind not in _LOCAL or os.environ.get(SHARED) == "1":

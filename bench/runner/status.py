@@ -13,7 +13,7 @@ from bench.runner.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class PlanStatus:
-    """The jobs of a plan by what has become of them."""
+    """The jobs of a plan, counted by their state."""
 
     stored: StoredPlan
     done: int

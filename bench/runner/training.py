@@ -13,15 +13,14 @@ from bench.data.loader import SampleLoader
 from bench.errors import MethodError
 from bench.isolation import isolated
 from bench.models import delta
-from bench.models.checkpoint import content_hash
 from bench.plugins import adaptation, batchnorm, options
 from bench.plugins.adaptation import Checked
 from bench.progress import Advance
-from bench.protocol import survey
 from bench.protocol.spec import FitSpec, digest
 from bench.records.record import Counts, Epoch, MethodCard, Phase, Release
 from bench.runner import networks, provenance, resume
 from bench.runner.context import RunContext
+from bench.runner.counts import counts, step_cost
 from bench.seeds import derive, seed_everything
 from bench.training import evaluate, probe, train
 from bench.training.batchnorm import recompute
@@ -58,7 +57,7 @@ class FitTraining:
         self._checkpoints = self._open_checkpoints()
         initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
         with isolated(f"Method '{self.method.name}'", "training"):
-            step_cost = self._step_cost(adapted)
+            cost = step_cost(spec, self.method, adapted, context)
             delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
             parts = context.parts(spec, self.method)
             loader = self._loader(parts)
@@ -82,7 +81,7 @@ class FitTraining:
             self.cost = self._cost(meter)
             adaptation.check_frozen(self.method, adapted, initial)
             context.check_claim()
-            self._save(adapted, adam, initial, step_cost)
+            self._save(adapted, adam, initial, cost)
         return adapted.model
 
     def _check_conformance(self) -> None:
@@ -260,20 +259,6 @@ class FitTraining:
             ]
         )
 
-    def _step_cost(self, adapted: Checked) -> probe.StepCost:
-        """Cost of a training step; the same for all fits of a config, so measured once.
-
-        Raises `MethodError` for a network that predicts a wrong shape or NaN.
-        """
-        costs, numerics = self.context.step_costs, self.context.numerics
-        key = self.spec.method.model_dump_json()
-        if key not in costs:
-            records = torch.zeros((2, *survey.RECORD_SHAPE), device=numerics.device)
-            adaptation.check_output(self.method, adapted.model, records)
-            adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
-            costs[key] = probe.step_cost(adapted.model, numerics)
-        return costs[key]
-
     def _open_checkpoints(self) -> resume.CheckpointStore | None:
         return resume.CheckpointStore(self.context.workspace.run(self.spec), self._key())
 
@@ -313,14 +298,4 @@ class FitTraining:
         saved = delta.whole(model) if self.spec.kind == "pretraining" else changed
         path = self.context.workspace.weights(self.spec)
         delta.save(saved, header, path)
-        parameters = {name for name, _ in model.named_parameters()}
-        self.counts = Counts(
-            trainable_parameters=sum(p.numel() for g in adapted.groups for p in g.parameters),
-            total_parameters=sum(p.numel() for p in model.parameters()),
-            optimiser_bytes=probe.optimiser_bytes(adam),
-            saved_bytes_per_sample=cost.saved_bytes_per_sample,
-            flops_per_sample=cost.flops_per_sample,
-            changed_buffers=sum(name not in parameters for name in changed),
-            adapter_bytes=path.stat().st_size,
-            adapter_sha256=content_hash(saved),
-        )
+        self.counts = counts(adapted, adam, cost, changed=changed, saved=saved, path=path)

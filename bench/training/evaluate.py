@@ -35,7 +35,7 @@ class Scored:
 
 
 def score(
-    model: nn.Module, pool: SampleLoader, *, numerics: Numerics, kept_maps: int = 0
+    model: nn.Module, loader: SampleLoader, *, numerics: Numerics, kept_maps: int = 0
 ) -> Scored:
     """Score every sample in evaluation mode and float32, without batch statistics.
 
@@ -49,9 +49,9 @@ def score(
     collected: dict[str, list[Tensor]] = {m.column: [] for m in metrics.METRICS}
     kept: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
     worst, largest = -1, -np.inf
-    order = [np.arange(s, min(s + _BATCH, len(pool))) for s in range(0, len(pool), _BATCH)]
+    order = [np.arange(s, min(s + _BATCH, len(loader))) for s in range(0, len(loader), _BATCH)]
     with numerics.frugal_pass(model, fold=True), torch.inference_mode():
-        for indices, (x, y) in zip(order, pool.batches(order), strict=True):
+        for indices, (x, y) in zip(order, loader.batches(order), strict=True):
             prediction, scores = score_batch(model, x, y)
             for name, values in scores.items():
                 collected[name].append(values)

@@ -104,7 +104,7 @@ def world_size() -> int | None:
 
 
 def local_world_size() -> int | None:
-    """Those of `world_size` on this machine, as torchrun says; None where nobody does."""
+    """Number of these processes on this machine, as torchrun sets it; None where it does not."""
     number = os.environ.get("LOCAL_WORLD_SIZE")
     return int(number) if number else None
 
