@@ -1,4 +1,4 @@
-"""What `bench run` says before it begins: the plan, the precision, the estimate."""
+"""Announcements of `bench run` before it begins: plan, precision, estimate, submission."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
-    """What there is to do, and what is reused that ran in another way."""
+    """Say what there is to do, and which reused fits ran in another way."""
     say = context.progress.say
     say(f"Home {context.workspace.folder}")
     say(
@@ -49,7 +49,7 @@ def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
 
 
 def precision(todo: "Plan", context: "RunContext", reason: str) -> None:
-    """The precision of what will be trained, and the reused fits that had another."""
+    """Say which precision fits are trained in, and which reused fits had another."""
     numerics = context.numerics
     context.progress.say(f"Precision: {numerics.precision} on {numerics.device} ({reason}).")
     trained = (record for record in todo.done if record.curve)
@@ -64,7 +64,7 @@ def precision(todo: "Plan", context: "RunContext", reason: str) -> None:
 
 
 def estimate(cost: "CostEstimate", say: Callable[[str], None]) -> None:
-    """Time, memory and disk space that the plan will take."""
+    """Say how much time, memory and disk space the plan will take."""
     say(
         f"Estimate: {duration(cost.seconds)} (simulation {duration(cost.simulate_seconds)}, "
         f"training {duration(cost.train_seconds)}, scoring {duration(cost.score_seconds)}), "
@@ -73,7 +73,7 @@ def estimate(cost: "CostEstimate", say: Callable[[str], None]) -> None:
 
 
 def submitted(ids: Sequence[str], tasks: int, plan: "Plan", progress: "Progress") -> None:
-    """Slurm's numbers of the submitted jobs, and how to follow and to end them."""
+    """Say which jobs Slurm has been given, and how to follow and to end them."""
     progress.say(
         f"Submitted to Slurm as {' and '.join(ids)}: {tasks} workers for {len(plan.jobs)} jobs. "
         f"`bench status` shows how far they are, scancel {' '.join(ids)} ends them."

@@ -241,7 +241,7 @@ class RunContext:
     def network(self) -> nn.Module:
         """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
 
-        Raises `FoundationError` where initial weights are named and the workspace has not got them.
+        Raises `FoundationError` for initial weights that are not in the workspace.
         """
         network = backbones.build(self.backbone.name)
         if self.backbone.weights is not None:

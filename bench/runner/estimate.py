@@ -20,7 +20,7 @@ _FIT_OVERHEAD_SECONDS = 0.7
 """Building and hashing networks and writing files, a fit; as in records of track `smoke`."""
 _BYTES_PER_PARAMETER = 4
 _COPIES_IN_TRAINING = 3
-"""Of a trained parameter, beside itself: its gradient and AdamW's two moments."""
+"""Copies of a trained parameter beside itself: its gradient and AdamW's two moments."""
 
 
 @dataclass(frozen=True, kw_only=True)

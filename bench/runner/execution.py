@@ -14,7 +14,7 @@ from bench.runner.jobs import Job, execute_job
 from bench.runner.plan import Plan, datasets, epoch_samples
 
 _POLL_SECONDS = 0.5
-"""Between looks at jobs that other processes have claimed."""
+"""Time between checks of jobs that other processes have claimed."""
 
 
 def execute_plan(

@@ -24,7 +24,7 @@ class Match:
     """The tensors of a checkpoint that fit a backbone, and those that do not."""
 
     tensors: dict[str, Tensor]
-    """By the network's own names, in its types."""
+    """Tensors by the network's own names, in its types."""
     left_out: dict[str, str]
     """Tensors of the checkpoint that do not fit, by their names there, and why."""
     random: tuple[str, ...]
@@ -88,7 +88,7 @@ def keep(matched: Match, workspace: Workspace, backbone: BackboneSpec) -> Backbo
 def put(network: nn.Module, workspace: Workspace, sha256: str) -> None:
     """Copy kept tensors into a network, in place.
 
-    Raises `FoundationError` if the workspace has not got them or the file has changed.
+    Raises `FoundationError` if the workspace does not have them or the file has changed.
     """
     path = workspace.initial_weights(sha256)
     if not path.exists():

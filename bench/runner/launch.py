@@ -30,7 +30,7 @@ from bench.training.allocator import is_exhausted
 
 JOB_FILE, OUTCOME_FILE = "job.json", "outcome.json"
 LOG_FILE = "pretraining.log"
-"""What the processes wrote on standard error; kept in the run's folder if they failed."""
+"""Standard error of the processes; kept in the run's folder if they failed."""
 RESTARTS = 3
 """How often all processes are started again after one has died."""
 _END_SECONDS = 60
@@ -49,7 +49,7 @@ _RAISED: dict[str, type[Exception]] = {
 
 
 class LaunchedJob(Frozen):
-    """What each process is told: the pretraining, and the command's settings that it needs."""
+    """The pretraining that each process takes part in, and the command's settings that it needs."""
 
     track: Track
     spec: FitSpec
@@ -78,7 +78,7 @@ class Failure(Frozen):
 
 
 class Outcome(Frozen):
-    """What the processes leave behind: an error, or what the leader knows of the training."""
+    """The end of a pretraining: an error, or the results that the leader has of it."""
 
     failure: Failure | None = None
     curve: tuple[Epoch, ...] = ()
@@ -159,7 +159,7 @@ class LaunchedPretraining(FitTraining):
         )
 
     def _take(self, outcome: Outcome | None, code: int, log: str) -> None:
-        """Take over what the leader knows; raise what went wrong."""
+        """Take over the leader's results; raise the error if there is one."""
         if outcome is not None and (failure := outcome.failure) is not None:
             raise _RAISED.get(failure.kind, MethodError)(failure.message)
         if outcome is None or code != 0:

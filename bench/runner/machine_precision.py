@@ -140,7 +140,7 @@ def _used(processor: str, backbone: BackboneSpec, workspace: Workspace) -> Itera
 
 
 def _is_of(record: Record, processor: str, backbone: BackboneSpec) -> bool:
-    """Whether a fit is of that backbone and processor, be it finished or only begun."""
+    """Whether a fit, finished or not, is of that backbone and was trained on that processor."""
     spec, execution = record.spec, record.execution
     on_processor = (
         execution.machine.processor == processor and execution.determinism.device == "cpu"

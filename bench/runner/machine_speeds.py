@@ -34,7 +34,7 @@ class Speeds(Frozen):
     simulate_records_per_second: PositiveFloat
     score_samples_per_second: PositiveFloat
     train_samples_per_second: dict[str, PositiveFloat]
-    """By method, as far as measured; at least one."""
+    """Speeds of the methods that were measured, by name; at least one."""
     step_bytes_per_sample: float
     """Most bytes alive at once in a training step, but for parameters, gradients and optimiser."""
 
@@ -70,7 +70,7 @@ def store(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Speed
 
 
 def _key(backbone: str, numerics: Numerics) -> str:
-    """What a speed depends on."""
+    """Hash of everything that a speed depends on."""
     facts = [probe.machine().model_dump(), numerics.describe().model_dump()]
     return digest([*facts, torch.__version__, backbone])
 

@@ -30,7 +30,7 @@ class Plan:
     records_to_resimulate: dict[TestSet, int] = field(default_factory=dict)
     """Test sets whose records are simulated anew, with the number of records that are missing."""
     records_to_simulate: int = 0
-    """Those of `records_to_resimulate` included."""
+    """Number of records to simulate, with those of `records_to_resimulate`."""
     other_foundation: tuple[Record, ...] = ()
     """Recorded fits that started from another foundation than the one that is there now."""
     other_code: tuple[Record, ...] = ()
@@ -38,7 +38,7 @@ class Plan:
     other_backbone_code: tuple[Record, ...] = ()
     """Recorded fits and foundations whose backbone had other code under the same version."""
     trainable_parameters: dict[str, int] = field(default_factory=dict)
-    """By key of the job; 0 where it cannot be told because the method fails."""
+    """Trainable parameters by key of the job; 0 where unknown because the method fails."""
 
     @property
     def foundations(self) -> int:

@@ -22,7 +22,7 @@ from bench.records.record import Epoch
 
 FOLDER = "unfinished"
 _BYTES_PER_SECOND = 1e9
-"""Into files, before it has been measured."""
+"""Speed of writing that is assumed until it has been measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

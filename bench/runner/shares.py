@@ -14,7 +14,7 @@ class Share:
 
     environment: dict[str, str]
     device: str
-    """As `bench.training.numerics.choose` wants it."""
+    """The device, as an argument of `bench.training.numerics.choose`."""
 
 
 def shares(workers: str, device: str) -> list[Share]:

@@ -24,7 +24,7 @@ FILE = "plan.json"
 
 
 class WorkerSettings(Frozen):
-    """What a process needs beside the plan to execute its jobs as the command would."""
+    """Settings that a process needs, beside the plan, to execute its jobs as the command would."""
 
     track: Track
     backbone: BackboneSpec

@@ -21,9 +21,9 @@ from bench.runner.stored_plan import StoredPlan
 from bench.runner.workspace import Workspace
 
 _MOST_IDLE_DEATHS = 3
-"""In a row, while no job was settled and of workers with none: then the fault is not a job's."""
+"""Deaths in a row of workers without a job, while no job was settled: no job is at fault then."""
 _END_SECONDS = 15.0
-"""For workers to end after they have been asked to; then they are killed."""
+"""Time that workers have to end after they were asked to; then they are killed."""
 _LAST_LINES = 3
 
 

@@ -65,7 +65,7 @@ def _gives_same_output(boundary: Boundary, z: Tensor, expected: Tensor) -> bool:
 
 
 def layouts(adapted: Checked, x: Tensor) -> list[Layout]:
-    """What the boundaries of a network would keep, the latest one last; x as for `find`.
+    """Layouts of the activations at each boundary, the latest one last; x as for `find`.
 
     The network may be on the meta device, where nothing can be compared: a boundary may turn out
     not to be one.
@@ -86,7 +86,7 @@ class Call:
     """The modules in whose calls it was made, the outermost first."""
     output: object
     version: int
-    """Of the output when it was returned, which later changes in place raise."""
+    """Version of the output when it was returned; later changes in place raise it."""
     random: bool
     """Whether random numbers have been drawn before its end."""
 

@@ -13,7 +13,7 @@ Step = Callable[[Tensor, Tensor], Tensor]
 """Scaled records and maps of a batch → the detached loss, on the device."""
 
 _EAGER_STEPS = 3
-"""Of each shape, before it is captured: cuDNN chooses its kernels, AdamW makes its state."""
+"""Steps of each shape before it is captured: cuDNN chooses kernels, AdamW makes its state."""
 
 
 @dataclass(frozen=True)

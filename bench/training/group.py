@@ -38,7 +38,7 @@ class Group:
     rank: int = 0
     size: int = 1
     control: dist.ProcessGroup | None = None
-    """For messages on the CPU, whatever device the tensors of `sum` are on."""
+    """Carries messages on the CPU, whatever device the tensors of `sum` are on."""
 
     @property
     def leads(self) -> bool:

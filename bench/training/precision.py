@@ -23,14 +23,14 @@ MARGIN = 1.2
 the measurement could come out the other way next time."""
 _SAMPLED_LAYERS = 8
 _MOST_OPERATIONS = 20e9
-"""Of one turn in one precision, for which larger batches are cut: 0.2 s at 100 GFLOP/s a core."""
+"""Operations of one turn in one precision at most; larger batches are cut. 0.2 s at 100 GFLOP/s."""
 _SECONDS, _LEAST_TURNS = 0.6, 2
 """How long turns are repeated at least, and how often."""
 _PATIENCE_SECONDS = 2.0
-"""After so long, one turn is enough."""
+"""Time after which one turn is enough."""
 _HOPELESS = 4.0
-"""bfloat16 that a processor has not got is emulated, and may take minutes: where float32 is this
-many times as fast on one sample, the measurement ends."""
+"""The measurement ends where float32 is this many times as fast on one sample: a processor without
+bfloat16 emulates it, which may take minutes."""
 
 
 class LayerTiming(Frozen):
@@ -67,7 +67,7 @@ class LayerCall:
 
     layer: nn.Module
     shape: tuple[int, ...]
-    """Of the input."""
+    """Shape of the input."""
     products: float
     """Multiplications of the forward pass."""
 

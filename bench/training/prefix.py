@@ -24,9 +24,10 @@ LARGEST_SHARE = 2
 """Activations may take this many times the memory of the samples themselves; early layers make
 more, and copying those costs about what computing them does."""
 MAP_BYTES = 4 * 70 * 70
-"""Of a sample's map, which is kept beside its activations."""
+"""Bytes of a sample's map, which is kept beside its activations."""
 _LEAST_EPOCHS = 4
-"""Of a stage of training. To find the boundary and to check it takes a few forward passes."""
+"""Shortest stage of training for which the few forward passes that find and check the boundary are
+worth it."""
 _CLOSE = 1e-2
 """Relative error between batches on a GPU, which promises no bits."""
 

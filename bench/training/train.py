@@ -94,7 +94,7 @@ def fit(
 
 
 def _stage(adapted: Adapted, epochs: range, total_epochs: int) -> int:
-    """For how many of these epochs the groups that train in the first one are those that train."""
+    """Number of these epochs in which the same groups train as in the first one."""
 
     def active(epoch: int) -> list[bool]:
         spans = [group.active for group in adapted.groups]

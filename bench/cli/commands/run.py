@@ -280,7 +280,7 @@ def _grid_words(
 
 
 _LARGEST = 2**53
-"""So that every reader of a record's JSON sees the same seed."""
+"""Largest integer that every reader of a record's JSON sees exactly."""
 
 
 def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
