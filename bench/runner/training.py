@@ -85,7 +85,7 @@ class FitTraining:
         return adapted.model
 
     def _check_conformance(self) -> None:
-        """Raise `MethodError` if a cheap check of the method fails; it runs before its first fit."""
+        """Raise `MethodError` if a cheap check of the method fails, before its first fit."""
         if self.spec.kind != "adaptation":
             return
 
