@@ -153,13 +153,13 @@ def training_step(
 
     `forward` stands for the network where x may be activations (`FrozenPrefix.forward`).
     """
-    network = adapted.model if forward is None else forward
-    if forward is None:
-        x = x.to(numerics.dtype)
+    with torch.set_grad_enabled(adam is not None):
+        if forward is None:  # no name holds the converted records: they may be freed here
+            loss = l1(adapted.model, x.to(numerics.dtype), y, numerics)
+        else:
+            loss = l1(forward, x, y, numerics)
     if adam is None:  # only BatchNorm statistics change
-        with torch.no_grad():
-            return l1(network, x, y, numerics)
-    loss = l1(network, x, y, numerics)
+        return loss
     objective = loss if adapted.penalty is None else loss + adapted.penalty()
     adam.zero_grad(set_to_none=True)
     if objective.requires_grad:  # there may be no group that trains at the moment
