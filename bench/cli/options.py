@@ -45,7 +45,7 @@ PercentOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 _LARGEST = 2**53
-"""So that every reader of a record's JSON sees the same seed."""
+"""Largest integer that every reader of a record's JSON sees exactly."""
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:

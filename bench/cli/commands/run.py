@@ -16,6 +16,9 @@ from bench.cli.options import (
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
+    from bench.records.record import Record
+    from bench.runner.context import RunContext
+    from bench.runner.plan import Plan
 
 
 def run(
@@ -136,14 +139,15 @@ def run(
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
     from bench.cli import announcement, terminal
-    from bench.cli.commands.spread import Spread
     from bench.cli.interrupts import interruptible
+    from bench.cli.worker_options import WorkerOptions
     from bench.models import backbones
     from bench.plugins import options, registry
     from bench.progress import Silent
     from bench.protocol import protocols, tracks
-    from bench.runner import data as run_data
-    from bench.runner import initial_weights, machine_precision, plan, pretraining, tuning
+    from bench.runner import execution, initial_weights, plan, pretraining, stored_plan, tuning
+    from bench.runner import slurm as scheduler
+    from bench.runner import workers as worker_processes
     from bench.runner.context import RunContext
     from bench.runner.workspace import Workspace, default
     from bench.training import numerics
@@ -161,8 +165,8 @@ def run(
     named = options.methods(method or [], installed, chosen_protocol)
     named = options.with_levels(named, installed, chosen_protocol)
     everything = registry.ALL in (method or [])
-    spread = Spread.of(workers, slurm, device, home)
-    where = "cpu" if spread.slurm else device
+    worker_options = WorkerOptions.of(workers, slurm, device, home)
+    where = "cpu" if worker_options.slurm else device
     settings = numerics.choose(where, frugal=not stock, precision=precision)
     devices = pretraining.check_devices(pretrain_devices, chosen_track, settings)
     with (
@@ -217,19 +221,28 @@ def run(
             conformance.check_backbone_cheaply(backbones.get(network).backbone)
         if not todo.jobs:
             progress.say("Nothing to do: everything is recorded.")
-        elif spread.slurm is None:  # else they are asked where the work is done
-            from bench.runner import estimate, machine_speeds
-
-            run_data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
-            reason = machine_precision.settle(context, asked=precision)
-            announcement.precision(todo, context, reason)
-            speeds = machine_speeds.measured(context)
-            announcement.estimate(estimate.estimate(todo, context, speeds), progress.say)
+        elif worker_options.slurm is None:  # else the machines that do the work are asked
+            _measure_and_estimate(todo, context, precision)
         if dry_run:
             return
-        ran = spread.conduct(todo, context, device, precision) if todo.jobs else []
-    if spread.slurm is not None and todo.jobs:
-        return
+        ran: list[Record] = []
+        if todo.jobs:
+            decided = precision if worker_options.slurm else context.numerics.precision
+            stored = stored_plan.StoredPlan.of(todo, context, device=device, precision=decided)
+            stored_plan.write(stored, workspace)
+            context.plan_id = stored.id
+            if worker_options.slurm:
+                ids = scheduler.submit(
+                    stored, workspace, worker_options.slurm, worker_options.tasks
+                )
+                return announcement.submitted(ids, worker_options.tasks, todo, progress)
+            if worker_options.shares:
+                samples = execution.samples_by_job(todo, context)
+                ran = worker_processes.run_workers(
+                    stored, worker_options.shares, workspace, progress, samples
+                )
+            else:
+                ran = execution.execute_plan(todo, context)
     from bench.cli.tables import results
 
     results.show([r for r in (*todo.done, *ran) if r.status == "done"])
@@ -238,6 +251,18 @@ def run(
         for record in failed:
             typer.echo(f"Failed: {record.spec.title}: {record.error}", err=True)
         raise typer.Exit(1)
+
+
+def _measure_and_estimate(todo: "Plan", context: "RunContext", precision: str) -> None:
+    """Settle the precision to train in, and say what the plan will take on this machine."""
+    from bench.cli import announcement
+    from bench.runner import data, estimate, machine_precision, machine_speeds, plan
+
+    data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
+    reason = machine_precision.decide(context, asked=precision)
+    announcement.precision(todo, context, reason)
+    speeds = machine_speeds.measured(context)
+    announcement.estimate(estimate.estimate(todo, context, speeds), context.progress.say)
 
 
 def _grid_words(
