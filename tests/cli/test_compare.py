@@ -416,3 +416,17 @@ def test_seeds_that_one_method_lacks_do_not_count(inside: Inside, tmp_path: Path
     failed = next(r for r in done(tmp_path, "lora") if r.spec.seed == 2)
     write(failed.model_copy(update={"status": "failed"}), tmp_path / "runs" / failed.run_id)
     assert compare(inside, tmp_path, "lora", "fft")["seeds"] == [1]
+
+
+def test_one_fraction_of_low_data_is_compared_by_itself(inside: Inside, three_seeds: Path) -> None:
+    whole = compare(inside, three_seeds, "lora", "fft", "--protocol", "lowdata")
+    tenth = compare(inside, three_seeds, "lora", "fft", "--protocol", "lowdata", "--percent", "10")
+    assert "low_data" not in tenth, "one point is no curve"
+    assert {cell["percent"] for cell in tenth["cells"]} == {10}
+    for row in tenth["ranking"]:
+        point = whole["low_data"]["curves"][row["method"]]["points"][0]
+        assert row["score"]["value"] == pytest.approx(point["value"])
+    two = compare(
+        inside, three_seeds, "lora", "fft", "--protocol", "lowdata", "--percent", "100,50"
+    )
+    assert two["low_data"]["curves"]["lora"]["fractions_percent"] == [50, 100]

@@ -184,26 +184,26 @@ def speeds(**methods: float) -> machine_speeds.Speeds:
 
 def test_speeds_are_kept_by_setting_and_methods_add_up(tmp_path: Path) -> None:
     home, stock = Workspace(tmp_path), Numerics(device=CPU, bfloat16=False, frugal=False)
-    assert machine_speeds.recall(home, "inversionnet", FLOAT32) is None
-    machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(fft=10, lora=12))
-    machine_speeds.remember(home, "inversionnet", stock, speeds(fft=3))
-    machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(lora=14, bitfit=20))
-    found = machine_speeds.recall(home, "inversionnet", FLOAT32)
+    assert machine_speeds.load(home, "inversionnet", FLOAT32) is None
+    machine_speeds.store(home, "inversionnet", FLOAT32, speeds(fft=10, lora=12))
+    machine_speeds.store(home, "inversionnet", stock, speeds(fft=3))
+    machine_speeds.store(home, "inversionnet", FLOAT32, speeds(lora=14, bitfit=20))
+    found = machine_speeds.load(home, "inversionnet", FLOAT32)
     assert found is not None
     assert found.train_samples_per_second == {"fft": 10, "lora": 14, "bitfit": 20}
     assert found.train("fft") == 10
     assert found.train("a method that was not measured") == 14, "the median"
-    assert machine_speeds.recall(home, "inversionnet", stock) == speeds(fft=3)
-    assert machine_speeds.recall(home, "another", FLOAT32) is None
+    assert machine_speeds.load(home, "inversionnet", stock) == speeds(fft=3)
+    assert machine_speeds.load(home, "another", FLOAT32) is None
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"key": 1}', "\x00"])
 def test_a_damaged_file_of_speeds_is_measured_anew(tmp_path: Path, content: str) -> None:
     home = Workspace(tmp_path)
     home.machine_file.write_text(content, encoding="utf-8")
-    assert machine_speeds.recall(home, "inversionnet", FLOAT32) is None
-    machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(fft=10))
-    assert machine_speeds.recall(home, "inversionnet", FLOAT32) == speeds(fft=10)
+    assert machine_speeds.load(home, "inversionnet", FLOAT32) is None
+    machine_speeds.store(home, "inversionnet", FLOAT32, speeds(fft=10))
+    assert machine_speeds.load(home, "inversionnet", FLOAT32) == speeds(fft=10)
 
 
 # --- the command ------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_its_speeds_are_what_run_estimates_with(
     # Whatever this process's settings are called: four fits of four samples and two epochs at one
     # sample an hour, and a foundation on 24 samples at two an hour.
     slow = speeds(fft=1 / 3600, foundation=2 / 3600)
-    machine_speeds.remember(Workspace(home), "inversionnet_quarter", choose("cpu"), slow)
+    machine_speeds.store(Workspace(home), "inversionnet_quarter", choose("cpu"), slow)
     words = ("--method", "fft", "--protocol", "id", "--track", str(tiny_track), "--home", str(home))
     assert call(monkeypatch, "run", *words, "--dry-run", "--quiet") == 0
     printed = capsys.readouterr().out

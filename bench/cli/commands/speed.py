@@ -91,7 +91,7 @@ def speed(
             ablate=ablate,
             progress=progress,
         )
-    machine_speeds.remember(kept, backbone, settings, suite.speeds(figures, batch))
+    machine_speeds.store(kept, backbone, settings, suite.speeds(figures, batch))
     told = {
         "machine": probe.machine().model_dump(mode="json"),
         "versions": probe.versions(),
