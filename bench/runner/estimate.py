@@ -44,7 +44,8 @@ class CostEstimate:
 
 def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> CostEstimate:
     """Estimate the cost of a plan from its counts and measured speeds."""
-    train_seconds = _FIT_OVERHEAD_SECONDS * (plan.fits + plan.foundations)
+    fits = [job for job in plan.jobs if job.key in plan.untrained and job.spec.kind != "floor"]
+    train_seconds = _FIT_OVERHEAD_SECONDS * len(fits)
     scored = weights = 0
     memory = 0.0
     known: dict[tuple[str, int], int] = {}

@@ -105,7 +105,7 @@ def samples_by_job(plan: Plan, context: RunContext) -> dict[str, int]:
 
 def _samples(job: Job, plan: Plan, context: RunContext) -> int:
     scored = sum(evaluation.samples(job.spec, test, context) for test in job.tests)
-    if job.key not in plan.untrained or job.spec.kind == "floor":
+    if not plan.trains(job):
         return scored
     epochs = context.track.budget(job.spec.kind).epochs
     return scored + epochs * epoch_samples(job.spec, context.track)

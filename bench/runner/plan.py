@@ -24,6 +24,8 @@ class Plan:
     """Each after the foundation that it starts from."""
     untrained: frozenset[str] = frozenset()
     """Keys of the jobs whose fits have to be trained; the others are only scored."""
+    untouched: frozenset[str] = frozenset()
+    """Keys of the jobs whose method trains nothing."""
     done: tuple[Record, ...] = ()
     """Records of the fits that have every cell that is wanted."""
     datasets_to_make: tuple[str, ...] = ()
@@ -43,12 +45,17 @@ class Plan:
     @property
     def foundations(self) -> int:
         """Number of foundations to pretrain."""
-        return sum(j.spec.kind == "pretraining" and j.key in self.untrained for j in self.jobs)
+        return sum(j.spec.kind == "pretraining" and self.trains(j) for j in self.jobs)
 
     @property
     def fits(self) -> int:
         """Number of fits to train, without foundations."""
-        return sum(j.spec.kind == "adaptation" and j.key in self.untrained for j in self.jobs)
+        return sum(j.spec.kind == "adaptation" and self.trains(j) for j in self.jobs)
+
+    def trains(self, job: Job) -> bool:
+        """Whether a job trains a network, rather than only scoring one or making a floor."""
+        left_alone = job.spec.kind == "floor" or job.key in self.untouched
+        return job.key in self.untrained and not left_alone
 
     @property
     def cells(self) -> int:
@@ -91,6 +98,7 @@ class _Planner:
         self._context, self._again = context, again
         self._jobs: list[Job] = []
         self._untrained: set[str] = set()
+        self._untouched: set[str] = set()
         self._trainable: dict[str, int] = {}
         self._done: list[Record] = []
         self._other_foundation: list[Record] = []
@@ -154,6 +162,8 @@ class _Planner:
         if record and record.status == "done" and not repeat and not wanted:
             self._done.append(record)
             return False
+        if not choice.installed.method.traits.trains:
+            self._untouched.add(fit.run_id)
         self._trainable[fit.run_id] = choice.trainable_parameters
         self._jobs.append(self._job(fit, wanted, again=repeat))
         return True
@@ -208,6 +218,7 @@ class _Planner:
         return Plan(
             jobs=tuple(self._jobs),
             untrained=frozenset(self._untrained),
+            untouched=frozenset(self._untouched),
             done=tuple(self._done),
             datasets_to_make=tuple(to_make),
             records_to_resimulate=resimulated,

@@ -40,7 +40,7 @@ _STEPS = 2
 _PLENTY, _LONG = 2**40, 100
 """Bytes for activations and epochs of a fit: what is measured is not the budget."""
 Kind = Literal["train", "score", "simulate", "read", "ceiling"]
-SCORE, SIMULATE = "score", "simulate"
+SCORE, SIMULATE, REFERENCE_TRAIN = "score", "simulate", "reference train"
 MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
 
 

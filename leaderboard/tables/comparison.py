@@ -14,7 +14,9 @@ from leaderboard.stats.comparisons import Better, Comparison, Ranked
 from leaderboard.stats.curves import Crossover, LowDataCurve
 from leaderboard.stats.estimates import Estimate, Floats
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant, cells_of, one_cell
+from leaderboard.tables.boards import Board
+from leaderboard.tables.protocol_cells import cells_of, one_cell
+from leaderboard.tables.variants import Variant
 
 
 class MissingCellsError(BenchError):

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from bench.protocol.spec import TARGETS
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 SINGLE = 4
 """Bytes of a weight and of its gradient: both stay in single precision."""
@@ -30,7 +31,9 @@ class Memory:
     saved_per_sample: float
     """Kept by the forward pass for the backward pass, at the precision of the recorded fits."""
     measured: float | None
-    """Median of the measured peaks on the board's machine, at the track's batch size."""
+    """Median of the peaks of the GPU's allocator on the board's machine, at the track's batch size.
+
+    None on a CPU, where a process's resident memory says little of a fit's."""
 
     def total(self, batch: int) -> float:
         """Bytes at a batch size, working space of the kernels not counted."""
@@ -48,7 +51,9 @@ def of(board: Board, variant: Variant) -> Memory | None:
     if not counted:
         return None
     total, trainable, optimiser, saved = (_median(counted, name) for name in _COUNTS)
-    peaks = own.filter(pl.col("machine") == board.machine, pl.col("peak_bytes").is_not_null())
+    peaks = own.filter(
+        pl.col("on_gpu"), pl.col("machine") == board.machine, pl.col("peak_bytes").is_not_null()
+    )
     return Memory(
         weights=SINGLE * total,
         gradients=SINGLE * trainable,

@@ -17,6 +17,7 @@ from bench import cli
 from bench.data.reader import Samples
 from bench.errors import BenchError
 from bench.plugins import registry
+from bench.records import measurement
 from bench.runner import machine_speeds
 from bench.runner.workspace import Workspace
 from bench.seismic import metrics
@@ -219,8 +220,9 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def measured(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A home after `bench speed` at its smallest, and what it printed."""
     home = tmp_path_factory.mktemp("home")
-    words = ("--method", "fft,bitfit", "--batch", "2", "--rounds", "1", "--against", "reference")
-    done = bench("speed", *words, "--json", home=home)
+    words = ("--method", "fft,bitfit", "--batch", "2", "--rounds", "3", "--against", "reference")
+    save = ("--save", str(home / "speed" / "it.json"))
+    done = bench("speed", *words, *save, "--json", home=home)
     assert done.returncode == 0, done.stderr
     return home, json.loads(done.stdout)
 
@@ -240,7 +242,7 @@ def test_the_command_reports_every_figure_with_its_ratio(measured: tuple[Path, A
         "reference score",
         "reference read",
     ]
-    assert all(row["per_second"] > 0 and len(row["seconds"]) == 1 for row in rows.values())
+    assert all(row["per_second"] > 0 and len(row["seconds"]) == 3 for row in rows.values())
     for name, other in (
         ("train bitfit", "reference train"),
         ("score", "reference score"),
@@ -259,6 +261,50 @@ def test_the_command_reports_every_figure_with_its_ratio(measured: tuple[Path, A
     assert fft["flops_per_sample"] == pytest.approx(12.6e9, rel=0.01)
     for row in (fft, bitfit, plain):
         assert row["matrix_ceiling_fraction"] > 0 and row["memory_ceiling_fraction"] > 0
+
+
+def test_the_saved_file_is_what_was_printed(measured: tuple[Path, Any]) -> None:
+    home, told = measured
+    rows = {row["name"]: row for row in told["figures"]}
+    kept = measurement.read(home / "speed" / "it.json")
+    named = {f"train {loop.method.name}": loop for loop in kept.methods}
+    assert list(named) == ["train fft", "train bitfit"]
+    for name, loop in (*named.items(), ("reference train", kept.reference)):
+        row = rows[name]
+        assert list(loop.seconds) == row["seconds"] and loop.samples == 2 * 2, "two steps"
+        assert loop.saved_bytes_per_sample == row["saved_bytes_per_sample"]
+        assert loop.peak_bytes == row["peak_bytes"]
+        assert loop.samples / np.median(loop.seconds) == pytest.approx(row["per_second"])
+    assert kept.methods[0].method.config == {"learning_rate_scale": 1.0, "batchnorm": None}
+    assert (kept.batch, kept.backbone.name) == (2, "inversionnet")
+    assert kept.execution.machine.model_dump(mode="json") == told["machine"]
+    assert kept.execution.determinism.model_dump(mode="json") == told["settings"]
+    assert kept.execution.command[:2] == ("bench", "speed")
+    assert "--save" in kept.execution.command
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "add --against reference"),
+        (("--against", "reference", "--rounds", "2"), "--rounds 3 or more"),
+        (("--against", "reference"), "choose another name"),
+    ],
+)
+def test_what_cannot_be_saved_is_told_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setattr(suite, "measure", lambda *_, **__: pytest.fail("it measures"))
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"my": "notes"}', encoding="utf-8")
+    home = ("--home", str(tmp_path / "home"))
+    assert call(monkeypatch, "speed", *home, "--save", str(notes), *words) == 2
+    assert said in capsys.readouterr().err
+    assert notes.read_text(encoding="utf-8") == '{"my": "notes"}'
 
 
 def test_its_speeds_are_what_run_estimates_with(

@@ -60,7 +60,8 @@ def compare(
     from bench.seismic import metrics
     from leaderboard.load import results
     from leaderboard.tables import comparison, reference_comparison
-    from leaderboard.tables.boards import REFERENCE, gather
+    from leaderboard.tables.assembly import gather
+    from leaderboard.tables.boards import REFERENCE
 
     names = list(dict.fromkeys([*methods, *([against] if against else [])]))
     if len(names) < 2:
