@@ -1,16 +1,19 @@
 """The tables of docs/PEFT.md: which tuner of the PEFT library works on which backbone, and why not.
 
-    python examples/peft_tuners.py [tuner ...]
+    python examples/peft_tuners.py [--backbone NAME ...] [tuner ...]
 
-Every tuner of the installed library, or each one named, is adapted to every backbone and goes
-through the conformance suite there. Without names the tables in docs/PEFT.md are written anew,
-which takes some hours on one core; with names they are printed.
+Every tuner of the installed library, or each one named, is adapted to every backbone, or to those
+named, and goes through the conformance suite there. The outcomes are kept in peft_tuners.json
+beside the page, and its tables are written anew from all of them. All on all take some hours on one
+core, `boft` and `hra` the longest.
 """
 
+import argparse
+import json
 import re
 import sys
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,11 +27,16 @@ from methods import hf
 
 PAGE = Path(__file__).parents[1] / "docs" / "PEFT.md"
 BEGIN, END = "<!-- begin: python examples/peft_tuners.py -->\n", "<!-- end -->\n"
-BACKBONES = ("inversionnet", "inversionnet_quarter", "hybrid_vit", "caformer_unet")
+KEPT = PAGE.with_name("peft_tuners.json")
+BACKBONES = (
+    "inversionnet",
+    "inversionnet_quarter",
+    "hybrid_vit",
+    "caformer_unet",
+    "fourier_deeponet",
+)
 OPTIONS = {"c3a": {"block_size": 32}}
 """Where the library's defaults fit none of the backbones."""
-SLOW = {(t, b) for t in ("boft", "hra") for b in ("inversionnet", "caformer_unet")}
-"""Left out: their conformance suites were not through after ten minutes to an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +47,7 @@ class Outcome:
     """Such as ``20 of 25``; empty if the tuner takes none."""
     parameters: int = 0
     failure: str = ""
-    """Which checks of the conformance suite fail."""
+    """The first check of the conformance suite that fails, and how many more do."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Reasons for not taking a layer, by kind of layer."""
 
@@ -53,8 +61,6 @@ class Outcome:
 
 def outcome(tuner: str, backbone: str) -> Outcome:
     """Try every layer, adapt, and run the conformance suite."""
-    if (tuner, backbone) in SLOW:
-        return Outcome(refusals={f"on {backbone}": "not tried, for its time"})
     config = hf.HfConfig(tuner=tuner, options=OPTIONS.get(tuner, {}))
     network = conformance.network_of(backbones.get(backbone).backbone)
     refusals: dict[str, str] = {}
@@ -62,7 +68,9 @@ def outcome(tuner: str, backbone: str) -> Outcome:
         trials = hf.trials(network, config)
         for name, trial in trials.items():
             if trial.refusal:
-                refusals.setdefault(kind(network.get_submodule(name)), short(trial.refusal))
+                wide = "wide " * ("max_fan_in" in trial.refusal)
+                what = wide + kind(network.get_submodule(name))
+                refusals.setdefault(what, short(trial.refusal))
         taken = hf.choose(network, config)
     except BenchError as error:
         return Outcome(refusals=refusals or {"": short(describe(error))})
@@ -71,9 +79,17 @@ def outcome(tuner: str, backbone: str) -> Outcome:
     return Outcome(
         layers=f"{len(taken)} of {len(trials)}",
         parameters=sum(p.numel() for group in adapted.groups for p in group.parameters),
-        failure="; ".join(f"{r.name}: {r.detail}" for r in results if not r.passed),
+        failure=failure([r for r in results if not r.passed]),
         refusals=refusals,
     )
+
+
+def failure(failed: list[conformance.CheckResult]) -> str:
+    """What the first failed check says, with the number of the others; empty if there is none."""
+    if not failed:
+        return ""
+    more = f" (and {len(failed) - 1} more checks)" if len(failed) > 1 else ""
+    return f"{failed[0].name}: {failed[0].detail}{more}"
 
 
 def kind(layer: nn.Module) -> str:
@@ -105,7 +121,7 @@ def tables(found: dict[tuple[str, str], Outcome]) -> str:
     works: list[str] = []
     nowhere: dict[str, list[str]] = defaultdict(list)
     for tuner in dict.fromkeys(tuner for tuner, _ in found):
-        rows = {b: found[tuner, b] for b in BACKBONES}
+        rows = {b: found[tuner, b] for b in BACKBONES if (tuner, b) in found}
         reasons: dict[str, str] = {}
         for backbone, row in rows.items():
             for what, why in (row.refusals | {backbone: row.failure}).items():
@@ -114,7 +130,7 @@ def tables(found: dict[tuple[str, str], Outcome]) -> str:
         told = "; ".join(f"{what}: {why}" if what else why for what, why in joined(reasons))
         if any(row.layers and not row.failure for row in rows.values()):
             start = "yes" if tuner in hf.EXACT else "no"
-            cells = " | ".join(row.cell for row in rows.values())
+            cells = " | ".join(rows[b].cell if b in rows else "not tried" for b in BACKBONES)
             works.append(f"| `{tuner}` | {start} | {cells} | {told} |")
         else:
             nowhere[told].append(f"`{tuner}`")
@@ -125,7 +141,7 @@ def tables(found: dict[tuple[str, str], Outcome]) -> str:
             "(`ln_tuning`: of all LayerNorms); trainable parameters.",
             "",
             f"| tuner | exact identity at the start | {head} | what it does not take, and why |",
-            "|---|---|---|---|---|---|---|",
+            "|---" * (len(BACKBONES) + 3) + "|",
             *works,
             "",
             "| works on none | why |",
@@ -148,21 +164,41 @@ def joined(reasons: dict[str, str]) -> list[tuple[str, str]]:
     return together
 
 
-def main(names: list[str]) -> None:
-    """Print the tables of the named tuners, or write those of all into the page."""
-    known = {kind.value.lower() for kind in PEFT_TYPE_TO_CONFIG_MAPPING} | hf.PRESETS.keys()
-    found = {}
-    for tuner in names or sorted(known):
-        for backbone in BACKBONES:
-            print(tuner, backbone, file=sys.stderr)
-            found[tuner, backbone] = outcome(tuner, backbone)
-    if names:
-        print(tables(found))
-        return
+def kept() -> dict[tuple[str, str], Outcome]:
+    """The outcomes of former calls, by tuner and backbone."""
+    if not KEPT.exists():
+        return {}
+    rows = json.loads(KEPT.read_text(encoding="utf-8"))
+    return {
+        (tuner, backbone): Outcome(**values)
+        for tuner, outcomes in rows.items()
+        for backbone, values in outcomes.items()
+    }
+
+
+def keep(found: dict[tuple[str, str], Outcome]) -> None:
+    """Write outcomes, and the tables of the page."""
+    rows: dict[str, dict[str, object]] = defaultdict(dict)
+    for (tuner, backbone), made in sorted(found.items()):
+        rows[tuner][backbone] = asdict(made)
+    KEPT.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(before + BEGIN + tables(found) + END + after, encoding="utf-8")
+    PAGE.write_text(before + BEGIN + tables(dict(sorted(found.items()))) + END + after, "utf-8")
+
+
+def main() -> None:
+    """Try what the command line names, outcome after outcome: a call that was stopped loses one."""
+    known = {kind.value.lower() for kind in PEFT_TYPE_TO_CONFIG_MAPPING} | hf.PRESETS.keys()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tuners", nargs="*", metavar="tuner", default=sorted(known))
+    parser.add_argument("--backbone", action="append", choices=BACKBONES, dest="backbones")
+    wanted = parser.parse_args()
+    for tuner in wanted.tuners:
+        for backbone in wanted.backbones or BACKBONES:
+            print(tuner, backbone, file=sys.stderr)
+            keep(kept() | {(tuner, backbone): outcome(tuner, backbone)})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

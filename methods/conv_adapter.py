@@ -6,7 +6,10 @@ compression 8 are the defaults of the authors' code. The 1 × 1 starts at zero, 
 identity; the authors' trained scale of each output channel would only multiply the rows of that
 1 × 1 and is left out. 206,952 parameters on InversionNet. In the blocks of a MetaFormer it comes
 after what mixes the tokens, where they lie on maps; sequences of tokens have no neighbourhood to
-convolve and are left as they are. BatchNorm is frozen, as in the rest of the foundation.
+convolve and are left as they are. The authors adapt activations inside blocks, never the network's
+output: a sequence that ends in a bare convolution, as the readout of Fourier-DeepONet does, is left
+as it is. What comes from one may have the same sign everywhere, and then no gradient passes the
+ReLU of an adapter with one inner channel. BatchNorm is frozen, as in the rest of the foundation.
 """
 
 from math import gcd
@@ -16,7 +19,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
-from methods._surgery import check_encoder, convolution, parameters_of
+from methods._surgery import CONVOLUTIONS, check_encoder, convolution, parameters_of
 from methods._transformer import blocks, convolutional_blocks
 
 
@@ -68,6 +71,8 @@ def adapt(model: nn.Module, config: ConvAdapterConfig) -> Adapted:
             block.mixer.register_forward_hook(change)
             adapters.append(adapter)
     for sequence in convolutional.values():
+        if isinstance(sequence[-1], CONVOLUTIONS):  # a readout
+            continue
         channels = convolution(sequence).out_channels
         adapter = ConvAdapter(channels, config.kernel, config.compression)
         sequence.append(adapter)

@@ -51,6 +51,9 @@ EXACT = frozenset(
 SQUARE_KERNELS = frozenset({"boft", "hra", "oft"})
 """Tuners that rotate the inputs of a convolution, and take all kernels for square ones: for others
 the library makes a matrix that fits nothing, of gigabytes."""
+MAX_FAN_IN = {"boft": 1152, "hra": 1152}
+"""Tuners that multiply matrices of fan-in × fan-in in every step, whatever their sizes: the time of
+a step grows with the cube of the fan-in, its memory with the square (docs/PEFT.md)."""
 REFUSED = {"adalora": "it changes ranks during training, and must be told the number of steps."}
 _TOLERANCE = 1e-4
 """Largest difference between a merged and an unmerged layer, relative to the output."""
@@ -67,6 +70,11 @@ class HfConfig(Config):
     """The tuner's alpha, a factor on its update; None, the library's default."""
     targets: LayerNames = ()
     """Layers to adapt, as names or patterns: ``blocks.*.qkv``. None: all that the tuner takes."""
+    max_fan_in: PositiveInt | None = Field(
+        default=None, exclude_if=lambda bound: bound is None
+    )  # run ids from before it stay as they are
+    """Largest fan-in (inputs × kernel) of a layer that is taken. None: 1152 for ``boft`` and
+    ``hra``, no bound for other tuners."""
     options: dict[str, JsonValue] = Field(default={})
     """Further options of the tuner, by the library's names: ``{"oft_block_size": 16}``."""
 
@@ -121,6 +129,14 @@ def try_on(layer: nn.Module, config: HfConfig) -> Trial:
     oblong = isinstance(layer, CONVOLUTIONS) and len(set(layer.kernel_size)) > 1
     if oblong and config.tuner in SQUARE_KERNELS:
         return Trial(refusal="it takes square kernels only.")
+    bound = config.max_fan_in or MAX_FAN_IN.get(config.tuner)
+    if bound is not None and isinstance(layer, nn.Conv2d | nn.Linear):
+        fan_in = layer.weight[0].numel()
+        if fan_in > bound:
+            return Trial(
+                refusal=f"its fan-in is {fan_in}; the option max_fan_in, which bounds the time of "
+                f"a step, allows {bound}."
+            )
     alone = nn.Sequential(copy.deepcopy(layer)).eval()
     weight = layer.get_parameter("weight")
     peft_config = tuner_config(config, ["0"])

@@ -1,7 +1,7 @@
 """Fake but schema-valid records with scores and maps: deterministic, small, no training."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from bench.protocol.spec import (
     digest,
 )
 from bench.records import scores
+from bench.records.measurement import Loop, Measurement, MethodLoop
 from bench.records.record import (
     MAPS_FILE,
     Cell,
@@ -179,7 +180,9 @@ def make(
     values = {test: _scores(method, spec, test.dataset, rng, count) for test in tests}
     for columns in values.values():
         columns |= {metric.column: columns["mae"] for metric in extra}
-    execution = _execution(spec, seed)
+    execution = _execution(
+        *("bench", "run", "--method", spec.method.name, "--protocol", "lowdata"), hours=seed
+    )
     evaluation = Evaluation(
         cells=tuple(_cell(test, columns, extra) for test, columns in values.items()),
         data_sha256={test.dataset: digest(test.dataset) * 4 for test in tests},
@@ -215,6 +218,36 @@ def make(
     return record
 
 
+def measurement(
+    seconds: Mapping[str, tuple[float, ...]],
+    *,
+    reference: tuple[float, ...] = (4.0, 4.0, 4.0),
+    processor: str = "Test CPU",
+    backbone: BackboneSpec = BACKBONE,
+) -> Measurement:
+    """Turns of 32 samples of these methods of `METHODS`, by name, and of the reference loop."""
+    named = {method.name: method.spec for method in METHODS}
+    execution = _execution("bench", "speed", "--save", "it.json", processor=processor)
+    return Measurement(
+        backbone=backbone,
+        batch=16,
+        reference=Loop(
+            samples=32, seconds=reference, saved_bytes_per_sample=4e6, peak_bytes=1 << 25
+        ),
+        methods=tuple(
+            MethodLoop(
+                method=named[name],
+                samples=32,
+                seconds=turns,
+                saved_bytes_per_sample=1e6,
+                peak_bytes=1 << 24,
+            )
+            for name, turns in seconds.items()
+        ),
+        execution=execution,
+    )
+
+
 def _tests(spec: FitSpec) -> tuple[TestSet, ...]:
     """What protocols score a fit on: its own datasets, and for a target the other targets too."""
     if spec.holdout:
@@ -225,10 +258,10 @@ def _tests(spec: FitSpec) -> tuple[TestSet, ...]:
     return tuple(TestSet(dataset=name) for name in names)
 
 
-def _execution(spec: FitSpec, seed: int) -> Execution:
+def _execution(*command: str, hours: int = 0, processor: str = "Test CPU") -> Execution:
     return Execution(
         machine=Machine(
-            processor="Test CPU",
+            processor=processor,
             cores=2,
             memory_bytes=8 << 30,
             gpu=None,
@@ -238,7 +271,7 @@ def _execution(spec: FitSpec, seed: int) -> Execution:
         versions={"python": "3.11.7", "torch": "2.15.0"},
         commit="0" * 40,
         dirty=False,
-        command=("bench", "run", "--method", spec.method.name, "--protocol", "lowdata"),
+        command=command,
         determinism=Determinism(
             device="cpu",
             precision="bfloat16",
@@ -247,8 +280,8 @@ def _execution(spec: FitSpec, seed: int) -> Execution:
             threads=2,
             deterministic_algorithms=False,
         ),
-        started=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=seed),
-        ended=datetime(2026, 1, 1, 0, 3, tzinfo=UTC) + timedelta(hours=seed),
+        started=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours),
+        ended=datetime(2026, 1, 1, 0, 3, tzinfo=UTC) + timedelta(hours=hours),
     )
 
 

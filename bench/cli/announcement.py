@@ -1,18 +1,19 @@
-"""What `bench run` says before it begins: the plan, the precision, the estimate."""
+"""Announcements of `bench run` before it begins: plan, precision, estimate, submission."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.cli.terminal import counted, duration, size
 
 if TYPE_CHECKING:
+    from bench.progress import Progress
     from bench.runner.context import RunContext
     from bench.runner.estimate import CostEstimate
     from bench.runner.plan import Plan
 
 
 def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
-    """What there is to do, and what is reused that ran in another way."""
+    """Say what there is to do, and which reused fits ran in another way."""
     say = context.progress.say
     say(f"Home {context.workspace.folder}")
     say(
@@ -27,10 +28,10 @@ def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
             "scores differ by rounding only, but time and memory do not compare. Use another "
             "--home to have both."
         )
-    if todo.strays:
+    if todo.other_foundation:
         say(
-            f"Note: {counted(len(todo.strays), 'recorded fit')} started from another foundation "
-            "than the one in this home; --again repeats them."
+            f"Note: {counted(len(todo.other_foundation), 'recorded fit')} started from another "
+            "foundation than the one in this home; --again repeats them."
         )
     if todo.other_code:
         methods = ", ".join(sorted({record.spec.method.name for record in todo.other_code}))
@@ -48,7 +49,7 @@ def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
 
 
 def precision(todo: "Plan", context: "RunContext", reason: str) -> None:
-    """The precision of what will be trained, and the reused fits that had another."""
+    """Say which precision fits are trained in, and which reused fits had another."""
     numerics = context.numerics
     context.progress.say(f"Precision: {numerics.precision} on {numerics.device} ({reason}).")
     trained = (record for record in todo.done if record.curve)
@@ -63,9 +64,17 @@ def precision(todo: "Plan", context: "RunContext", reason: str) -> None:
 
 
 def estimate(cost: "CostEstimate", say: Callable[[str], None]) -> None:
-    """Time, memory and disk space that the plan will take."""
+    """Say how much time, memory and disk space the plan will take."""
     say(
         f"Estimate: {duration(cost.seconds)} (simulation {duration(cost.simulate_seconds)}, "
         f"training {duration(cost.train_seconds)}, scoring {duration(cost.score_seconds)}), "
         f"memory {size(cost.memory_bytes)}, disk {size(cost.disk_bytes)}."
+    )
+
+
+def submitted(ids: Sequence[str], tasks: int, plan: "Plan", progress: "Progress") -> None:
+    """Say which jobs Slurm has been given, and how to follow and to end them."""
+    progress.say(
+        f"Submitted to Slurm as {' and '.join(ids)}: {tasks} workers for {len(plan.jobs)} jobs. "
+        f"`bench status` shows how far they are, scancel {' '.join(ids)} ends them."
     )

@@ -34,4 +34,28 @@ PrecisionOption = Annotated[
         "network, measured once for a home.",
     ),
 ]
+PercentOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Only the fits on these shares of the training data, such as 10 or 10,25. Default: "
+        "all that the protocol asks for.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+_LARGEST = 2**53
+"""Largest integer that every reader of a record's JSON sees exactly."""
+
+
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """The numbers of an option such as ``--seeds 0,1,2``, each once. Raises `ConfigError`."""
+    from bench.errors import ConfigError
+
+    try:
+        numbers = tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0 or max(numbers) > _LARGEST:
+        raise ConfigError(f"{option} {text}: write whole numbers from 0 to 2^53, such as 10,25.")
+    return numbers

@@ -200,11 +200,10 @@ class Case:
         with seeded(2):
             for progress in sorted(turns):
                 train.activate(adapted, progress)
+                train.set_rate(adam, _RATE)
                 adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
                 for _ in range(2):  # what starts at zero hides others from the first gradient
-                    loss = train.train_step(
-                        adapted, adam, self.x, self.y, rate=_RATE, numerics=_NUMERICS
-                    )
+                    loss = train.training_step(adapted, adam, self.x, self.y, numerics=_NUMERICS)
                     steps.losses.append(float(loss))
                     for name, parameter in adapted.model.named_parameters():
                         if parameter.grad is not None:

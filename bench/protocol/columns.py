@@ -76,4 +76,9 @@ COSTS = (
         description="Wall-clock time of the training phase.",
     ),
 )
-"""What a fit costs. Timings of different machines are never ranked together."""
+"""What a fit costs."""
+MEASURED = ("peak_bytes", "samples_per_second", "train_seconds")
+"""Facts of one run on its machine, whatever else ran there: they rank nothing. Speeds are compared
+by `bench speed`, whose loops take turns."""
+COUNTED = tuple(column for column in COSTS if column.name not in MEASURED)
+"""The same on every machine."""

@@ -180,7 +180,12 @@ class Track(Frozen):
     default_protocol: str = "ood"
     default_backbone: str = "inversionnet"
     gallery: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = 8
-    """Test samples of each cell, the first ones, whose predicted maps are kept for the page."""
+    """Test samples of each cell, the first ones, whose predicted maps are kept for the page.
+    Elsewhere `kept_maps`; the name here is a key of track files and of published records."""
+
+    def budget(self, kind: Kind) -> Budget:
+        """Epochs and batch size of a fit of that kind."""
+        return self.pretrain if kind == "pretraining" else self.fit
 
 
 class BackboneSpec(Frozen):

@@ -31,7 +31,7 @@ from bench.training.numerics import Numerics
 from bench.training.probe import StepCost
 
 FLOOR = MethodSpec(name="floor", distribution=HARNESS, version=1, config={})
-"""The mean training map stands for a method; it is none, and has no options."""
+"""Takes the place of a method in the specification of a floor, which has no options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ class RunContext:
     """The claim of the job that is executed now."""
     step_costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
-    nonconformance: dict[str, str | None] = field(default_factory=dict)
-    """What is known against methods, such as the finding of the conformance suite; see `_owner`."""
+    refusals: dict[str, str | None] = field(default_factory=dict)
+    """Reasons why fits of methods are refused, None for those that are not; keys as of `_owner`."""
     _foundations: dict[int, Foundation] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
 
@@ -185,23 +185,26 @@ class RunContext:
         if fit.kind == "pretraining":
             return registry.pretraining()
         installed = registry.get(fit.method.name)
-        here = (installed.distribution, installed.method.version)
-        if here != (fit.method.distribution, fit.method.version):
+        if (installed.distribution, installed.method.version) != (
+            fit.method.distribution,
+            fit.method.version,
+        ):
             raise MethodError(
                 f"Method '{fit.method.name}' of {fit.method.distribution}, version "
-                f"{fit.method.version}, is needed; installed is version {here[1]} of {here[0]}."
+                f"{fit.method.version}, is needed; installed is version {installed.method.version} "
+                f"of {installed.distribution}."
             )
         return installed
 
-    def distrust(self, fit: FitSpec, reason: str) -> None:
-        """Refuse further fits of the same method in this process, for the given reason."""
-        self.nonconformance[_owner(fit)] = f"Method '{fit.method.name}' is not tried: {reason}"
+    def refuse_method(self, fit: FitSpec, reason: str) -> None:
+        """Refuse further fits of the same method in this process, for this reason."""
+        self.refusals[_owner(fit)] = f"Method '{fit.method.name}' is not tried: {reason}"
 
-    def found_against(self, fit: FitSpec, check: Callable[[], str | None]) -> str | None:
+    def refusal(self, fit: FitSpec, check: Callable[[], str | None]) -> str | None:
         """Reason why fits of this method are refused; `check` is called once per method."""
-        if _owner(fit) not in self.nonconformance:
-            self.nonconformance[_owner(fit)] = check()
-        return self.nonconformance[_owner(fit)]
+        if _owner(fit) not in self.refusals:
+            self.refusals[_owner(fit)] = check()
+        return self.refusals[_owner(fit)]
 
     def parts(self, fit: FitSpec, method: Method) -> dict[str, subsets.Parts]:
         """Training and validation samples of a fit, by dataset."""
@@ -238,7 +241,7 @@ class RunContext:
     def network(self) -> nn.Module:
         """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
 
-        Raises `FoundationError` where initial weights are named and the workspace has not got them.
+        Raises `FoundationError` for initial weights that are not in the workspace.
         """
         network = backbones.build(self.backbone.name)
         if self.backbone.weights is not None:

@@ -63,7 +63,9 @@ def make_dataset(
             generate.make(root, dataset, data, device=device, advance=checked)
 
     name = f"data-{root.name}-{dataset}"
-    done = _alone(name, f"simulate {dataset}", work, workspace, progress, plan=plan, wait=wait)
+    done = _exclusively(
+        name, f"simulate {dataset}", work, workspace, progress, plan=plan, wait=wait
+    )
     return root / dataset if done else None
 
 
@@ -90,10 +92,10 @@ def resimulate(test: TestSet, context: RunContext, *, wait: bool = True) -> bool
             )
 
     name, title = f"data-{folder.parent.name}-{test.name}", f"simulate {test.name}"
-    return _alone(name, title, work, workspace, progress, plan=context.plan_id, wait=wait)
+    return _exclusively(name, title, work, workspace, progress, plan=context.plan_id, wait=wait)
 
 
-def _alone(
+def _exclusively(
     name: str,
     title: str,
     work: Callable[[Lease], None],
@@ -103,7 +105,7 @@ def _alone(
     plan: str,
     wait: bool,
 ) -> bool:
-    """Do work on files that one process at a time may do; returns whether it is done.
+    """Do work on files that one process at a time may do; returns whether it has been done.
 
     If this process stalls for so long that another one takes over, it waits for that one's files.
     """
@@ -115,13 +117,13 @@ def _alone(
         with workspace.claim(name, title, plan=plan, waiting=waiting if wait else None) as lease:
             if lease is None:
                 return False
-            with _given_up_if_lost(lease):
+            with _errors_dropped_if_lost(lease):
                 work(lease)
                 return True
 
 
 @contextmanager
-def _given_up_if_lost(lease: Lease) -> Iterator[None]:
+def _errors_dropped_if_lost(lease: Lease) -> Iterator[None]:
     """Context in which errors do not count once the lease is lost: the files are another's."""
     try:
         yield
@@ -178,7 +180,7 @@ def check(datasets: Sequence[str], context: RunContext) -> None:
         for split in SPLITS:
             context.datasets.samples(dataset, split)
     for dataset in datasets:
-        errors = _changed(dataset, context) if _generated(context) else _wrong(dataset, context)
+        errors = (_generated_faults if _generated(context) else _real_faults)(dataset, context)
         if errors:
             more = len(errors) - 1
             others = f" There are {more} more: see `bench data check`." if more else ""
@@ -189,15 +191,15 @@ def _generated(context: RunContext) -> bool:
     return context.track.data.source == "generated"
 
 
-def _changed(dataset: str, context: RunContext) -> Sequence[DataError]:
-    found = catalogue.shelf(context.data_root, dataset, context.track.data)
-    assert found is not None, "its headers have just been read"
+def _generated_faults(dataset: str, context: RunContext) -> Sequence[DataError]:
+    shelf = catalogue.shelf(context.data_root, dataset, context.track.data)
+    assert shelf is not None, "its headers have just been read"
     folder, names = context.data_files(dataset)
     hashes = context.hashes.of(folder, names, context.progress, label=dataset, generated=True)
-    return changed_files(found, hashes)
+    return changed_files(shelf, hashes)
 
 
-def _wrong(dataset: str, context: RunContext) -> Sequence[DataError]:
+def _real_faults(dataset: str, context: RunContext) -> Sequence[DataError]:
     folder, names = context.data_files(dataset)
     known = context.hashes.known(folder, names)
     if len(known) == len(names) and _note(known, context).exists():

@@ -14,14 +14,13 @@ from bench.runner import evaluation, pretraining
 from bench.runner.context import RunContext
 from bench.runner.machine_speeds import Speeds
 from bench.runner.plan import Plan, epoch_samples
-from bench.runner.training import budget_of
 from bench.training import prefix, train
 
 _FIT_OVERHEAD_SECONDS = 0.7
 """Building and hashing networks and writing files, a fit; as in records of track `smoke`."""
 _BYTES_PER_PARAMETER = 4
 _COPIES_IN_TRAINING = 3
-"""Of a trained parameter, beside itself: its gradient and AdamW's two moments."""
+"""Copies of a trained parameter beside itself: its gradient and AdamW's two moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,8 @@ class CostEstimate:
 
 def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> CostEstimate:
     """Estimate the cost of a plan from its counts and measured speeds."""
-    train_seconds = _FIT_OVERHEAD_SECONDS * (plan.fits + plan.foundations)
+    fits = [job for job in plan.jobs if job.key in plan.untrained and job.spec.kind != "floor"]
+    train_seconds = _FIT_OVERHEAD_SECONDS * len(fits)
     scored = weights = 0
     memory = 0.0
     known: dict[tuple[str, int], int] = {}
@@ -57,7 +57,7 @@ def estimate(plan: Plan, context: RunContext, speeds: Speeds) -> CostEstimate:
         needed = float(network)
         if job.key in plan.untrained and plan.trainable_parameters[job.key]:
             samples = epoch_samples(job.spec, context.track)
-            budget = budget_of(job.spec, context.track)
+            budget = context.track.budget(job.spec.kind)
             seconds = samples * budget.epochs / speeds.train(job.spec.method.name)
             train_seconds += seconds / _speed_up(job.spec, context)
             trainable = _BYTES_PER_PARAMETER * plan.trainable_parameters[job.key]
@@ -99,7 +99,7 @@ def _prefix_bytes(spec: FitSpec, context: RunContext, known: dict[tuple[str, int
             known[key] = prefix.expected_bytes(
                 adapted,
                 samples,
-                epochs=budget_of(spec, context.track).epochs,
+                epochs=context.track.budget(spec.kind).epochs,
                 budget_bytes=context.datasets.activation_limit,
                 numerics=context.numerics,
             )

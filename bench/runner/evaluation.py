@@ -16,10 +16,9 @@ from bench.plugins import adaptation
 from bench.protocol.spec import CLEAN, FitSpec, TestSet
 from bench.records import gathers, maps, scores
 from bench.records.record import Cell, Evaluation, Phase, Record, write
-from bench.runner import provenance
+from bench.runner import networks, provenance
 from bench.runner.context import RunContext
 from bench.runner.floor import MeanMap
-from bench.runner.training import adapt
 from bench.seismic import metrics
 from bench.training import evaluate, probe
 from bench.training.evaluate import Scored
@@ -59,7 +58,7 @@ def load(record: Record, context: RunContext) -> nn.Module:
         )
     if record.spec.kind == "floor":
         return MeanMap(tensors["mean"]).to(context.numerics.device)
-    adapted, foundation_sha256 = adapt(record.spec, context)
+    adapted, foundation_sha256 = networks.adapted(record.spec, context)
     if foundation_sha256 != record.foundation_sha256:
         raise FoundationError(
             f"{path} belongs to another foundation than the one in this workspace; repeat the fit "
@@ -79,10 +78,10 @@ def scores_of(
     """
     before = adaptation.contents(model)
     for test in tests:
-        gallery = context.track.gallery if _pictured(test) else 0
+        kept_maps = context.track.gallery if _pictured(test) else 0
         loader = context.test_loader(fit, test)
         with isolated(f"Method '{fit.method.name}'", f"scoring on {test.name}"):
-            scored = evaluate.score(model, loader, gallery=gallery, numerics=context.numerics)
+            scored = evaluate.score(model, loader, kept_maps=kept_maps, numerics=context.numerics)
             adaptation.check_unchanged(fit.method.name, model, before)
         if not np.isfinite(scored.scores[metrics.METRICS[0].column]).all():
             raise MethodError(

@@ -38,7 +38,8 @@ class MeanMap(nn.Module):
 
 @dataclass(kw_only=True)
 class FloorTraining:
-    """Computes one mean map; has what `bench.runner.training.FitTraining` tells of a fit."""
+    """Computes one mean map; has the attributes of `bench.runner.training.FitTraining` that go into
+    a record."""
 
     spec: FitSpec
     context: RunContext

@@ -1,7 +1,8 @@
 """Initial weights from a published checkpoint, in place of random ones: `bench run --weights`.
 
 What fits is kept in the workspace under its content hash, which is part of the backbone's
-specification, so any process finds it there, and records tell networks that start differently.
+specification: any process finds it there, and networks that start differently have records of
+their own.
 """
 
 import shutil
@@ -23,7 +24,7 @@ class Match:
     """The tensors of a checkpoint that fit a backbone, and those that do not."""
 
     tensors: dict[str, Tensor]
-    """By the network's own names, in its types."""
+    """Tensors by the network's own names, in its types."""
     left_out: dict[str, str]
     """Tensors of the checkpoint that do not fit, by their names there, and why."""
     random: tuple[str, ...]
@@ -68,26 +69,26 @@ def specification(backbone: str, weights: Path | None) -> BackboneSpec:
     return plain.model_copy(update={"weights": sha256})
 
 
-def keep(found: Match, workspace: Workspace, backbone: BackboneSpec) -> BackboneSpec:
+def keep(matched: Match, workspace: Workspace, backbone: BackboneSpec) -> BackboneSpec:
     """Put the tensors into the workspace; returns the backbone that starts from them.
 
     Raises `HomeError` if they cannot be written.
     """
-    sha256 = content_hash(found.tensors)
+    sha256 = content_hash(matched.tensors)
     path = workspace.initial_weights(sha256)
     if not path.exists():
         try:
             path.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise HomeError(f"Cannot write {path}: {error.strerror or error}.") from error
-        save_safetensors(found.tensors, path)
+        save_safetensors(matched.tensors, path)
     return backbone.model_copy(update={"weights": sha256})
 
 
 def put(network: nn.Module, workspace: Workspace, sha256: str) -> None:
     """Copy kept tensors into a network, in place.
 
-    Raises `FoundationError` if the workspace has not got them or the file has changed.
+    Raises `FoundationError` if the workspace does not have them or the file has changed.
     """
     path = workspace.initial_weights(sha256)
     if not path.exists():
@@ -109,20 +110,20 @@ def borrow(backbone: BackboneSpec, source: Workspace, target: Workspace) -> None
     """Copy the initial weights of a backbone, if it has any, from another workspace."""
     if backbone.weights is None:
         return
-    there, here = (w.initial_weights(backbone.weights) for w in (source, target))
-    if there.exists() and not here.exists():
-        here.parent.mkdir(exist_ok=True)
-        shutil.copyfile(there, here)
+    original, copy = (w.initial_weights(backbone.weights) for w in (source, target))
+    if original.exists() and not copy.exists():
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(original, copy)
 
 
-def summary(found: Match, path: Path, backbone: str) -> str:
+def summary(matched: Match, path: Path, backbone: str) -> str:
     """Summary of the tensors taken and left, in a few lines."""
     lines = [
-        f"Initial weights: {len(found.tensors)} tensors of {path.name} go into {backbone}, "
-        f"{len(found.random)} of the network's stay random."
+        f"Initial weights: {len(matched.tensors)} tensors of {path.name} go into {backbone}, "
+        f"{len(matched.random)} of the network's stay random."
     ]
     by_reason: dict[str, list[str]] = {}
-    for name, reason in found.left_out.items():
+    for name, reason in matched.left_out.items():
         by_reason.setdefault(reason, []).append(name)
     lines += [f"Left out, {why}: {', '.join(names)}." for why, names in by_reason.items()]
     return "\n".join(lines)

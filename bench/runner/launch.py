@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from pydantic import Field
 from torch import nn
@@ -18,17 +18,19 @@ from bench.errors import (
     FoundationError,
     HomeError,
     MethodError,
+    describe,
 )
 from bench.models import backbones
 from bench.models.checkpoint import load_backbone_state
 from bench.protocol.spec import FitSpec, Frozen, Track
 from bench.records.record import Counts, Epoch, Phase, Precision
-from bench.runner import relay
+from bench.runner.messages import Receiver, parse
 from bench.runner.training import FitTraining
+from bench.training.allocator import is_exhausted
 
 JOB_FILE, OUTCOME_FILE = "job.json", "outcome.json"
 LOG_FILE = "pretraining.log"
-"""What the processes wrote on standard error; kept in the run's folder if they failed."""
+"""Standard error of the processes; kept in the run's folder if they failed."""
 RESTARTS = 3
 """How often all processes are started again after one has died."""
 _END_SECONDS = 60
@@ -47,7 +49,7 @@ _RAISED: dict[str, type[Exception]] = {
 
 
 class LaunchedJob(Frozen):
-    """What each process is told: the pretraining, and the command's settings that it needs."""
+    """The pretraining that each process takes part in, and the command's settings that it needs."""
 
     track: Track
     spec: FitSpec
@@ -64,11 +66,19 @@ class Failure(Frozen):
     """An error of one process, which would come again after a restart."""
 
     kind: str
+    """Name of the exception that the launching process raises."""
     message: str
+
+    @classmethod
+    def of(cls, problem: Exception) -> Self:
+        """The failure to report for an exception."""
+        kind = "MemoryError" if is_exhausted(problem) else type(problem).__name__
+        text = str(problem) if isinstance(problem, BenchError) else describe(problem)
+        return cls(kind=kind, message=text)
 
 
 class Outcome(Frozen):
-    """What the processes leave behind: an error, or what the leader knows of the training."""
+    """The end of a pretraining: an error, or the results that the leader has of it."""
 
     failure: Failure | None = None
     curve: tuple[Epoch, ...] = ()
@@ -87,7 +97,7 @@ class LaunchedPretraining(FitTraining):
         Raises what one of them has raised, and `MethodError` if they die again and again. When it
         is interrupted, or this process is killed, they end.
         """
-        self._unfinished = self._open_checkpoints()
+        self._checkpoints = self._open_checkpoints()
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = Path(name)
             (folder / JOB_FILE).write_text(self._job().model_dump_json(), encoding="utf-8")
@@ -112,15 +122,17 @@ class LaunchedPretraining(FitTraining):
         process = subprocess.Popen(
             command,
             env={"OMP_NUM_THREADS": "1"} | os.environ,  # torchrun's own default, without its notice
-            stdin=subprocess.PIPE,  # closed, it ends them all: see `bench.runner.lifeline`
+            stdin=subprocess.PIPE,  # closed, it ends them all: see `bench.runner.parent_watch`
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             start_new_session=True,  # Ctrl-C of the terminal goes to this process alone
         )
         assert process.stdin is not None and process.stdout is not None
+        receiver = Receiver(self.context.progress)
         try:
-            relay.replay(process.stdout, self.context.progress)
+            for line in process.stdout:
+                receiver.receive(parse(line))
             return process.wait()
         finally:
             process.stdin.close()
@@ -130,6 +142,7 @@ class LaunchedPretraining(FitTraining):
                 process.kill()
                 process.wait()
             process.stdout.close()
+            receiver.close()
 
     def _job(self) -> LaunchedJob:
         context = self.context
@@ -146,7 +159,7 @@ class LaunchedPretraining(FitTraining):
         )
 
     def _take(self, outcome: Outcome | None, code: int, log: str) -> None:
-        """Take over what the leader knows; raise what went wrong."""
+        """Take over the leader's results; raise the error if there is one."""
         if outcome is not None and (failure := outcome.failure) is not None:
             raise _RAISED.get(failure.kind, MethodError)(failure.message)
         if outcome is None or code != 0:
@@ -163,13 +176,3 @@ class LaunchedPretraining(FitTraining):
 def _read(folder: Path) -> Outcome | None:
     path = folder / OUTCOME_FILE
     return Outcome.model_validate_json(path.read_bytes()) if path.exists() else None
-
-
-def failure(problem: Exception) -> Failure:
-    """An error as the launching process will raise it."""
-    from bench.errors import describe
-    from bench.training.allocator import is_exhausted
-
-    kind = "MemoryError" if is_exhausted(problem) else type(problem).__name__
-    text = str(problem) if isinstance(problem, BenchError) else describe(problem)
-    return Failure(kind=kind, message=text)

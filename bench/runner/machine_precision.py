@@ -48,7 +48,7 @@ class PrecisionDecision(Frozen):
         )
 
 
-def settle(context: RunContext, *, asked: str) -> str:
+def decide(context: RunContext, *, asked: str) -> str:
     """Give a context the precision to train in; returns the reason for it in a few words.
 
     `asked`: ``auto``, or the precision of the command line, which the numerics have already. Where
@@ -77,7 +77,7 @@ def fastest(
     progress: Progress,
     plan_id: str = "",
 ) -> tuple[Numerics, str]:
-    """Numerics in the faster precision, and the reason for it in a few words; see `settle`."""
+    """Numerics in the faster precision, and the reason for it in a few words; see `decide`."""
     if numerics.device.type != "cpu":
         has = "which this GPU has" if numerics.bfloat16 else "as this GPU has no bfloat16"
         return numerics, has
@@ -140,10 +140,12 @@ def _used(processor: str, backbone: BackboneSpec, workspace: Workspace) -> Itera
 
 
 def _is_of(record: Record, processor: str, backbone: BackboneSpec) -> bool:
-    """Whether a fit is of that backbone and processor, be it finished or only begun."""
+    """Whether a fit, finished or not, is of that backbone and was trained on that processor."""
     spec, execution = record.spec, record.execution
-    here = execution.machine.processor == processor and execution.determinism.device == "cpu"
-    return here and spec.kind != "floor" and spec.backbone.name == backbone.name
+    on_processor = (
+        execution.machine.processor == processor and execution.determinism.device == "cpu"
+    )
+    return on_processor and spec.kind != "floor" and spec.backbone.name == backbone.name
 
 
 def _read(path: Path) -> PrecisionDecision | None:

@@ -34,7 +34,7 @@ class Speeds(Frozen):
     simulate_records_per_second: PositiveFloat
     score_samples_per_second: PositiveFloat
     train_samples_per_second: dict[str, PositiveFloat]
-    """By method, as far as measured; at least one."""
+    """Speeds of the methods that were measured, by name; at least one."""
     step_bytes_per_sample: float
     """Most bytes alive at once in a training step, but for parameters, gradients and optimiser."""
 
@@ -47,18 +47,18 @@ class Speeds(Frozen):
 def measured(context: RunContext) -> Speeds:
     """Speeds from the workspace's file for this machine, else measured now (seconds)."""
     about = context.workspace, context.backbone.name, context.numerics
-    if found := recall(*about):
-        return found
+    if speeds := load(*about):
+        return speeds
     context.progress.say("Measuring this machine's speed …")
-    return remember(*about, _measure(context.backbone.name, context.numerics))
+    return store(*about, _measure(context.backbone.name, context.numerics))
 
 
-def recall(workspace: Workspace, backbone: str, numerics: Numerics) -> Speeds | None:
+def load(workspace: Workspace, backbone: str, numerics: Numerics) -> Speeds | None:
     """Stored speeds for this machine and these settings; None if there are none that are valid."""
     return _read(workspace).get(_key(backbone, numerics))
 
 
-def remember(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
+def store(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Speeds) -> Speeds:
     """Store speeds; those of methods that were not measured this time are kept."""
     kept, key = _read(workspace), _key(backbone, numerics)
     if known := kept.get(key):
@@ -70,18 +70,18 @@ def remember(workspace: Workspace, backbone: str, numerics: Numerics, speeds: Sp
 
 
 def _key(backbone: str, numerics: Numerics) -> str:
-    """What a speed depends on."""
+    """Hash of everything that a speed depends on."""
     facts = [probe.machine().model_dump(), numerics.describe().model_dump()]
     return digest([*facts, torch.__version__, backbone])
 
 
 def _read(workspace: Workspace) -> dict[str, Speeds]:
     try:
-        found = json.loads(workspace.machine_file.read_text(encoding="utf-8"))
+        content = json.loads(workspace.machine_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     speeds = {}
-    for key, value in found.items() if isinstance(found, dict) else ():
+    for key, value in content.items() if isinstance(content, dict) else ():
         try:
             speeds[key] = Speeds.model_validate(value)
         except ValidationError:  # of another version of this program: measured again
@@ -106,14 +106,10 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
     y = torch.zeros((batch, 1, *survey.MAP_SHAPE), device=device)
     adaptation.training_mode(model, "both")
     with numerics.frugal_pass(model):
-        do_step = train.steps(adapted, adam, numerics)
-
-        def step() -> None:
-            do_step(x, y)
-
-        seconds = _seconds(step, device)
+        step = train.step_function(adapted, adam, numerics)
+        seconds = _seconds(lambda: step(x, y), device)
         with Traffic() as traffic:
-            train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
+            train.training_step(adapted, adam, x, y, numerics=numerics)
     gradients = sum(p.nbytes for p in model.parameters())
     model.eval()
     with numerics.frugal_pass(model, fold=True), torch.inference_mode():
@@ -127,16 +123,18 @@ def _measure(backbone: str, numerics: Numerics) -> Speeds:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds for the fastest of some calls after a warm-up: others were held up by what else runs
-    on the machine. The warm-up is longer on a GPU, where a training step is captured after some
-    calls."""
+    """Seconds for the fastest of several calls; slower ones were held up by other processes.
+
+    A warm-up comes first. It is longer on a GPU, where a training step is captured after a few
+    calls.
+    """
     for _ in range(1 if device.type == "cpu" else 5):
         _call_seconds(work, device)
     begin = time.perf_counter()
-    found: list[float] = []
-    while len(found) < _LEAST_CALLS or time.perf_counter() - begin < _MEASURING_SECONDS:
-        found.append(_call_seconds(work, device))
-    return min(found)
+    seconds: list[float] = []
+    while len(seconds) < _LEAST_CALLS or time.perf_counter() - begin < _MEASURING_SECONDS:
+        seconds.append(_call_seconds(work, device))
+    return min(seconds)
 
 
 def _call_seconds(work: Callable[[], object], device: torch.device) -> float:

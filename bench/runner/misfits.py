@@ -24,14 +24,14 @@ from bench.seismic.misfit import VERSION, Maps, misfit, records_of
 
 def missing(folders: Sequence[Path]) -> list[Path]:
     """The folders with maps whose misfits have not been computed, or by another definition."""
-    found = []
+    incomplete = []
     for folder in folders:
         if misfits.maps_sha256(folder) is None:
             continue
         rows = misfits.read(folder)
         if rows.is_empty() or (rows["version"] != VERSION).any():
-            found.append(folder)
-    return found
+            incomplete.append(folder)
+    return incomplete
 
 
 def measure(folders: Sequence[Path], device: torch.device, progress: Progress) -> None:
@@ -43,12 +43,12 @@ def measure(folders: Sequence[Path], device: torch.device, progress: Progress) -
     """
     true = TrueRecords(device)
     for folder in folders:
-        kept = _maps(folder)
-        total = sum(len(gallery.truth) for gallery in kept.values())
+        by_dataset = _maps(folder)
+        total = sum(len(kept.truth) for kept in by_dataset.values())
         with progress.stage(f"misfit of {folder.name}", total, "maps") as advance:
-            parts = [_rows(name, gallery, true, advance) for name, gallery in kept.items()]
-        for gallery in kept.values():
-            for truth, record in zip(gallery.truth, true.of(gallery.truth), strict=True):
+            parts = [_rows(name, kept, true, advance) for name, kept in by_dataset.items()]
+        for kept in by_dataset.values():
+            for truth, record in zip(kept.truth, true.of(kept.truth), strict=True):
                 gathers.write(folder, truth, gather(record))
         sha = misfits.maps_sha256(folder)
         rows = pl.concat(parts).with_columns(
@@ -86,16 +86,16 @@ def _rows(name: str, kept: maps.Kept, true: TrueRecords, advance: Advance) -> pl
     frames = []
     for start in range(0, len(kept.samples), size):
         part = slice(start, start + size)
-        found = misfit(kept.prediction[part], true.of(kept.truth[part]), true.device)
+        computed = misfit(kept.prediction[part], true.of(kept.truth[part]), true.device)
         frames.append(
             pl.DataFrame(
                 {
                     "sample": kept.samples[part],
-                    "relative_l2": found.relative_l2,
-                    "clamped": found.clamped,
-                    "excess_mps": found.excess_mps,
+                    "relative_l2": computed.relative_l2,
+                    "clamped": computed.clamped,
+                    "excess_mps": computed.excess_mps,
                 }
             )
         )
-        advance(len(found.clamped))
+        advance(len(computed.clamped))
     return pl.concat(frames).with_columns(pl.lit(name).alias("dataset"))

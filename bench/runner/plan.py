@@ -24,31 +24,38 @@ class Plan:
     """Each after the foundation that it starts from."""
     untrained: frozenset[str] = frozenset()
     """Keys of the jobs whose fits have to be trained; the others are only scored."""
+    untouched: frozenset[str] = frozenset()
+    """Keys of the jobs whose method trains nothing."""
     done: tuple[Record, ...] = ()
     """Records of the fits that have every cell that is wanted."""
     datasets_to_make: tuple[str, ...] = ()
     records_to_resimulate: dict[TestSet, int] = field(default_factory=dict)
     """Test sets whose records are simulated anew, with the number of records that are missing."""
     records_to_simulate: int = 0
-    """Those of `records_to_resimulate` included."""
-    strays: tuple[Record, ...] = ()
+    """Number of records to simulate, with those of `records_to_resimulate`."""
+    other_foundation: tuple[Record, ...] = ()
     """Recorded fits that started from another foundation than the one that is there now."""
     other_code: tuple[Record, ...] = ()
     """Recorded fits whose method had other code under the same version."""
     other_backbone_code: tuple[Record, ...] = ()
     """Recorded fits and foundations whose backbone had other code under the same version."""
     trainable_parameters: dict[str, int] = field(default_factory=dict)
-    """By key of the job; 0 where it cannot be told because the method fails."""
+    """Trainable parameters by key of the job; 0 where unknown because the method fails."""
 
     @property
     def foundations(self) -> int:
         """Number of foundations to pretrain."""
-        return sum(j.spec.kind == "pretraining" and j.key in self.untrained for j in self.jobs)
+        return sum(j.spec.kind == "pretraining" and self.trains(j) for j in self.jobs)
 
     @property
     def fits(self) -> int:
         """Number of fits to train, without foundations."""
-        return sum(j.spec.kind == "adaptation" and j.key in self.untrained for j in self.jobs)
+        return sum(j.spec.kind == "adaptation" and self.trains(j) for j in self.jobs)
+
+    def trains(self, job: Job) -> bool:
+        """Whether a job trains a network, rather than only scoring one or making a floor."""
+        left_alone = job.spec.kind == "floor" or job.key in self.untouched
+        return job.key in self.untrained and not left_alone
 
     @property
     def cells(self) -> int:
@@ -80,7 +87,7 @@ def plan(
     planner = _Planner(context, again)
     for seed in seeds:
         planner.add_seed(protocol, choices, candidates, seed)
-    _refuse_other_data(planner.found, context)
+    _refuse_other_data(planner.reused, context)
     return planner.plan()
 
 
@@ -91,16 +98,17 @@ class _Planner:
         self._context, self._again = context, again
         self._jobs: list[Job] = []
         self._untrained: set[str] = set()
+        self._untouched: set[str] = set()
         self._trainable: dict[str, int] = {}
         self._done: list[Record] = []
-        self._strays: list[Record] = []
+        self._other_foundation: list[Record] = []
         self._other_code: list[Record] = []
         self._other_backbone_code: list[Record] = []
 
     @property
-    def found(self) -> list[Record]:
+    def reused(self) -> list[Record]:
         """Records that are used as they are."""
-        return [*self._done, *self._strays]
+        return [*self._done, *self._other_foundation]
 
     def add_seed(
         self,
@@ -137,15 +145,15 @@ class _Planner:
     ) -> bool:
         """Add the job of a fit if there is anything to do; returns whether there is."""
         record = self._context.workspace.trained(fit)
-        stray = record is not None and record.foundation_sha256 not in (None, foundation)
+        other_start = record is not None and record.foundation_sha256 not in (None, foundation)
         changed = record is not None and provenance.other_code(record, choice.installed)
         if record and changed and not self._again:
             self._other_code.append(record)
         self._note_backbone(record)
-        if record and stray and not self._again and foundation is not None:
-            self._strays.append(record)
+        if record and other_start and not self._again and foundation is not None:
+            self._other_foundation.append(record)
             return False
-        repeat = record is not None and self._again and (stray or changed)
+        repeat = record is not None and self._again and (other_start or changed)
         if record is None or repeat:
             self._untrained.add(fit.run_id)
             wanted = tests
@@ -154,6 +162,8 @@ class _Planner:
         if record and record.status == "done" and not repeat and not wanted:
             self._done.append(record)
             return False
+        if not choice.installed.method.traits.trains:
+            self._untouched.add(fit.run_id)
         self._trainable[fit.run_id] = choice.trainable_parameters
         self._jobs.append(self._job(fit, wanted, again=repeat))
         return True
@@ -204,23 +214,24 @@ class _Planner:
             for dataset in datasets(self._jobs, self._untrained):
                 if lacking := generate.missing(self._context.data_root, dataset, track.data):
                     to_make[dataset] = lacking
-        anew = self._anew(to_make)
+        resimulated = self._to_resimulate(to_make)
         return Plan(
             jobs=tuple(self._jobs),
             untrained=frozenset(self._untrained),
+            untouched=frozenset(self._untouched),
             done=tuple(self._done),
             datasets_to_make=tuple(to_make),
-            records_to_resimulate=anew,
-            records_to_simulate=sum(to_make.values()) + sum(anew.values()),
-            strays=tuple(self._strays),
+            records_to_resimulate=resimulated,
+            records_to_simulate=sum(to_make.values()) + sum(resimulated.values()),
+            other_foundation=tuple(self._other_foundation),
             other_code=tuple(self._other_code),
             other_backbone_code=tuple(self._other_backbone_code),
             trainable_parameters=self._trainable,
         )
 
-    def _anew(self, to_make: Container[str]) -> dict[TestSet, int]:
-        """Test sets to simulate anew: how many of their records are missing."""
-        found = {}
+    def _to_resimulate(self, to_make: Container[str]) -> dict[TestSet, int]:
+        """Number of missing records of each test set whose records are simulated anew."""
+        missing = {}
         for test in dict.fromkeys(test for job in self._jobs for test in job.tests):
             if test.condition == CLEAN or not conditions.get(test.condition).resimulated:
                 continue
@@ -232,8 +243,8 @@ class _Planner:
                 folder = self._context.condition_folder(test.dataset, condition)
                 lacking = resimulation.missing(folder, pairs)
             if lacking:
-                found[test] = lacking
-        return found
+                missing[test] = lacking
+        return missing
 
 
 def _from_scratch(choice: Choice) -> bool:

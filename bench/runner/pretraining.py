@@ -46,7 +46,7 @@ def check_devices(asked: int | None, track: Track, numerics: Numerics) -> int:
 
     Raises `ConfigError` for devices that are not there or cannot share the track's shards.
     """
-    started = group.announced()
+    started = group.world_size()
     if started is not None and asked not in (None, started):
         raise ConfigError(
             f"--pretrain-devices {asked}: this process is one of {started} that were started "
@@ -67,7 +67,7 @@ def check_devices(asked: int | None, track: Track, numerics: Numerics) -> int:
             f"Track '{track.name}' cuts its pretraining batch into {shards} shards, which {wanted} "
             f"devices cannot share equally; use one of {widths}."
         )
-    _check_gpus(group.on_this_node() if started else wanted, numerics)
+    _check_gpus(group.local_world_size() if started else wanted, numerics)
     return 1 if started else wanted
 
 
@@ -91,8 +91,8 @@ def assist(context: RunContext) -> None:
 
     The precision is the leader's, whatever this process's machine is faster in.
     """
-    while (told := context.group.share()) is not None:
-        spec, bfloat16 = told
+    while (task := context.group.share()) is not None:
+        spec, bfloat16 = task
         context.numerics = replace(context.numerics, bfloat16=bfloat16)
         with settings(spec, context):
             ShardedPretraining(spec, context).run()
@@ -121,7 +121,7 @@ class ShardedPretraining(FitTraining):
         self.facts = {"processes": self.context.group.size, "shards": self._shards.total}
         return model
 
-    def _open_checkpoints(self) -> resume.Unfinished | None:
+    def _open_checkpoints(self) -> resume.CheckpointStore | None:
         return super()._open_checkpoints() if self.context.group.leads else None
 
     def _last_checkpoint(self) -> resume.Checkpoint | None:
@@ -182,11 +182,9 @@ class ShardedPretraining(FitTraining):
             yield BatchPart(pairs, len(batch))
             advance(len(batch))
 
-    def _checkpoint(
-        self, adapted: Checked, adam: torch.optim.Optimizer | None, before: float
-    ) -> None:
+    def _checkpoint(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> None:
         if self.context.group.leads:
-            super()._checkpoint(adapted, adam, before)
+            super()._checkpoint(adapted, adam)
 
     def _recompute_statistics(self, adapted: Checked, loader: SampleLoader) -> int:
         """The mean over shards of what each gathers from its part of every batch."""

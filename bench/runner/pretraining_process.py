@@ -11,11 +11,11 @@ from pathlib import Path
 
 from bench.atomic import write_atomically
 from bench.progress import Silent
-from bench.runner import lifeline, pretraining
+from bench.runner import parent_watch, pretraining
 from bench.runner.context import RunContext
-from bench.runner.launch import JOB_FILE, OUTCOME_FILE, LaunchedJob, Outcome, failure
+from bench.runner.launch import JOB_FILE, OUTCOME_FILE, Failure, LaunchedJob, Outcome
+from bench.runner.messages import Reporter
 from bench.runner.pretraining import ShardedPretraining
-from bench.runner.relay import Sender
 from bench.runner.workspace import Workspace
 from bench.training import numerics
 from bench.training.group import Group, PeerLostError, joined
@@ -51,7 +51,8 @@ def main(folder: Path) -> int:
         return 1
     except Exception as problem:  # the boundary of this process: the launching one raises it again
         if not outcome.exists():
-            write_atomically(outcome, Outcome(failure=failure(problem)).model_dump_json().encode())
+            failed = Outcome(failure=Failure.of(problem))
+            write_atomically(outcome, failed.model_dump_json().encode())
         return 1
 
 
@@ -61,7 +62,7 @@ def _context(job: LaunchedJob, settings: numerics.Numerics, group: Group) -> Run
         track=job.track,
         backbone=job.spec.backbone,
         numerics=settings,
-        progress=Sender() if group.leads else Silent(),
+        progress=Reporter(sys.stdout) if group.leads else Silent(),
         command=job.command,
         data_folder=job.data_folder,
         checkpoint_share=job.checkpoint_share,
@@ -70,5 +71,5 @@ def _context(job: LaunchedJob, settings: numerics.Numerics, group: Group) -> Run
 
 
 if __name__ == "__main__":
-    lifeline.hold()
+    parent_watch.end_with_parent()
     sys.exit(main(Path(sys.argv[1])))

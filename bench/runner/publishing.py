@@ -56,17 +56,17 @@ def publish(
 def _publish_maps(source: Path, target: Path, samples: int | None) -> None:
     """Copy a run's maps and their misfits, of the first samples only where that is asked for."""
     try:
-        kept = maps.read(source)
+        by_dataset = maps.read(source)
     except ValueError as error:
         raise RecordError(f"{source / MAPS_FILE}: {error}") from error
     rows = misfits.read(source)
     if samples is not None:
-        kept = {name: gallery.first(samples) for name, gallery in kept.items()}
-        numbers = [(name, int(i)) for name, gallery in kept.items() for i in gallery.samples]
+        by_dataset = {name: kept.first(samples) for name, kept in by_dataset.items()}
+        numbers = [(name, int(i)) for name, kept in by_dataset.items() for i in kept.samples]
         few = pl.DataFrame(numbers, schema=rows.select("dataset", "sample").schema, orient="row")
         rows = rows.join(few, on=["dataset", "sample"], how="semi", maintain_order="left")
-    maps.write(target, kept)
-    for truth in (map_ for gallery in kept.values() for map_ in gallery.truth):
+    maps.write(target, by_dataset)
+    for truth in (map_ for kept in by_dataset.values() for map_ in kept.truth):
         picture = gathers.path(source, truth)
         if irregular(picture, LARGEST_SCORES_BYTES) is None:
             gathers.write(target, truth, gathers.read(picture))

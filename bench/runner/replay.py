@@ -13,8 +13,8 @@ from bench.progress import Progress
 from bench.records.reader import read
 from bench.records.record import FILE, Record, write
 from bench.runner import initial_weights, provenance
-from bench.runner.conductor import conduct
 from bench.runner.context import RunContext
+from bench.runner.execution import execute_plan
 from bench.runner.jobs import Job
 from bench.runner.plan import Plan, datasets
 from bench.runner.reproducibility import Reproduction
@@ -105,7 +105,7 @@ def replay(
             records_to_simulate=sum(to_make.values()),
         )
         with settings.active():
-            replayed = conduct(plan, context)[-1]
+            replayed = execute_plan(plan, context)[-1]
     finally:
         torch.set_num_threads(threads)
     return Reproduction(recorded=record, replayed=replayed)

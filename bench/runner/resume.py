@@ -22,7 +22,7 @@ from bench.records.record import Epoch
 
 FOLDER = "unfinished"
 _BYTES_PER_SECOND = 1e9
-"""Into files, before it has been measured."""
+"""Speed of writing that is assumed until it has been measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Checkpoint:
     """State after the last epoch of `curve`. Seeds are set anew each epoch, so none are kept."""
 
     changed: dict[str, Tensor]
-    """What training may change of the network, by name."""
+    """Tensors of the network that training may change, by name."""
     optimiser: dict[str, Any] | None
     curve: list[Epoch]
     seconds: float
     resumed: int
 
 
-class Unfinished:
+class CheckpointStore:
     """Checkpoint store of one unfinished run. Writing raises `HomeError`."""
 
     def __init__(self, run: Path, key: str) -> None:
@@ -48,7 +48,7 @@ class Unfinished:
             write_atomically(key_file, key.encode())
         remove_leftovers(self._folder)
 
-    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         content = {
             "changed": checkpoint.changed,
             "optimiser": checkpoint.optimiser,
@@ -58,7 +58,7 @@ class Unfinished:
         }
         self._write("checkpoint.pt", lambda file: _torch_save(content, file))
 
-    def checkpoint(self) -> Checkpoint | None:
+    def load(self) -> Checkpoint | None:
         """The last checkpoint; None where there is none that can be read."""
         try:
             path = self._folder / "checkpoint.pt"
@@ -70,7 +70,7 @@ class Unfinished:
 
     def kept_epochs(self) -> int:
         """Number of epochs that an interruption does not lose."""
-        kept = self.checkpoint()
+        kept = self.load()
         return len(kept.curve) if kept else 0
 
     def discard(self) -> None:
@@ -104,7 +104,7 @@ def checkpoint_bytes(adapted: Adapted) -> int:
     return 3 * sum(p.nbytes for group in adapted.groups for p in group.parameters)
 
 
-class Pace:
+class CheckpointSchedule:
     """Says when a checkpoint is due: after an epoch, where all of them together with this one take
     no more than `share` of the time since training began."""
 

@@ -10,11 +10,11 @@ from bench.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one worker gets."""
+    """The part of this machine that one worker gets."""
 
     environment: dict[str, str]
     device: str
-    """As `bench.training.numerics.choose` wants it."""
+    """The device, as an argument of `bench.training.numerics.choose`."""
 
 
 def shares(workers: str, device: str) -> list[Share]:

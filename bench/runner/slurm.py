@@ -28,7 +28,7 @@ from bench.runner.worker import Stop
 from bench.runner.workspace import Workspace
 
 FOLDER = "slurm"
-"""In the folder of a plan: logs and submission files."""
+"""Folder of logs and submission files, in the folder of a plan."""
 WARNING_KEY = "signal-delay"
 _WARNING_SECONDS = 120
 _OURS = ("array", "dependency", "error", "open-mode", "output", "requeue", "signal", "wrap")
@@ -38,7 +38,7 @@ if [ $code -gt 130 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {_MOST_REQUEUES} ]; 
   scontrol requeue $SLURM_JOB_ID
 fi
 exit $code"""
-"""After a worker that was killed by a signal, its task is put into the queue again."""
+"""Shell lines after the worker: a task whose worker was killed by a signal is requeued."""
 _LOCAL = frozenset({"tmpfs", "ramfs", "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay"})
 """File systems that other machines see only if this one exports them."""
 SHARED = "BENCH_SHARED_HOME"
@@ -92,8 +92,8 @@ def _sbatch_options() -> set[str]:
 def check_home(home: Path) -> None:
     """Raise `ConfigError` for a home that the cluster's other machines cannot share.
 
-    It is told from the type of its file system; a machine that exports its own disk may say so by
-    the environment variable BENCH_SHARED_HOME=1.
+    The type of its file system decides. A machine that exports its own disk says so by the
+    environment variable BENCH_SHARED_HOME=1.
     """
     kind = _file_system(home)
     if kind not in _LOCAL or os.environ.get(SHARED) == "1":

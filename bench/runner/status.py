@@ -13,7 +13,7 @@ from bench.runner.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class PlanStatus:
-    """The jobs of a plan by what has become of them."""
+    """The jobs of a plan, counted by their state."""
 
     stored: StoredPlan
     done: int
@@ -31,9 +31,9 @@ class PlanStatus:
 def of_home(workspace: Workspace) -> tuple[list[PlanStatus], list[Owner]]:
     """The plans of a home, newest first, and the holders of claims that belong to none of them."""
     owners = list(workspace.leases.owners())
-    found = [_of(stored, workspace, owners) for stored in stored_plan.plans(workspace)]
-    known = {status.stored.id for status in found}
-    return found, [owner for owner in owners if owner.plan not in known]
+    plans = [_of(stored, workspace, owners) for stored in stored_plan.plans(workspace)]
+    known = {status.stored.id for status in plans}
+    return plans, [owner for owner in owners if owner.plan not in known]
 
 
 def _of(stored: StoredPlan, workspace: Workspace, owners: list[Owner]) -> PlanStatus:

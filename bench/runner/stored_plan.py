@@ -24,7 +24,7 @@ FILE = "plan.json"
 
 
 class WorkerSettings(Frozen):
-    """What a process needs beside the plan to execute its jobs as the command would."""
+    """Settings that a process needs, beside the plan, to execute its jobs as the command would."""
 
     track: Track
     backbone: BackboneSpec
@@ -92,8 +92,8 @@ def folder(workspace: Workspace, plan_id: str) -> Path:
     return workspace.plan(plan_id)
 
 
-def keep(stored: StoredPlan, workspace: Workspace) -> None:
-    """Write a plan. Older ones go where there are many, unless somebody works on them."""
+def write(stored: StoredPlan, workspace: Workspace) -> None:
+    """Write a plan, and remove the oldest of many, except those that a process works on."""
     busy = {owner.plan for owner in workspace.leases.owners()}
     for other in sorted(path.name for path in (workspace.folder / FOLDER).glob("*"))[:-_KEPT]:
         if other not in busy:

@@ -5,8 +5,8 @@ import sys
 
 from torch.distributed.run import main
 
-from bench.runner import lifeline
+from bench.runner import parent_watch
 
 if __name__ == "__main__":
-    lifeline.hold()
+    parent_watch.end_with_parent()
     main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The training stage: one fit, step by step: adapt, train, save the weights, count its costs."""
+"""The training stage of one fit: adapt, train, save the weights, count the costs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,48 +12,19 @@ from bench.data import subsets
 from bench.data.loader import SampleLoader
 from bench.errors import MethodError
 from bench.isolation import isolated
-from bench.models import backbones, delta
-from bench.models.checkpoint import content_hash
+from bench.models import delta
 from bench.plugins import adaptation, batchnorm, options
 from bench.plugins.adaptation import Checked
 from bench.progress import Advance
-from bench.protocol import survey
-from bench.protocol.spec import Budget, FitSpec, Track, digest
+from bench.protocol.spec import FitSpec, digest
 from bench.records.record import Counts, Epoch, MethodCard, Phase, Release
-from bench.runner import provenance, resume
+from bench.runner import networks, provenance, resume
 from bench.runner.context import RunContext
+from bench.runner.counts import counts, step_cost
 from bench.seeds import derive, seed_everything
 from bench.training import evaluate, probe, train
 from bench.training.batchnorm import recompute
 from bench.training.prefix import FrozenPrefix
-
-
-def budget_of(spec: FitSpec, track: Track) -> Budget:
-    """Epochs and batch of a fit."""
-    return track.pretrain if spec.kind == "pretraining" else track.fit
-
-
-def start(spec: FitSpec, context: RunContext) -> tuple[nn.Module, str | None]:
-    """The network that a fit adapts, on the CPU, and its foundation's hash; None from scratch."""
-    if context.installed(spec).method.traits.start == "foundation":
-        foundation = context.foundation(spec.seed)
-        return backbones.restore(spec.backbone.name, foundation.state), foundation.sha256
-    seed_everything(derive(spec.seed, "network"))
-    return context.network(), None
-
-
-def adapt(spec: FitSpec, context: RunContext) -> tuple[Checked, str | None]:
-    """The adapted network of a fit before training, on the device, and its foundation's hash.
-
-    Adapting runs on the CPU, so that a seed gives the same start on every device. The hash is None
-    for a start from scratch.
-    """
-    method = context.installed(spec).method
-    model, sha256 = start(spec, context)
-    seed_everything(derive(spec.seed, "adapt"))
-    adapted = adaptation.adapt(method, model, method.config(**spec.method.config))
-    context.numerics.place(adapted.model)
-    return adapted, sha256
 
 
 class FitTraining:
@@ -62,7 +33,7 @@ class FitTraining:
     def __init__(self, spec: FitSpec, context: RunContext) -> None:
         self.spec, self.context = spec, context
         self.installed = context.installed(spec)
-        self.budget = budget_of(spec, context.track)
+        self.budget = context.track.budget(spec.kind)
         self.config = self.installed.method.config(**spec.method.config)
         self.method = batchnorm.effective(self.installed.method, self.config)
         self.curve: list[Epoch] = []
@@ -71,73 +42,85 @@ class FitTraining:
         self.cost: Phase | None = None
         self.counts: Counts | None = None
         self.facts: dict[str, Any] = {}
-        self._unfinished: resume.Unfinished | None = None
+        self._checkpoints: resume.CheckpointStore | None = None
         self._prefix: FrozenPrefix | None = None
+        self._earlier_seconds = 0.0
 
     def run(self) -> nn.Module:
-        """Train from the last checkpoint and save the weights; returns the trained network.
+        """Adapt, train from the last checkpoint, and save the weights; returns the trained network.
 
         Raises `MethodError` for whatever the method does wrong.
         """
+        spec, context = self.spec, self.context
         self._check_conformance()
-        adapted, self.foundation_sha256 = adapt(self.spec, self.context)
-        self._unfinished = self._open_checkpoints()
+        adapted, self.foundation_sha256 = networks.adapted(spec, context)
+        self._checkpoints = self._open_checkpoints()
         initial = {name: value.cpu().clone() for name, value in adapted.model.state_dict().items()}
         with isolated(f"Method '{self.method.name}'", "training"):
-            self._train(adapted, initial)
+            cost = step_cost(spec, self.method, adapted, context)
+            delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
+            parts = context.parts(spec, self.method)
+            loader = self._loader(parts)
+            adam = train.optimiser(adapted, self.config.learning_rate_scale)
+            self._resume(adapted, adam)
+            size = resume.checkpoint_bytes(adapted)
+            schedule = resume.CheckpointSchedule(context.checkpoint_share, size)
+            stage = context.progress.stage(spec.title, self.budget.epochs * len(loader), "samples")
+            with stage as advance, probe.measure(context.numerics.device) as meter:
+                advance(len(self.curve) * len(loader))
+                for epoch in self._epochs(adapted, adam, loader, advance):
+                    meter.samples += len(loader)
+                    meter.warmed_up(len(loader))
+                    with meter.paused():
+                        self.curve.append(self._with_test_mae(epoch, adapted))
+                    self._between_epochs(adapted, adam, schedule)
+                adaptation.check_trained(self.method, adapted, initial)
+                self._recompute_statistics(adapted, loader)
+                if adapted.finish is not None:
+                    self._finish(adapted, loader, parts)
+            self.cost = self._cost(meter)
+            adaptation.check_frozen(self.method, adapted, initial)
+            context.check_claim()
+            self._save(adapted, adam, initial, cost)
         return adapted.model
 
     def _check_conformance(self) -> None:
-        """Before the first fit of a method: raise `MethodError` if a cheap check of it fails."""
+        """Raise `MethodError` if a cheap check of the method fails, before its first fit."""
         if self.spec.kind != "adaptation":
             return
 
         def check() -> str | None:
-            network, _ = start(self.spec, self.context)
+            network, _ = networks.unadapted(self.spec, self.context)
             return conformance.first_failure(self.installed.method, self.config, network.eval())
 
-        if failure := self.context.found_against(self.spec, check):
+        if failure := self.context.refusal(self.spec, check):
             raise MethodError(failure)
 
-    def _train(self, adapted: Checked, initial: dict[str, Tensor]) -> None:
-        """Train an adapted network, whose state is `initial`, and save it."""
-        spec, context, budget = self.spec, self.context, self.budget
-        step_cost = self._step_cost(adapted)
-        delta.restore(adapted.model, initial)  # measuring the cost moved BatchNorm statistics
-        parts = context.parts(spec, self.method)
-        loader = self._loader(parts)
-        adam = train.optimiser(adapted, self.config.learning_rate_scale)
-        before = self._resume(adapted, adam)
-        pace = resume.Pace(context.checkpoint_share, resume.checkpoint_bytes(adapted))
-        stage = context.progress.stage(spec.title, budget.epochs * len(loader), "samples")
-        with stage as advance, probe.measure(context.numerics.device) as meter:
-            advance(len(self.curve) * len(loader))
-            for epoch in self._epochs(adapted, adam, loader, advance):
-                meter.samples += len(loader)
-                meter.warmed_up(len(loader))
-                with meter.paused():
-                    self.curve.append(self._with_test_mae(epoch, adapted))
-                context.check_claim()
-                stopping = context.stopping()
-                if pace.due or stopping:
-                    with pace.writing():
-                        self._checkpoint(adapted, adam, before)
-                if stopping:
-                    raise KeyboardInterrupt
-            adaptation.check_trained(self.method, adapted, initial)
-            self._recompute_statistics(adapted, loader)
-            if adapted.finish is not None:
-                self._finish(adapted, loader, parts)
+    def _between_epochs(
+        self,
+        adapted: Checked,
+        adam: torch.optim.Optimizer | None,
+        schedule: resume.CheckpointSchedule,
+    ) -> None:
+        """Write a checkpoint if one is due. Raises `LeaseLostError` where another process has taken
+        the fit over, and `KeyboardInterrupt` where this one is to stop."""
+        self.context.check_claim()
+        stopping = self.context.stopping()
+        if schedule.due or stopping:
+            with schedule.writing():
+                self._checkpoint(adapted, adam)
+        if stopping:
+            raise KeyboardInterrupt
+
+    def _cost(self, meter: probe.Meter) -> Phase:
+        """The measured cost of training, with the time before the last interruption."""
         assert meter.phase is not None
-        self.cost = meter.phase.model_copy(
+        return meter.phase.model_copy(
             update={
-                "seconds": meter.phase.seconds + before,
+                "seconds": meter.phase.seconds + self._earlier_seconds,
                 "prefix_bytes": self._prefix.nbytes or None if self._prefix else None,
             }
         )
-        adaptation.check_frozen(self.method, adapted, initial)
-        context.check_claim()
-        self._save(adapted, adam, initial, step_cost)
 
     def _loader(self, parts: dict[str, subsets.Parts]) -> SampleLoader:
         return self.context.datasets.training([(name, p.train) for name, p in parts.items()])
@@ -184,7 +167,7 @@ class FitTraining:
         if not self.context.test_curve or len(self.spec.datasets) > 1:
             return epoch
         loader = self.context.datasets.test(self.spec.datasets[0])
-        scored = evaluate.score(adapted.model, loader, gallery=0, numerics=self.context.numerics)
+        scored = evaluate.score(adapted.model, loader, numerics=self.context.numerics)
         return epoch.model_copy(update={"test_mae": float(np.mean(scored.scores["mae"]))})
 
     def _order(
@@ -200,18 +183,16 @@ class FitTraining:
             least=least,
         )
 
-    def _checkpoint(
-        self, adapted: Checked, adam: torch.optim.Optimizer | None, before: float
-    ) -> None:
-        assert self._unfinished is not None
+    def _checkpoint(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> None:
+        assert self._checkpoints is not None
         state = adapted.model.state_dict()
         free = adaptation.changeable(self.method, adapted)
-        self._unfinished.save_checkpoint(
+        self._checkpoints.save(
             resume.Checkpoint(
                 changed={name: value for name, value in state.items() if name in free},
                 optimiser=adam.state_dict() if adam else None,
                 curve=self.curve,
-                seconds=before + sum(e.seconds for e in self.curve),
+                seconds=self._earlier_seconds + sum(e.seconds for e in self.curve),
                 resumed=self.resumed,
             )
         )
@@ -237,9 +218,7 @@ class FitTraining:
 
         def validate() -> float:
             self._recompute_statistics(adapted, training)
-            scored = evaluate.score(
-                adapted.model, loader, gallery=0, numerics=self.context.numerics
-            )
+            scored = evaluate.score(adapted.model, loader, numerics=self.context.numerics)
             return float(np.mean(scored.scores["mae"]))
 
         with isolated(f"Method '{self.method.name}'", "finish"):
@@ -249,7 +228,7 @@ class FitTraining:
     @property
     def progress_kept(self) -> str:
         """Sentence on the progress that an interruption does not lose."""
-        kept = self._unfinished.kept_epochs() if self._unfinished else 0
+        kept = self._checkpoints.kept_epochs() if self._checkpoints else 0
         return f"{kept} of {self.budget.epochs} epochs are kept"
 
     @property
@@ -280,38 +259,24 @@ class FitTraining:
             ]
         )
 
-    def _step_cost(self, adapted: Checked) -> probe.StepCost:
-        """Cost of a training step; the same for all fits of a config, so measured once.
-
-        Raises `MethodError` for a network that predicts a wrong shape or NaN.
-        """
-        costs, numerics = self.context.step_costs, self.context.numerics
-        key = self.spec.method.model_dump_json()
-        if key not in costs:
-            records = torch.zeros((2, *survey.RECORD_SHAPE), device=numerics.device)
-            adaptation.check_output(self.method, adapted.model, records)
-            adaptation.training_mode(adapted.model, self.method.traits.batchnorm)
-            costs[key] = probe.step_cost(adapted.model, numerics)
-        return costs[key]
-
-    def _open_checkpoints(self) -> resume.Unfinished | None:
-        return resume.Unfinished(self.context.workspace.run(self.spec), self._key())
+    def _open_checkpoints(self) -> resume.CheckpointStore | None:
+        return resume.CheckpointStore(self.context.workspace.run(self.spec), self._key())
 
     def _last_checkpoint(self) -> resume.Checkpoint | None:
-        assert self._unfinished is not None
-        return self._unfinished.checkpoint()
+        assert self._checkpoints is not None
+        return self._checkpoints.load()
 
-    def _resume(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> float:
-        """Load the checkpoint, if there is one; returns the seconds spent before it."""
+    def _resume(self, adapted: Checked, adam: torch.optim.Optimizer | None) -> None:
+        """Go on from the last checkpoint, if there is one."""
         checkpoint = self._last_checkpoint()
         if checkpoint is None:
-            return 0.0
+            return
         delta.restore(adapted.model, checkpoint.changed)
         if adam is not None and checkpoint.optimiser is not None:
             adam.load_state_dict(checkpoint.optimiser)
         self.curve, self.resumed = list(checkpoint.curve), checkpoint.resumed + 1
+        self._earlier_seconds = checkpoint.seconds
         self.context.progress.say(f"Going on with {self.spec.title} after epoch {len(self.curve)}.")
-        return checkpoint.seconds
 
     def _save(
         self,
@@ -333,14 +298,4 @@ class FitTraining:
         saved = delta.whole(model) if self.spec.kind == "pretraining" else changed
         path = self.context.workspace.weights(self.spec)
         delta.save(saved, header, path)
-        parameters = {name for name, _ in model.named_parameters()}
-        self.counts = Counts(
-            trainable_parameters=sum(p.numel() for g in adapted.groups for p in g.parameters),
-            total_parameters=sum(p.numel() for p in model.parameters()),
-            optimiser_bytes=probe.optimiser_bytes(adam),
-            saved_bytes_per_sample=cost.saved_bytes_per_sample,
-            flops_per_sample=cost.flops_per_sample,
-            changed_buffers=sum(name not in parameters for name in changed),
-            adapter_bytes=path.stat().st_size,
-            adapter_sha256=content_hash(saved),
-        )
+        self.counts = counts(adapted, adam, cost, changed=changed, saved=saved, path=path)

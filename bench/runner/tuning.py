@@ -1,6 +1,7 @@
 """Equal tuning: every method's learning-rate factor, chosen on validation data alone."""
 
 from collections import defaultdict
+from dataclasses import replace
 from statistics import fmean
 
 from bench.errors import ConfigError, RecordError
@@ -24,35 +25,19 @@ def tuned(choice: Choice, protocol: Protocol, context: RunContext) -> Choice:
         return choice
     assert protocol.grid is not None
     (option, values), *_ = protocol.grid.items()
-    errors: dict[float, list[float]] = {}
-    known = _validation_errors(choice, context)
-    seeds = set.intersection(
-        *(
-            {seed for dataset, seed in known.get(_config(choice, option, value), {})}
-            for value in values
-        )
-    )
-    for value in values:
-        scores = known.get(_config(choice, option, value), {})
-        errors[value] = [
-            scores[slot.datasets, seed]
-            for slot in protocol.fits
-            for seed in sorted(seeds)
-            if (slot.datasets, seed) in scores
-        ]
-    name = choice.installed.method.name
-    if not seeds or {len(found) for found in errors.values()} != {len(protocol.fits) * len(seeds)}:
+    recorded = _validation_errors(choice, context)
+    by_value = {value: recorded.get(_config(choice, option, value), {}) for value in values}
+    seeds = set.intersection(*({seed for _, seed in errors} for errors in by_value.values()))
+    wanted = [(slot.datasets, seed) for slot in protocol.fits for seed in sorted(seeds)]
+    if not wanted or any(fit not in errors for errors in by_value.values() for fit in wanted):
+        name = choice.installed.method.name
         raise ConfigError(
             f"Method '{name}' is not tuned yet; run `bench run --method {name} --protocol "
             f"{protocol.name} --track {context.track.name}` first."
         )
-    best = min(values, key=lambda value: fmean(errors[value]))
+    best = min(values, key=lambda value: fmean(by_value[value][fit] for fit in wanted))
     config = options.validate(choice.installed, choice.config.model_dump() | {option: best})
-    return Choice(
-        installed=choice.installed,
-        config=config,
-        trainable_parameters=choice.trainable_parameters,
-    )
+    return replace(choice, config=config)
 
 
 def _config(choice: Choice, option: str, value: float) -> str:
@@ -65,7 +50,7 @@ def _validation_errors(
 ) -> dict[str, dict[tuple[tuple[str, ...], int], float]]:
     """Validation MAE of the method's recorded fits: by config, then by datasets and seed."""
     spec = choice.spec
-    found: dict[str, dict[tuple[tuple[str, ...], int], float]] = defaultdict(dict)
+    errors: dict[str, dict[tuple[tuple[str, ...], int], float]] = defaultdict(dict)
     for record in _records(context):
         fit = record.spec
         same = (fit.method.name, fit.method.distribution, fit.method.version)
@@ -74,8 +59,8 @@ def _validation_errors(
         for cell in record.cells:
             value = cell.scores.get("mae")
             if cell.test_set.split == "validation" and value is not None:
-                found[canonical(fit.method.config)][fit.datasets, fit.seed] = value
-    return found
+                errors[canonical(fit.method.config)][fit.datasets, fit.seed] = value
+    return errors
 
 
 def _records(context: RunContext) -> list[Record]:

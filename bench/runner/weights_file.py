@@ -15,7 +15,7 @@ from bench.runner.context import RunContext
 from bench.runner.data import check, make
 
 Scores = dict[str, float | None]
-"""By metric; None where undefined for every sample."""
+"""Scores by metric; None where a metric is undefined for every sample."""
 
 
 def network_of(delta_file: Path | None, asked: str | None, default: str) -> str:

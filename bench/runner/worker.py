@@ -2,13 +2,12 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from bench.progress import Progress
-from bench.records.record import Record
-from bench.runner import conductor, machine_precision
+from bench.runner import execution, machine_precision
 from bench.runner.context import RunContext
 from bench.runner.jobs import Job
 from bench.runner.stored_plan import StoredPlan
@@ -40,18 +39,20 @@ class Stop:
             signal.signal(number, before)
 
 
-def execute(
+def run_worker(
     stored: StoredPlan,
     workspace: Workspace,
     progress: Progress,
+    settled: Callable[[Job], None],
     *,
     device: str | None = None,
     only_foundations: bool = False,
     stop: Stop | None = None,
-) -> Iterator[tuple[Job, Record]]:
-    """Execute the jobs of a plan that nobody else executes; yields each with its record.
+) -> None:
+    """Execute the jobs of a stored plan that no other process executes.
 
-    `device` replaces the plan's. Raises what `bench.runner.conductor.work` raises.
+    `settled` is called with each job when nothing is left to do with it; `device` replaces the
+    plan's. Raises what `bench.runner.execution.execute_plan` raises.
     """
     settings = stored.settings
     chosen = numerics.choose(
@@ -72,6 +73,7 @@ def execute(
         stopping=lambda: asked.asked,
     )
     with chosen.active():
-        machine_precision.settle(context, asked=settings.precision)
-        conductor.prepare(stored.plan, context)
-        yield from conductor.work(stored.plan, context, only_foundations=only_foundations)
+        machine_precision.decide(context, asked=settings.precision)
+        execution.execute_plan(
+            stored.plan, context, only_foundations=only_foundations, settled=settled
+        )

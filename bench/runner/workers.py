@@ -8,42 +8,43 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from typing import IO, Any
 
 from bench.errors import HomeError
 from bench.progress import Advance, Progress
 from bench.records.record import Record
-from bench.runner import messages, stored_plan
+from bench.runner import stored_plan
+from bench.runner.messages import Receiver, parse
 from bench.runner.shares import Share
 from bench.runner.stored_plan import StoredPlan
 from bench.runner.workspace import Workspace
 
 _MOST_IDLE_DEATHS = 3
-"""In a row, while no job was settled and of workers with none: then the fault is not a job's."""
+"""Deaths in a row of workers without a job, while no job was settled: no job is at fault then."""
 _END_SECONDS = 15.0
-"""For workers to end after they have been asked to; then they are killed."""
+"""Time that workers have to end after they were asked to; then they are killed."""
 _LAST_LINES = 3
 
 
-def conduct(
+def run_workers(
     stored: StoredPlan,
     shares: Sequence[Share],
     workspace: Workspace,
     progress: Progress,
     samples: dict[str, int],
 ) -> list[Record]:
-    """Execute a stored plan with a worker for each share; returns the records of its jobs.
+    """Execute a stored plan with a worker process for each share; returns the records of its jobs.
 
-    `samples` is the work of each job by its key. A worker that dies is replaced, and its job goes
-    to another. Raises `HomeError` with a worker's own sentence where data or home are at fault,
-    and where workers die before they begin.
+    No more workers are started than there are jobs. `samples` is the work of each job by its key.
+    A worker that dies is replaced, and its job goes to another. Raises `HomeError` with a worker's
+    own sentence where data or home are at fault, and where workers die before they begin.
     """
     with ExitStack() as stack:
         advance = stack.enter_context(progress.stage("in all", sum(samples.values()), "samples"))
-        crew = _Crew(stored, workspace, progress, advance, samples)
-        stack.callback(crew.end)
-        crew.run(shares)
+        pool = _Pool(stored, workspace, progress, advance, samples)
+        stack.callback(pool.end)
+        pool.run(shares[: max(len(stored.jobs), 1)])
     records = [workspace.record(job.spec) for job in stored.jobs]
     return [record for record in records if record is not None]
 
@@ -51,7 +52,14 @@ def conduct(
 class _Worker:
     """One worker process and what it has reported."""
 
-    def __init__(self, number: int, share: Share, stored: StoredPlan, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        number: int,
+        share: Share,
+        stored: StoredPlan,
+        workspace: Workspace,
+        progress: Progress,
+    ) -> None:
         self.number, self.share = number, share
         logs = stored_plan.folder(workspace, stored.id)
         self.log = logs / f"worker-{number}.log"
@@ -69,11 +77,11 @@ class _Worker:
             )
         os.close(writing)
         self.pipe: IO[str] = os.fdopen(reading, encoding="utf-8", errors="replace")
-        self.stages: dict[int, tuple[AbstractContextManager[Advance], Advance]] = {}
+        self.receiver = Receiver(progress, prefix=f"{number}: ")
 
     @property
-    def last_words(self) -> str:
-        """The last lines of its log."""
+    def last_lines(self) -> str:
+        """The last lines of its log, joined to one."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -81,8 +89,8 @@ class _Worker:
         return " / ".join(line.strip() for line in lines[-_LAST_LINES:])
 
 
-class _Crew:
-    """All workers of one plan."""
+class _Pool:
+    """The worker processes of one plan."""
 
     def __init__(
         self,
@@ -97,74 +105,64 @@ class _Crew:
         self._settled: set[str] = set()
         self._said: set[str] = set()
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
-        self._at_work: list[_Worker] = []
+        self._running: list[_Worker] = []
         self._started = self._idle_deaths = self._settled_before = 0
 
     def run(self, shares: Sequence[Share]) -> None:
         """Start the workers and wait for the last one."""
         for share in shares:
             self._start(share)
-        while self._at_work:
+        while self._running:
             worker, message = self._events.get()
             if message is None:
                 self._ended(worker)
             else:
-                self._heard(worker, message)
+                self._receive(worker, message)
 
     def end(self) -> None:
         """End all workers that still run, gently at first."""
-        for worker in self._at_work:
+        for worker in self._running:
             worker.process.terminate()
         deadline = time.monotonic() + _END_SECONDS
-        for worker in self._at_work:
+        for worker in self._running:
             try:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
             self._close(worker)
-        self._at_work.clear()
+        self._running.clear()
 
     def _start(self, share: Share) -> None:
-        worker = _Worker(self._started, share, self._stored, self._workspace)
+        worker = _Worker(self._started, share, self._stored, self._workspace, self._progress)
         self._started += 1
-        self._at_work.append(worker)
+        self._running.append(worker)
 
         def listen() -> None:
             for line in worker.pipe:
-                self._events.put((worker, messages.parse(line)))
+                self._events.put((worker, parse(line)))
             worker.process.wait()
             self._events.put((worker, None))
 
         threading.Thread(target=listen, name="bench-worker", daemon=True).start()
 
-    def _heard(self, worker: _Worker, message: dict[str, Any]) -> None:
+    def _receive(self, worker: _Worker, message: dict[str, Any]) -> None:
         match message:
             case {"say": str(text)}:
                 if text not in self._said:  # several workers may say the same of one job
                     self._said.add(text)
-                    self._progress.say(text)
-            case {
-                "begin": int(number),
-                "title": str(title),
-                "total": int(total),
-                "unit": str(unit),
-            }:
-                stage = self._progress.stage(f"{worker.number}: {title}", total, unit)
-                worker.stages[number] = (stage, stage.__enter__())
-            case {"advance": int(number), "done": int(done)} if number in worker.stages:
-                worker.stages[number][1](done)
-            case {"end": int(number)} if number in worker.stages:
-                worker.stages.pop(number)[0].__exit__(None, None, None)
+                    worker.receiver.receive(message)
             case {"settled": str(key)}:
                 if key not in self._settled:
                     self._settled.add(key)
                     self._advance(self._samples.get(key, 0))
             case {"error": str(sentence)}:
                 raise HomeError(sentence)
+            case _:
+                worker.receiver.receive(message)
 
     def _ended(self, worker: _Worker) -> None:
-        self._at_work.remove(worker)
+        self._running.remove(worker)
         self._close(worker)
         code = worker.process.returncode
         if code == 0:
@@ -182,13 +180,11 @@ class _Crew:
         if self._idle_deaths == _MOST_IDLE_DEATHS:
             raise HomeError(
                 f"Workers die and no job is at fault: the last one {how}; its last words: "
-                f"{worker.last_words or 'none'} ({worker.log})."
+                f"{worker.last_lines or 'none'} ({worker.log})."
             )
         self._start(worker.share)
 
     def _close(self, worker: _Worker) -> None:
-        for stage, _ in worker.stages.values():
-            stage.__exit__(None, None, None)
-        worker.stages.clear()
+        worker.receiver.close()
         if worker.process.stdin:
             worker.process.stdin.close()

@@ -17,7 +17,7 @@ from bench.records.reader import read
 from bench.records.record import DELTA_FILE, FILE, FOUNDATION_FILE, Record
 
 _POLL_SECONDS = 0.5
-"""Between looks at work that another process has claimed."""
+"""Time between checks of work that another process has claimed."""
 
 
 _STALE_SECONDS = 3600.0

@@ -40,7 +40,7 @@ _STEPS = 2
 _PLENTY, _LONG = 2**40, 100
 """Bytes for activations and epochs of a fit: what is measured is not the budget."""
 Kind = Literal["train", "score", "simulate", "read", "ceiling"]
-SCORE, SIMULATE = "score", "simulate"
+SCORE, SIMULATE, REFERENCE_TRAIN = "score", "simulate", "reference train"
 MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
 
 
@@ -178,7 +178,7 @@ def _training(
             step(x, y)
 
     def uncaptured(x: Tensor, y: Tensor) -> Tensor:  # of which the operations can be counted
-        return train.step(adapted, adam, x, y, numerics=numerics, forward=prefix.forward)
+        return train.training_step(adapted, adam, x, y, numerics=numerics, forward=prefix.forward)
 
     with numerics.frugal_pass(adapted.model):
         turn(uncaptured, order[:1])
@@ -192,13 +192,13 @@ def _training(
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
     counts = _count(adapted.model, numerics, counted, len(order[0]))
     running.enter_context(numerics.frugal_pass(adapted.model))
-    do_step = train.steps(adapted, adam, numerics, prefix)
+    step = train.step_function(adapted, adam, numerics, prefix)
     return _Contestant(
         kind="train",
         name=f"train {method.name}",
         unit="samples",
         per_turn=len(source),
-        work=lambda: turn(do_step, order),
+        work=lambda: turn(step, order),
         counts=counts,
         method=method.name,
         prefix_bytes=prefix.nbytes // len(source),
@@ -230,7 +230,7 @@ def _scoring(name: str, backbone: str, source: Samples, numerics: Numerics) -> _
         name=name,
         unit="samples",
         per_turn=len(source),
-        work=lambda: evaluate.score(network, pool, gallery=0, numerics=numerics),
+        work=lambda: evaluate.score(network, pool, numerics=numerics),
     )
 
 

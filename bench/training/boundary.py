@@ -20,7 +20,7 @@ Forward = Callable[[Tensor], Tensor]
 
 
 class _ReachedError(Exception):
-    """Ends a forward pass at the boundary; not an error of anyone's."""
+    """Ends a forward pass at the boundary; it reports no fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Layout:
     """Shape, type and place in memory of a tensor's samples, (n, …), one after the other."""
 
     shape: tuple[int, ...]
-    """Of one sample."""
+    """Shape of one sample."""
     stride: tuple[int, ...]
     dtype: torch.dtype
 
@@ -62,9 +62,9 @@ class Boundary:
     model: nn.Module
     module: nn.Module
     layout: Layout
-    """Of the module's output."""
+    """Layout of the module's output."""
     skipped: Mapping[nn.Module, Layout]
-    """What is called before it, at the outermost, and what it returns."""
+    """Outermost modules that are called before it, and the layouts of their outputs."""
 
     def recording(self, x: Tensor, keep: Callable[[Tensor], None]) -> Tensor:
         """The network's output for records x (n, 5, 1000, 70); `keep` gets the activations."""

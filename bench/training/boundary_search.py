@@ -37,26 +37,26 @@ def find(
     Run in the modes, the autocast and the form of the layers in which the network is trained, on
     two records or more as the network gets them. Leaves buffers and random generators as they are.
     """
-    if not _worth_a_look(adapted):
+    if not _may_have_boundary(adapted):
         return None
     devices = [x.device.index or 0] if x.is_cuda else []
     with _same_buffers(adapted.model) as moved:
         with seeds.preserved(devices):
             calls, expected = _trace(adapted.model, x, devices)
-        found = candidates(adapted, calls, len(x), moved())
-        fitting = [b for b in reversed(found) if b.layout.nbytes <= most_bytes]
+        boundaries = candidates(adapted, calls, len(x), moved())
+        fitting = [b for b in reversed(boundaries) if b.layout.nbytes <= most_bytes]
         outputs = {call.module: call.output for call in calls}
         for boundary in fitting[:_TRIES]:
             z = outputs[boundary.module]
             assert isinstance(z, Tensor)
             with seeds.preserved(devices):
-                same = _ends_alike(boundary, z.clone(), expected)
+                same = _gives_same_output(boundary, z.clone(), expected)
             if same and accept(boundary):
                 return boundary
     return None
 
 
-def _ends_alike(boundary: Boundary, z: Tensor, expected: Tensor) -> bool:
+def _gives_same_output(boundary: Boundary, z: Tensor, expected: Tensor) -> bool:
     """Whether the network gives the expected output from activations alone."""
     try:
         return torch.equal(boundary.resumed(z), expected)
@@ -65,12 +65,12 @@ def _ends_alike(boundary: Boundary, z: Tensor, expected: Tensor) -> bool:
 
 
 def layouts(adapted: Checked, x: Tensor) -> list[Layout]:
-    """What the boundaries of a network would keep, the latest one last; x as for `find`.
+    """Layouts of the activations at each boundary, the latest one last; x as for `find`.
 
     The network may be on the meta device, where nothing can be compared: a boundary may turn out
     not to be one.
     """
-    if not _worth_a_look(adapted):
+    if not _may_have_boundary(adapted):
         return []
     with _same_buffers(adapted.model) as moved, seeds.preserved():
         calls, _ = _trace(adapted.model, x, [])
@@ -86,7 +86,7 @@ class Call:
     """The modules in whose calls it was made, the outermost first."""
     output: object
     version: int
-    """Of the output when it was returned, which later changes in place raise."""
+    """Version of the output when it was returned; later changes in place raise it."""
     random: bool
     """Whether random numbers have been drawn before its end."""
 
@@ -101,11 +101,15 @@ def candidates(
     """
     changing = _changing(adapted) | moved
     times = Counter(call.module for call in calls)
-    found: list[tuple[Call, Boundary]] = []
+    boundaries: list[tuple[Call, Boundary]] = []
     for number, call in enumerate(calls):
         if not changing.isdisjoint(call.module.modules()):
             break  # whatever ends later may have seen what it computed
-        if times[call.module] > 1 or call.random or not _fixed_way(call, adapted, changing, moved):
+        if (
+            times[call.module] > 1
+            or call.random
+            or not _is_fixed_up_to(call, adapted, changing, moved)
+        ):
             continue
         layout = _layout(call, samples)
         if layout is None:
@@ -120,13 +124,13 @@ def candidates(
             layout=layout,
             skipped={m: known for m, known in kept.items() if known is not None},
         )
-        if found and found[-1][0].output is call.output:
-            found.pop()  # what calls a module and returns its output
-        found.append((call, boundary))
-    return [boundary for _, boundary in found]
+        if boundaries and boundaries[-1][0].output is call.output:
+            boundaries.pop()  # what calls a module and returns its output
+        boundaries.append((call, boundary))
+    return [boundary for _, boundary in boundaries]
 
 
-def _worth_a_look(adapted: Checked) -> bool:
+def _may_have_boundary(adapted: Checked) -> bool:
     """Whether any module with weights stays as it is, which it does not in most methods, and the
     network as a whole is called as it was."""
     if adapted.model not in adapted.untouched or has_hooks(adapted.model):
@@ -156,7 +160,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     yield from module.buffers(recurse=False)
 
 
-def _fixed_way(
+def _is_fixed_up_to(
     call: Call, adapted: Checked, changing: set[nn.Module], moved: set[nn.Module]
 ) -> bool:
     """Whether what leads to a call, in the modules that make it, is fixed too.

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.training.prefix import FrozenPrefix
+
 Step = Callable[[Tensor, Tensor], Tensor]
 """Scaled records and maps of a batch → the detached loss, on the device."""
 
 _EAGER_STEPS = 3
-"""Of each shape, before it is captured: cuDNN chooses its kernels, AdamW makes its state."""
+"""Steps of each shape before it is captured: cuDNN chooses kernels, AdamW makes its state."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,19 @@ class CapturedSteps:
     memory for as long as this object is used.
     """
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self, step: Step, prefix: FrozenPrefix | None = None) -> None:
+        """`prefix`: where batches come from, if they may hold activations in place of records."""
+        self._step, self._prefix = step, prefix
         self._seen: Counter[tuple[object, ...]] = Counter()
         self._captured: dict[tuple[object, ...], _Captured] = {}
         self._works = True
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Do a step; the loss is valid until the next one."""
-        key = (x.shape, x.stride(), x.dtype, y.shape, y.stride(), y.dtype)
+        if self._prefix is not None and self._prefix.recording:
+            return self._step(x, y)  # a replayed graph would keep no activations
+        reused = self._prefix is not None and self._prefix.reused
+        key = (reused, x.shape, x.stride(), x.dtype, y.shape, y.stride(), y.dtype)
         known = self._captured.get(key)
         if known is None:
             self._seen[key] += 1

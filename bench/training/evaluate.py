@@ -34,11 +34,13 @@ class Scored:
         return len(next(iter(self.scores.values())))
 
 
-def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numerics) -> Scored:
+def score(
+    model: nn.Module, loader: SampleLoader, *, numerics: Numerics, kept_maps: int = 0
+) -> Scored:
     """Score every sample in evaluation mode and float32, without batch statistics.
 
-    Maps are kept of the first `gallery` samples and, unless that is 0, of the one with the largest
-    MAE.
+    Maps are kept of the first `kept_maps` samples and, unless that is 0, of the one with the
+    largest MAE.
 
     Frugal numerics compute BatchNorm as part of the convolution before it, which is faster and
     rounds differently, to about 1e-7.
@@ -47,22 +49,22 @@ def score(model: nn.Module, pool: SampleLoader, *, gallery: int, numerics: Numer
     collected: dict[str, list[Tensor]] = {m.column: [] for m in metrics.METRICS}
     kept: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
     worst, largest = -1, -np.inf
-    order = [np.arange(s, min(s + _BATCH, len(pool))) for s in range(0, len(pool), _BATCH)]
+    order = [np.arange(s, min(s + _BATCH, len(loader))) for s in range(0, len(loader), _BATCH)]
     with numerics.frugal_pass(model, fold=True), torch.inference_mode():
-        for indices, (x, y) in zip(order, pool.batches(order), strict=True):
+        for indices, (x, y) in zip(order, loader.batches(order), strict=True):
             prediction, scores = score_batch(model, x, y)
             for name, values in scores.items():
                 collected[name].append(values)
-            if not gallery:
+            if not kept_maps:
                 continue
             errors = scores[metrics.METRICS[0].column]
             place = int(errors.argmax())
             if float(errors[place]) > largest:
-                if worst >= gallery:
+                if worst >= kept_maps:
                     del kept[worst]
                 worst, largest = int(indices[place]), float(errors[place])
             for i, sample in enumerate(indices.tolist()):
-                if sample < gallery or sample == worst:
+                if sample < kept_maps or sample == worst:
                     kept[sample] = (y[i, 0].cpu(), prediction[i, 0].cpu(), x[i].cpu())
     return Scored(
         scores={name: torch.cat(values).cpu().numpy() for name, values in collected.items()},

@@ -38,7 +38,7 @@ class Group:
     rank: int = 0
     size: int = 1
     control: dist.ProcessGroup | None = None
-    """For messages on the CPU, whatever device the tensors of `sum` are on."""
+    """Carries messages on the CPU, whatever device the tensors of `sum` are on."""
 
     @property
     def leads(self) -> bool:
@@ -96,15 +96,15 @@ def tree_sum(value: Callable[[int], Tensor], first: int, count: int) -> Tensor:
     return tree_sum(value, first, half) + tree_sum(value, first + half, half)
 
 
-def announced() -> int | None:
+def world_size() -> int | None:
     """Number of processes that torchrun or Slurm has started together; None outside of them."""
     if any(name not in os.environ for name in _VARIABLES):
         return None
     return int(os.environ["WORLD_SIZE"])
 
 
-def on_this_node() -> int | None:
-    """Those of `announced` on this machine, as torchrun says; None where nobody does."""
+def local_world_size() -> int | None:
+    """Number of these processes on this machine, as torchrun sets it; None where it does not."""
     number = os.environ.get("LOCAL_WORLD_SIZE")
     return int(number) if number else None
 
@@ -117,14 +117,14 @@ def joined(device: torch.device) -> Iterator[Group]:
     on CPUs. When the leader leaves without an error, it tells the others, who get None from
     `share`. Raises `PeerLostError` where the others cannot be reached.
     """
-    if announced() in (None, 1):
+    if world_size() in (None, 1):
         yield Group()
         return
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     with _peers():
-        store, rank, size = _meeting_place()
+        store, rank, size = _rendezvous()
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         control = dist.new_group(backend="gloo", timeout=_PATIENCE)
@@ -139,7 +139,7 @@ def joined(device: torch.device) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def _meeting_place() -> tuple[Store, int, int]:
+def _rendezvous() -> tuple[Store, int, int]:
     """The store in which processes find each other, this one's rank, and their number.
 
     torchrun keeps one store for all its restarts (pytorch/pytorch issue 135712), in which processes

@@ -23,14 +23,14 @@ MARGIN = 1.2
 the measurement could come out the other way next time."""
 _SAMPLED_LAYERS = 8
 _MOST_OPERATIONS = 20e9
-"""Of one turn in one precision, for which larger batches are cut: 0.2 s at 100 GFLOP/s a core."""
+"""Operations of one turn in one precision at most; larger batches are cut. 0.2 s at 100 GFLOP/s."""
 _SECONDS, _LEAST_TURNS = 0.6, 2
 """How long turns are repeated at least, and how often."""
 _PATIENCE_SECONDS = 2.0
-"""After so long, one turn is enough."""
+"""Time after which one turn is enough."""
 _HOPELESS = 4.0
-"""bfloat16 that a processor has not got is emulated, and may take minutes: where float32 is this
-many times as fast on one sample, the measurement ends."""
+"""The measurement ends where float32 is this many times as fast on one sample: a processor without
+bfloat16 emulates it, which may take minutes."""
 
 
 class LayerTiming(Frozen):
@@ -67,7 +67,7 @@ class LayerCall:
 
     layer: nn.Module
     shape: tuple[int, ...]
-    """Of the input."""
+    """Shape of the input."""
     products: float
     """Multiplications of the forward pass."""
 
@@ -96,13 +96,13 @@ def measure(backbone: str, *, batch: int) -> PrecisionTiming:
 def calls(network: nn.Module) -> list[LayerCall]:
     """The calls of convolutions, transposed convolutions and linear layers, in the order of a
     forward pass; that of the whole network where it has none of them."""
-    found: list[LayerCall] = []
+    layers: list[LayerCall] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # Each element of the output takes a row of the weight, each that a transposed one spreads
         elements = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
         products = elements.numel() * prod(layer.get_parameter("weight").shape[1:])
-        found.append(LayerCall(layer=layer, shape=tuple(inputs[0].shape), products=products))
+        layers.append(LayerCall(layer=layer, shape=tuple(inputs[0].shape), products=products))
 
     kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
     hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, kinds)]
@@ -112,7 +112,7 @@ def calls(network: nn.Module) -> list[LayerCall]:
     for hook in hooks:
         hook.remove()
     whole = LayerCall(layer=network, shape=shape, products=max(1, counter.get_total_flops() / 2))
-    return found or [whole]
+    return layers or [whole]
 
 
 def representative(calls: Sequence[LayerCall]) -> list[LayerCall]:
@@ -138,7 +138,7 @@ def _timing(calls: Sequence[LayerCall], batch: int) -> PrecisionTiming:
     for call in calls:
         first.append((_seconds(call, 1, bfloat16=False), _seconds(call, 1, bfloat16=True)))
         if first[-1][1] > _HOPELESS * max(first[-1][0], 0.02):
-            return _told(calls, operations, 1, [first])
+            return _fastest(calls, operations, 1, [first])
     turns: list[list[tuple[float, float]]] = []
     while True:
         turns.append(
@@ -146,10 +146,10 @@ def _timing(calls: Sequence[LayerCall], batch: int) -> PrecisionTiming:
         )
         spent = time.perf_counter() - begin
         if spent > _PATIENCE_SECONDS or (spent > _SECONDS and len(turns) >= _LEAST_TURNS):
-            return _told(calls, operations, batch, turns)
+            return _fastest(calls, operations, batch, turns)
 
 
-def _told(
+def _fastest(
     calls: Sequence[LayerCall],
     operations: Sequence[float],
     batch: int,

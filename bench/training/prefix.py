@@ -24,9 +24,10 @@ LARGEST_SHARE = 2
 """Activations may take this many times the memory of the samples themselves; early layers make
 more, and copying those costs about what computing them does."""
 MAP_BYTES = 4 * 70 * 70
-"""Of a sample's map, which is kept beside its activations."""
+"""Bytes of a sample's map, which is kept beside its activations."""
 _LEAST_EPOCHS = 4
-"""Of a stage of training. To find the boundary and to check it takes a few forward passes."""
+"""Shortest stage of training for which the few forward passes that find and check the boundary are
+worth it."""
 _CLOSE = 1e-2
 """Relative error between batches on a GPU, which promises no bits."""
 
@@ -130,18 +131,20 @@ class FrozenPrefix:
         """Find the boundary with an epoch's first batch, and make room for all samples."""
         records = x.to(self._numerics.dtype)
         with self._numerics.autocast():
-            found = boundary_search.find(
+            boundary = boundary_search.find(
                 self._adapted,
                 records[:2],
                 most_bytes=self._most,
                 accept=lambda candidate: self._independent(candidate, records, sizes),
             )
-        if found is None:
+        if boundary is None:
             return
         device = self._numerics.device
         try:
             self._rows = torch.empty(
-                (self._samples, found.layout.values), dtype=found.layout.dtype, device=device
+                (self._samples, boundary.layout.values),
+                dtype=boundary.layout.dtype,
+                device=device,
             )
             self._maps = torch.empty((self._samples, *y.shape[1:]), dtype=y.dtype, device=device)
         except (RuntimeError, MemoryError) as problem:
@@ -149,23 +152,23 @@ class FrozenPrefix:
                 raise
             self.release()
             return
-        self._boundary = found
-        self._versions = tuple(tensor._version for tensor in found.fixed())
+        self._boundary = boundary
+        self._versions = tuple(tensor._version for tensor in boundary.fixed())
 
-    def _independent(self, found: Boundary, x: Tensor, sizes: set[int]) -> bool:
+    def _independent(self, boundary: Boundary, x: Tensor, sizes: set[int]) -> bool:
         """Whether a sample's activations are the same wherever it is in a batch of these sizes, and
         whatever else is in it.
 
         Kernels may add up in another order for another place or size; so it is tried here.
         """
-        expected = found.activations(x)
-        if Layout.of(expected) != found.layout:
+        expected = boundary.activations(x)
+        if Layout.of(expected) != boundary.layout:
             return False
         places = torch.arange(len(x))
         tries = [places[-size:] for size in sizes if size < len(x)]
         tries += [places.flip(0), places // 2]
         return all(
-            self._agree(found.activations(_like(x[some], x)), expected[some]) for some in tries
+            self._agree(boundary.activations(_like(x[some], x)), expected[some]) for some in tries
         )
 
     def _agree(self, z: Tensor, expected: Tensor) -> bool:

@@ -191,16 +191,16 @@ def machine() -> Machine:
 @cache
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that compute."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for name in (
         *(HARNESS, "torch", "timm", "peft", "neuraloperator"),
         *("numpy", "deepwave", "scikit-image", "safetensors"),
     ):
         try:
-            found[name] = version(name)
+            known[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 @cache

@@ -134,7 +134,7 @@ class ShardedStep:
         counts = [None if count is None else count.clone() for count in batches]
 
         def value(shard: int) -> Tensor:
-            _put(before, self._statistics)
+            _copy(before, self._statistics)
             x, y = part.shards[shard - self._shards.first]
             seed_everything(derive(seed, "shard", shard))
             self._adam.zero_grad(set_to_none=True)
@@ -151,7 +151,7 @@ class ShardedStep:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         loss = combined.new_empty(())
-        _put_flat(combined, [*gradients, *self._statistics, loss])
+        _copy_flat(combined, [*gradients, *self._statistics, loss])
         for count, old in zip(batches, counts, strict=True):
             if count is not None and old is not None:
                 count.copy_(old + 1)
@@ -173,7 +173,7 @@ def combine_statistics(
         weight = gather(shard)
         return flat(values) * weight
 
-    _put_flat(shards.sum(value), values)
+    _copy_flat(shards.sum(value), values)
 
 
 def statistics(layers: Sequence[_BatchNorm]) -> list[Tensor]:
@@ -187,15 +187,15 @@ def flat(values: Iterable[Tensor]) -> Tensor:
     return torch.cat([value.detach().reshape(-1) for value in values])
 
 
-def _put(values: Sequence[Tensor], places: Sequence[Tensor]) -> None:
+def _copy(values: Sequence[Tensor], places: Sequence[Tensor]) -> None:
     for value, place in zip(values, places, strict=True):
         place.copy_(value)
 
 
-def _put_flat(vector: Tensor, places: Sequence[Tensor]) -> None:
+def _copy_flat(vector: Tensor, places: Sequence[Tensor]) -> None:
     """The inverse of `flat`, into tensors that are there."""
     parts = vector.split([place.numel() for place in places])
-    _put([part.view(place.shape) for part, place in zip(parts, places, strict=True)], places)
+    _copy([part.view(place.shape) for part, place in zip(parts, places, strict=True)], places)
 
 
 @contextmanager

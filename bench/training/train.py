@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import takewhile
 
 import torch
@@ -73,7 +74,7 @@ def fit(
             activate(adapted, epoch / total_epochs)
             training_mode(model, batchnorm)
             if trained != (trained := _trained(adapted)):
-                do_step = steps(adapted, adam, numerics, prefix)
+                step = step_function(adapted, adam, numerics, prefix)
                 if prefix is not None:
                     prefix.begin(_stage(adapted, range(epoch, epochs.stop), total_epochs))
             rate = 0.0
@@ -81,7 +82,7 @@ def fit(
             for number, (x, y) in enumerate(batches(epoch), start=epoch * steps_per_epoch):
                 rate = RULES.peak_learning_rate * factor(number, total)
                 set_rate(adam, rate)
-                losses += do_step(x, y) * len(x)
+                losses += step(x, y) * len(x)
                 samples += len(x)
             mean = float(losses) / samples
             if not torch.isfinite(losses):
@@ -93,7 +94,7 @@ def fit(
 
 
 def _stage(adapted: Adapted, epochs: range, total_epochs: int) -> int:
-    """For how many of these epochs the groups that train in the first one are those that train."""
+    """Number of these epochs in which the same groups train as in the first one."""
 
     def active(epoch: int) -> list[bool]:
         spans = [group.active for group in adapted.groups]
@@ -107,37 +108,24 @@ def _trained(adapted: Adapted) -> tuple[bool, ...]:
     return tuple(p.requires_grad for group in adapted.groups for p in group.parameters[:1])
 
 
-def steps(
+def step_function(
     adapted: Adapted,
     adam: torch.optim.AdamW | None,
     numerics: Numerics,
     prefix: FrozenPrefix | None = None,
 ) -> Step:
-    """The training step; captured on a GPU, unless the method's own Python code has a part in it.
+    """`training_step` as a function of the batch; captured on a GPU, unless the method's own Python
+    code has a part in it.
 
     Valid until other parameters are trained or the layers take another form
     (`Numerics.frugal_pass`).
     """
+    forward = None if prefix is None else prefix.forward
+    step = partial(training_step, adapted, adam, numerics=numerics, forward=forward)
     own_code = adapted.penalty is not None or adapted.after_step is not None
-    captured = numerics.device.type == "cuda" and adam is not None and not own_code
-
-    def made(forward: Forward | None) -> tuple[Step, Step]:
-        def do_step(x: Tensor, y: Tensor) -> Tensor:
-            return step(adapted, adam, x, y, numerics=numerics, forward=forward)
-
-        return do_step, CapturedSteps(do_step) if captured else do_step
-
-    _, whole = made(None)
-    if prefix is None:
-        return whole
-    recording, resumed = made(prefix.forward)
-
-    def do_step(x: Tensor, y: Tensor) -> Tensor:
-        if prefix.recording:  # which a replayed graph would not do
-            return recording(x, y)
-        return (resumed if prefix.reused else whole)(x, y)
-
-    return do_step
+    if numerics.device.type == "cuda" and adam is not None and not own_code:
+        return CapturedSteps(step, prefix)
+    return step
 
 
 def set_rate(adam: torch.optim.AdamW | None, rate: float) -> None:
@@ -152,21 +140,7 @@ def set_rate(adam: torch.optim.AdamW | None, rate: float) -> None:
             group["lr"] = value
 
 
-def train_step(
-    adapted: Adapted,
-    adam: torch.optim.AdamW | None,
-    x: Tensor,
-    y: Tensor,
-    *,
-    rate: float,
-    numerics: Numerics,
-) -> Tensor:
-    """Do one step at this learning rate. Returns the detached L1 loss, not synchronised."""
-    set_rate(adam, rate)
-    return step(adapted, adam, x, y, numerics=numerics)
-
-
-def step(
+def training_step(
     adapted: Adapted,
     adam: torch.optim.AdamW | None,
     x: Tensor,
@@ -175,20 +149,17 @@ def step(
     numerics: Numerics,
     forward: Forward | None = None,
 ) -> Tensor:
-    """Do one step: forward, loss, backward, update. Returns the detached L1 loss.
+    """Forward, loss, backward and update. Returns the detached L1 loss, not synchronised.
 
-    `forward`: the network for this x, where that is not a batch of records.
+    `forward` stands for the network where x may be activations (`FrozenPrefix.forward`).
     """
-
-    def l1_loss() -> Tensor:
-        if forward is None:
-            return l1(adapted.model, x.to(numerics.dtype), y, numerics)
-        return l1(forward, x, y, numerics)
-
+    with torch.set_grad_enabled(adam is not None):
+        if forward is None:  # no name holds the converted records: they may be freed here
+            loss = l1(adapted.model, x.to(numerics.dtype), y, numerics)
+        else:
+            loss = l1(forward, x, y, numerics)
     if adam is None:  # only BatchNorm statistics change
-        with torch.no_grad():
-            return l1_loss()
-    loss = l1_loss()
+        return loss
     objective = loss if adapted.penalty is None else loss + adapted.penalty()
     adam.zero_grad(set_to_none=True)
     if objective.requires_grad:  # there may be no group that trains at the moment

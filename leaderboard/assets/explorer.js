@@ -97,7 +97,8 @@
   };
   names.forEach((name) => $(name).addEventListener("change", () => {
     refresh();
-    const state = new URLSearchParams(names.map((n) => [n, $(n).value]).filter(([, v]) => v));
+    const state = new URLSearchParams(location.hash.slice(1)); // with the unit, which is not ours
+    names.forEach((n) => ($(n).value ? state.set(n, $(n).value) : state.delete(n)));
     history.replaceState(null, "", "#" + state);
   }));
   addEventListener("hashchange", restore);

@@ -48,7 +48,7 @@
         row.querySelector("[data-part=saved]").textContent = size(saved);
         row.querySelector("[data-part=total] strong").textContent = size(saved + +row.dataset.fixed);
         const same = count === +memory.dataset.batch && wide.value === "1";
-        row.querySelector("[data-part=work]").textContent = same ? recorded[i] : "–";
+        if (recorded.length) row.querySelector("[data-part=work]").textContent = same ? recorded[i] : "–";
       });
       document.getElementById("calculated").textContent = `batch ${count}`;
     };

@@ -1,4 +1,5 @@
-// Errors of velocity: on [−1, 1], as written, or in m/s. The choice is in the address, #unit=mps.
+// Errors of velocity: on [−1, 1], as written, or in m/s. The choice is in the address, #unit=mps,
+// and goes along to other pages.
 (() => {
   "use strict";
   const MPS = 1500; // velocity from 1500 to 4500 m/s is scaled to [−1, 1]
@@ -7,7 +8,15 @@
   const words = [...document.querySelectorAll("[data-unit]")];
   const written = new Map([...numbers, ...words].map((e) => [e, e.textContent]));
   const parse = (text) => parseFloat(text.replace("−", "-"));
-  const mps = () => new URLSearchParams(location.hash.slice(1)).get("unit") === "mps";
+  const parts = (hash) => hash.slice(1).split("&").filter(Boolean);
+  const mps = () => parts(location.hash).includes("unit=mps");
+  const withUnit = (hash, on) => {
+    const kept = parts(hash).filter((part) => !part.startsWith("unit="));
+    const all = on ? [...kept, "unit=mps"] : kept;
+    return all.length ? "#" + all.join("&") : "";
+  };
+  const place = (hash) => parts(hash).find((part) => !part.includes("=")); // the id of an element
+  const rename = (hash) => history.replaceState(null, "", hash || location.pathname.split("/").pop() || "#");
 
   // As precise as it was written: three decimals of a unit are about 1 m/s.
   const convert = (text, value) => {
@@ -35,13 +44,28 @@
   // In tooltips braces mark such a number.
   window.inUnit = (tip) => tip.replace(/\{([+−-]?\d+\.\d+)\}/g, (_, text) => (mps() ? convert(text, parse(text)) : text.replace("-", "−")));
 
+  // Links to our pages take the unit along. Within a page a browser finds a place by its bare name
+  // only, so the unit is added once it is there.
+  let chosen = mps();
+  const carry = (event) => {
+    const link = event.target.closest?.("a[href]");
+    if (!link || link.hasAttribute("download") || link.protocol !== location.protocol
+      || link.host !== location.host || !/(\.html|\/)$/.test(link.pathname)) return;
+    const within = link.pathname === location.pathname;
+    if (!within || !place(link.hash)) link.hash = withUnit(link.hash, mps());
+  };
+  for (const use of ["click", "auxclick", "contextmenu", "dragstart"]) addEventListener(use, carry, true);
+  addEventListener("hashchange", () => {
+    if (chosen && place(location.hash)) rename(withUnit(location.hash, true));
+    chosen = mps();
+  });
+  if (mps() && place(location.hash)) document.getElementById(place(location.hash))?.scrollIntoView();
+
   if (numbers.length) {
     button.hidden = false;
     button.addEventListener("click", () => {
-      const state = new URLSearchParams(location.hash.slice(1));
-      mps() ? state.delete("unit") : state.set("unit", "mps");
-      const text = state.toString().replaceAll("%2C", ",");
-      history.replaceState(null, "", text ? "#" + text : location.pathname.split("/").pop() || "#");
+      chosen = !mps();
+      rename(withUnit(location.hash, chosen));
       apply();
     });
     addEventListener("hashchange", apply);

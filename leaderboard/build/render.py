@@ -11,7 +11,8 @@ from bench.records.record import FILE
 from leaderboard.build import page_pool
 from leaderboard.build.atomic_folder import replacing
 from leaderboard.figures import complexity, palette
-from leaderboard.load import reference, results
+from leaderboard.load import measurements, reference, results
+from leaderboard.load.measurements import Measured
 from leaderboard.load.records import BoardKey, Place, Problem, walk
 from leaderboard.load.results import Results
 from leaderboard.pages import (
@@ -29,14 +30,16 @@ from leaderboard.pages import (
     methods,
     pretrain,
     robustness,
+    speed,
     sweep,
 )
 from leaderboard.pages.site_files import ASSETS, Site
 from leaderboard.pages.urls import Urls, has_page
-from leaderboard.tables import advice, cells, data_fractions, overview
+from leaderboard.tables import advice, cells, data_fractions, overview, speeds
 from leaderboard.tables import backbones as orders_by_backbone
+from leaderboard.tables.assembly import gather
 from leaderboard.tables.backbones import Orders
-from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import standings
 
 TITLE = "FWI PEFT Bench"
@@ -52,10 +55,16 @@ class BuiltSite:
     problems: tuple[Problem, ...]
     local: tuple[tuple[str, Path], ...]
     """Title and front page of each board that has records of these homes."""
+    published: int
+    """How many of the records are published ones."""
 
 
-def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSite:
+def build(
+    sources: Sequence[Path], out: Path, *, title: str = TITLE, published: Path | None = None
+) -> BuiltSite:
     """Render the records of these homes, and the published ones, into the folder `out`.
+
+    `published` is the folder of published records; None: that of the checkout.
 
     The same records give the same bytes. The old site stays until the new one is whole. Records
     that cannot be shown are returned as problems and listed on a page. Raises `HomeError` if `out`
@@ -63,16 +72,18 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSit
     """
     with replacing(out) as folder, page_pool.without_collection():
         site = Site(folder, title)
-        found = _facts(site, list(walk(sources)))
+        found = _facts(site, list(walk(sources, published)))
+        measured, unreadable = measurements.read(sources, published)
         boards = gather(found)
         _assets(site, boards)
         several = _several(boards)
-        urls = Urls(tuple(boards), frozenset(several))
-        problems = [problem for board in boards for problem in _board(site, board, urls)]
+        timed = frozenset(b.key for b in boards if speeds.measured_on(b, measured))
+        urls = Urls(tuple(boards), frozenset(several), timed)
+        problems = [p for board in boards for p in _board(site, board, urls, measured)]
         for board in boards:
             if board.key in several:
                 backbones.write(site, board, urls, several[board.key])
-        problems += found.problems
+        problems += found.problems + unreadable
         problems = sorted(set(problems), key=lambda p: (str(p.path), p.reason))
         about.write(site, boards)
         listing.problems(site, boards, problems)
@@ -84,7 +95,14 @@ def build(sources: Sequence[Path], out: Path, *, title: str = TITLE) -> BuiltSit
         for board in boards
         if (board.fits["origin"] == "local").any()
     )
-    return BuiltSite(root / "index.html", found.fits.height, site.pages, tuple(problems), local)
+    return BuiltSite(
+        index=root / "index.html",
+        records=found.fits.height,
+        pages=site.pages,
+        problems=tuple(problems),
+        local=local,
+        published=int((found.fits["origin"] == "published").sum()),
+    )
 
 
 def _facts(site: Site, paths: Sequence[Place]) -> Results:
@@ -116,7 +134,7 @@ def _several(boards: Sequence[Board]) -> dict[BoardKey, list[Orders]]:
     return found
 
 
-def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
+def _board(site: Site, board: Board, urls: Urls, measured: Sequence[Measured]) -> list[Problem]:
     """All pages of a board; returns files that could not be used."""
     rows = overview.rows(board)
     parts = {
@@ -128,8 +146,12 @@ def _board(site: Site, board: Board, urls: Urls) -> list[Problem]:
     listing.runs(site, board, urls)
     listing.data(site, board, urls, rows)
     every_cell = cells.table(board)
+    timed = speeds.table(board, [row.variant for row in rows], measured)
     for row in rows:
-        methods.write(site, board, urls, row, every_cell)
+        own_speeds = timed.of(row.variant.key) if timed else []
+        methods.write(site, board, urls, row, every_cell, own_speeds)
+    if timed:
+        speed.write(site, board, urls, timed)
     paper = reference.paper()
     if has_page(board, "claims"):
         claims.write(site, board, urls, paper)

@@ -11,14 +11,13 @@ from leaderboard.figures import labels, palette, svg
 from leaderboard.stats.comparisons import pareto_front
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import text
-from leaderboard.tables.overview import MACHINE_BOUND, Row
+from leaderboard.tables.overview import Row
 
 AXES = (
     "trainable_parameters",
     "adapter_bytes",
     "saved_bytes_per_sample",
-    "peak_bytes",
-    "train_seconds",
+    "flops_per_sample",
 )
 
 
@@ -32,12 +31,11 @@ class Point(NamedTuple):
 
 
 def points(rows: Sequence[Row], view: Protocol, cost: str) -> list[Point]:
-    """Methods whose MAE and cost are known; timings of the board's machine only."""
+    """Methods whose MAE and cost are known."""
     found = []
     for row in rows:
         score, value = row.standings[view.name].scores.get("mae"), row.costs[cost]
-        comparable = not (row.foreign_machine and cost in MACHINE_BOUND)
-        if score and value is not None and comparable:
+        if score and value is not None:
             found.append(Point(row, value, score.value, score.estimate))
     return found
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from bench.protocol.survey import CELL_METRES, DEPTH_CELLS, VELOCITY_MAX_MPS, VELOCITY_MIN_MPS
 from leaderboard.figures import palette, svg
-from leaderboard.tables.boards import Variant
+from leaderboard.tables.variants import Variant
 
 Line = npt.NDArray[np.uint16]
 

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from leaderboard.figures import palette, svg
 from leaderboard.tables import text
-from leaderboard.tables.boards import Variant
+from leaderboard.tables.variants import Variant
 
 _LEVELS, _NAME = 4, 76.0
 """Rows of names above the plot, and the room that a name takes."""

@@ -9,7 +9,7 @@ from bench.protocol.spec import PERCENTS
 from leaderboard.figures import palette, svg
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import text
-from leaderboard.tables.boards import Variant
+from leaderboard.tables.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from markupsafe import Markup
 from leaderboard.figures import palette, svg
 from leaderboard.tables import text
 from leaderboard.tables.backbones import Order, Orders
-from leaderboard.tables.boards import Variant
+from leaderboard.tables.variants import Variant
 
 _ROW = 42.0
 _COLUMN = 260.0

@@ -6,7 +6,8 @@ from typing import Final
 from markupsafe import Markup
 
 from leaderboard.figures import svg
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 COLOURS: Final = (
     ("#0072b2", "#4aa8e0"),

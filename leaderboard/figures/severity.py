@@ -6,8 +6,8 @@ from markupsafe import Markup
 
 from leaderboard.figures import palette, svg
 from leaderboard.tables import text
-from leaderboard.tables.boards import Variant
 from leaderboard.tables.severity import ErrorsUnderShift, Series
+from leaderboard.tables.variants import Variant
 
 _WIDTH, _HEIGHT = 400.0, 300.0
 _TICKS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)

@@ -51,9 +51,12 @@ def board_key(record: Record) -> BoardKey:
     return BoardKey(spec.track, spec.backbone.name, spec.fingerprint)
 
 
-def walk(sources: Sequence[Path]) -> Iterator[Place]:
-    """Paths of all records, published ones first, in a fixed order."""
-    for path in sorted(PUBLISHED.glob(f"**/{FILE}")):
+def walk(sources: Sequence[Path], published: Path | None = None) -> Iterator[Place]:
+    """Paths of all records, published ones first, in a fixed order.
+
+    Those in the folder `published`, or of the checkout.
+    """
+    for path in sorted((published or PUBLISHED).glob(f"**/{FILE}")):
         yield "published", path
     for source in sources:
         for kind in ("foundations", "runs"):

@@ -17,9 +17,9 @@ import polars as pl
 
 from bench.errors import RecordError
 from bench.protocol.columns import COSTS
-from bench.protocol.spec import Rules, Track, canonical, digest
+from bench.protocol.spec import BackboneSpec, Rules, Track, canonical, digest
 from bench.records.admission import Admission
-from bench.records.record import Phase, Record
+from bench.records.record import Execution, Phase, Record
 from bench.seismic import metrics
 from leaderboard.load import samples
 from leaderboard.load.records import BoardKey, Origin, Place, Problem, board_key, walk
@@ -189,6 +189,7 @@ def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
         "origin": origin,
         "folder": str(folder),
         "board": board_key(record).slug,
+        "network": network(spec.backbone),
         "kind": spec.kind,
         "variant": method.name if spec.kind != "adaptation" else digest(method.model_dump()),
         "method": method.name,
@@ -212,7 +213,8 @@ def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
         "foundation": record.foundation_sha256,
         "level": record.level,
         "best_epoch_gain": best_epoch_gain(record),
-        "machine": machine(record),
+        "machine": machine(record.execution),
+        "on_gpu": record.execution.determinism.device != "cpu",
         "started": record.execution.started.strftime("%Y-%m-%d"),
         "total_parameters": record.counts.total_parameters if record.counts else None,
         **costs(record),
@@ -270,9 +272,14 @@ def peak_bytes(phase: Phase) -> int | None:
     return max(peak - phase.baseline_bytes, 0)
 
 
-def machine(record: Record) -> str:
+def network(backbone: BackboneSpec) -> str:
+    """The network, whatever its first weights: what speed and memory depend on."""
+    return f"{backbone.name}, {backbone.distribution}, version {backbone.version}"
+
+
+def machine(execution: Execution) -> str:
     """Description of the machine; timings are comparable within one of these only."""
-    m, settings = record.execution.machine, record.execution.determinism
+    m, settings = execution.machine, execution.determinism
     name = m.gpu if m.gpu and settings.device != "cpu" else f"{m.processor}, {m.cores} cores"
     return name if settings.frugal else f"{name}, stock layers"
 
@@ -286,7 +293,8 @@ def config(row: dict[str, Any]) -> dict[str, Any]:
 def _fit_schema() -> dict[str, pl.DataType]:
     text = pl.String()
     names = (
-        *("run_id", "origin", "folder", "board", "kind", "variant", "method", "distribution"),
+        *("run_id", "origin", "folder", "board", "network", "kind", "variant", "method"),
+        "distribution",
         *("version", "config", "release", "code", "category", "summary", "source", "start"),
         *("title", "train", "datasets", "percent", "seed", "holdout", "status", "error"),
         *("foundation", "level", "machine", "started", "total_parameters"),
@@ -298,6 +306,7 @@ def _fit_schema() -> dict[str, pl.DataType]:
         "percent": pl.Int64(),
         "seed": pl.Int64(),
         "holdout": pl.Boolean(),
+        "on_gpu": pl.Boolean(),
         "best_epoch_gain": pl.Float64(),
         "total_parameters": pl.Int64(),
     }

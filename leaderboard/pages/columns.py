@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.protocol.columns import COSTS
+from bench.protocol.columns import COUNTED
 from bench.protocol.protocols import Protocol
 from bench.seismic import metrics
 from leaderboard.tables import data_fractions, text
 from leaderboard.tables.boards import REFERENCE
-from leaderboard.tables.overview import MACHINE_BOUND, ranked
+from leaderboard.tables.overview import ranked
 
 _FIRST_PROTOCOLS = ("id", "ood", data_fractions.LEAST)
 _SHOWN = ("mae", "floor", "cost")
 _FIRST_COSTS = ("trainable_parameters", "adapter_bytes", "saved_bytes_per_sample")
-"""Counted, so that they are the same on every machine."""
+"""Costs that are shown at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,6 @@ def switches() -> tuple[tuple[str, str], ...]:
         ("chance", "Probability"),
         ("cost", "Cost"),
         ("more", "Optimiser, FLOPs"),
-        ("measured", "Measured cost"),
         ("origin", "Provenance"),
     )
 
@@ -60,33 +59,21 @@ def shown(views: Sequence[Protocol]) -> tuple[str, ...]:
 def heads() -> list[Head]:
     """All columns but the method's name, in order."""
     made = [head for view in ranked() for head in _of_view(view)]
-    for column in COSTS:
+    for column in COUNTED:
         made.append(
             Head(
                 key=column.name,
                 label=f"{column.label}\n{text.unit(column)}".strip(),
                 group="cost",
-                needs=_switch(column.name),
+                needs="cost" if column.name in _FIRST_COSTS else "more",
                 first="asc" if column.better == "lower" else "desc",
-                tip=column.description
-                + (" Median and range of the fits as they ran." if _measured(column.name) else ""),
+                tip=column.description,
             )
         )
     origin = {"group": "origin", "needs": "origin"}
     made.append(Head(key="seeds", label="Seeds", first="desc", tip="Seeds with a fit", **origin))
     made.append(Head(key="badge", label="Record", tip="Where the records come from", **origin))
     return made
-
-
-def _measured(name: str) -> bool:
-    return name in MACHINE_BOUND
-
-
-def _switch(name: str) -> str:
-    """Switch of a cost column: counted costs first."""
-    if _measured(name):
-        return "measured"
-    return "cost" if name in _FIRST_COSTS else "more"
 
 
 def _of_view(view: Protocol) -> list[Head]:

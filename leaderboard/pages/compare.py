@@ -12,9 +12,11 @@ from leaderboard.pages.urls import Urls
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import Comparison
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant, one_cell
+from leaderboard.tables.boards import Board
 from leaderboard.tables.overview import ranked
+from leaderboard.tables.protocol_cells import one_cell
 from leaderboard.tables.standings import comparable
+from leaderboard.tables.variants import Variant
 
 Pairs = dict[tuple[str, str], Comparison]
 """Row − column, by keys of methods, both ways round."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench.protocol.columns import COSTS
+from bench.protocol.columns import COUNTED
 from bench.seismic import metrics
 from leaderboard.figures import cost, palette, svg
 from leaderboard.pages import columns
@@ -14,7 +14,7 @@ from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import text, words
 from leaderboard.tables.advice import Advice
 from leaderboard.tables.boards import REFERENCE, Board
-from leaderboard.tables.overview import MACHINE_BOUND, Row, ranked
+from leaderboard.tables.overview import Row, ranked
 from leaderboard.tables.standings import Score, Standing
 
 
@@ -186,19 +186,10 @@ def _interval(score: Estimate, ends: tuple[float, float], row: Row) -> Markup:
 
 
 def _costs(row: Row) -> list[Item]:
-    items = []
-    for column in COSTS:
-        value = row.costs[column.name]
-        shown = text.cost(value, column.name)
-        if row.foreign_machine and column.name in MACHINE_BOUND:
-            tip = "Measured on another machine: not ranked with the others"
-            items.append(Item("", f"{shown} †", mark="open", tip=tip))
-        else:
-            below = ""
-            if ends := row.ranges.get(column.name):
-                below = " … ".join(text.cost(end, column.name) for end in ends)
-            items.append(Item("" if value is None else f"{value:g}", shown, below))
-    return items
+    costs = [(row.costs[column.name], column.name) for column in COUNTED]
+    return [
+        Item("" if value is None else f"{value:g}", text.cost(value, name)) for value, name in costs
+    ]
 
 
 def _origin(row: Row) -> list[Item]:

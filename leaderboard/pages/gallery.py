@@ -25,7 +25,8 @@ from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.pages.worst_samples import WorstMaps, WorstSamples, worst_maps
 from leaderboard.tables import worst
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 Map = npt.NDArray[np.uint16]
 
@@ -110,7 +111,7 @@ def chapters(board: Board) -> list[Chapter]:
         for train in TARGETS
         if (train, percent) in board.datasets
     ]
-    if board.foundation:
+    if board.foundation and board.pretraining_scored:
         scratch = tuple(
             v for v in board.variants if any(board.runs(v, d, 100) for d in PRETRAINING)
         )

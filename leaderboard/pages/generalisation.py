@@ -12,7 +12,8 @@ from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import cells as cell_tables
 from leaderboard.tables import text
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 Cells = dict[tuple[str, str], float]
 """Mean over seeds by (train, test)."""

@@ -14,9 +14,10 @@ from leaderboard.figures import palette
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables.advice import Parts
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.cells import CellScore, Key
 from leaderboard.tables.standings import Standing
+from leaderboard.tables.variants import Variant
 
 Line = tuple[Variant, Standing, Standing]
 """A method, out of and in distribution."""

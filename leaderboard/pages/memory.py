@@ -18,5 +18,6 @@ def write(site: Site, board: Board, urls: Urls) -> None:
         lines=sorted(lines, key=lambda line: line[1].total(batch)),
         signs={v.key: palette.sign(v) for v, _ in lines},
         batch=batch,
+        measured=any(m.measured is not None for _, m in lines),
         **urls.common(board),
     )

@@ -10,15 +10,16 @@ from leaderboard.figures import bars
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import gains, text
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.cells import means
+from leaderboard.tables.variants import Variant
 
 
 def write(site: Site, board: Board, urls: Urls) -> None:
     """Write the paper's Figs 2 and 3 for each method that starts from scratch."""
     scratch = [v for v in board.variants if v.start == "scratch"]
     blocks = [(v, _fig2(board, v), _fig3(board, v)) for v in scratch]
-    shown = [v for v in (board.foundation, *scratch) if v and _trained(board, v)]
+    shown = [v for v in (board.foundation, *scratch) if v and _scored(board, v)]
     site.page(
         urls.page(board, "pretrain"),
         "pretrain",
@@ -39,9 +40,9 @@ def _labels() -> list[str]:
     return [m.label for m in metrics.METRICS]
 
 
-def _trained(board: Board, variant: Variant) -> bool:
-    """On a pretraining dataset."""
-    return any(board.runs(variant, dataset, 100) for dataset in PRETRAINING)
+def _scored(board: Board, variant: Variant) -> bool:
+    """On a pretraining dataset that it was trained on."""
+    return any(variant.key in means(board, dataset, 100, dataset) for dataset in PRETRAINING)
 
 
 def _fig2(board: Board, scratch: Variant) -> Markup | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from bench.protocol.spec import TARGETS
 from leaderboard.load.records import BoardKey
 from leaderboard.tables import memory, robustness
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 _PAGES = (
     ("", "Leaderboard"),
@@ -16,6 +17,7 @@ _PAGES = (
     ("backbones", "Backbones"),
     ("pretrain", "Pretraining"),
     ("memory", "Memory"),
+    ("speed", "Speed"),
     ("sweep", "Sweeps"),
     ("gallery", "Maps"),
     ("explorer", "Errors"),
@@ -31,6 +33,8 @@ class Urls:
     boards: tuple[Board, ...]
     several: frozenset[BoardKey] = frozenset()
     """Boards whose methods ran on other backbones, too: they have a page of that."""
+    timed: frozenset[BoardKey] = frozenset()
+    """Boards on whose network `bench speed` was measured."""
     _common: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def front(self, board: Board) -> str:
@@ -49,6 +53,16 @@ class Urls:
     def data(self, board: Board, suffix: str) -> str:
         return f"data/{board.key.slug}.{suffix}"
 
+    def has(self, board: Board, kind: str) -> bool:
+        """Whether the board has a page of this kind."""
+        match kind:
+            case "backbones":
+                return board.key in self.several
+            case "speed":
+                return board.key in self.timed
+            case _:
+                return has_page(board, kind)
+
     def common(self, board: Board) -> dict[str, object]:
         """Template values that every page of a board needs; the same at every call."""
         if board.key.slug not in self._common:
@@ -56,16 +70,13 @@ class Urls:
         return self._common[board.key.slug]
 
     def _values(self, board: Board) -> dict[str, object]:
-        tabs = [
-            (self.page(board, kind), label)
-            for kind, label in _PAGES
-            if (board.key in self.several if kind == "backbones" else has_page(board, kind))
-        ]
+        tabs = [(self.page(board, kind), label) for kind, label in _PAGES if self.has(board, kind)]
         return {
             "board": board,
             "tabs": tabs,
             "errors_page": self.page(board, "explorer") if has_page(board, "explorer") else None,
             "memory_page": self.page(board, "memory"),
+            "speed_page": self.page(board, "speed") if board.key in self.timed else None,
             "claims_page": self.page(board, "claims"),
             "boards": [(self.front(b), b) for b in self.boards],
             "compare_page": {v.key: self.comparison(board, v) for v in board.variants},
@@ -80,7 +91,7 @@ def method_page(board: BoardKey, variant: str) -> str:
 
 
 def has_page(board: Board, kind: str) -> bool:
-    """Whether the board has a page of this kind; pages with nothing to show are not written."""
+    """Whether the board's own records fill a page of this kind; empty pages are not written."""
     fits = board.datasets
     match kind:
         case "claims":
@@ -88,7 +99,7 @@ def has_page(board: Board, kind: str) -> bool:
         case "lowdata":
             return any(percent < 100 for _, percent in fits)
         case "pretrain":
-            return bool((board.fits["kind"] == "pretraining").any())
+            return _shows_pretraining(board)
         case "sweep":
             return bool(board.sweeps)
         case "ood":
@@ -98,10 +109,24 @@ def has_page(board: Board, kind: str) -> bool:
         case "robustness":
             return bool(robustness.shift(board) or robustness.retention(board))
         case "gallery":
-            return has_page(board, "ood") or board.foundation is not None
+            pretrained = board.foundation is not None and board.pretraining_scored
+            return has_page(board, "ood") or pretrained
         case "explorer":
             return board.errors_known
         case "compare":
             return len(board.variants) > 1
         case _:
             return True
+
+
+def _shows_pretraining(board: Board) -> bool:
+    """Whether anything says what pretraining brings: scores on its datasets, or a fit from scratch
+    on a target beside one of the foundation."""
+    if board.pretraining_scored:
+        return True
+    tuned, scratch = board.reference, [v for v in board.variants if v.start == "scratch"]
+    return tuned is not None and any(
+        board.run_ids(tuned.key, name, 100).keys() & board.run_ids(v.key, name, 100).keys()
+        for name in TARGETS
+        for v in scratch
+    )

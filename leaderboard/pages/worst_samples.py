@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.records.maps import Kept
 from leaderboard.figures import maps
-from leaderboard.tables.boards import Variant
+from leaderboard.tables.variants import Variant
 from leaderboard.tables.worst import Worst
 
 WorstSamples = Mapping[tuple[str, str], Worst]

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leaderboard.tables import memory
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import Standing
+from leaderboard.tables.variants import Variant
 
 Parts = Mapping[tuple[bool, int], Mapping[str, Standing]]
 """In distribution or not, per cent: the standing of each method by variant key."""

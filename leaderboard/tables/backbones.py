@@ -10,8 +10,9 @@ from leaderboard.load.records import BoardKey
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison, Ranked
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import comparable
+from leaderboard.tables.variants import Variant
 
 _FEWEST_METHODS = 3
 """A backbone on which fewer of the others' methods ran is left out."""

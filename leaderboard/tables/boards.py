@@ -1,7 +1,7 @@
 """Boards: the records of one track, backbone and fingerprint, and the methods in them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.protocol.protocols import Protocol, Slot
-from bench.protocol.spec import CLEAN, TARGETS, Rules, TestSet, Track
+from bench.protocol.protocols import Protocol
+from bench.protocol.spec import CLEAN, PRETRAINING, TARGETS, Rules, TestSet, Track
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
-from leaderboard.load.results import FOUNDATION, Results, config
 from leaderboard.load.samples import TEST, SampleScores
-from leaderboard.tables import marks, text
+from leaderboard.tables.protocol_cells import FIT, CellKey, by_cell, complete
+from leaderboard.tables.variants import Variant
 
 CLAIMED = "lora"
 """The method that the paper's claims are about."""
@@ -24,35 +24,6 @@ TRIAL = "smoke"
 """The track whose scores mean nothing: it only shows that every stage runs."""
 REFERENCE = "fft"
 """The method that gains are measured against, as in the paper."""
-FIT = ("train", "percent", "holdout")
-"""Columns that name a fit of a method, seed left open."""
-CellKey = tuple[Any, ...]
-"""Values of `FIT` and of the test set."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """A method as it ran: one name, package, version and config."""
-
-    key: str
-    label: str
-    index: int
-    """Its colour and sign, the same on all boards and pages of a site."""
-    name: str
-    distribution: str
-    version: int
-    config: dict[str, Any]
-    release: str | None
-    code: str | None
-    category: str
-    summary: str
-    source: str
-    start: str
-
-    @property
-    def title(self) -> str:
-        """Display name, the short name and what sets this config apart beside it."""
-        return text.method(self.name) + self.label.removeprefix(self.name)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -83,6 +54,11 @@ class Board:
     @property
     def title(self) -> str:
         return f"{self.key.track} · {self.key.backbone}"
+
+    @property
+    def network(self) -> str:
+        """The backbone with its version, as measurements of speed name it."""
+        return str(self.fits["network"][0])
 
     @property
     def trial(self) -> bool:
@@ -134,6 +110,11 @@ class Board:
         for row in means.sort("variant").iter_rows(named=True):
             groups[row["train"], row["percent"], row["dataset"]].append(row)
         return groups
+
+    @property
+    def pretraining_scored(self) -> bool:
+        """Whether a pretraining dataset has scores of what was trained on it."""
+        return any((name, 100, name) in self.cell_means for name in PRETRAINING)
 
     @cached_property
     def sampled(self) -> dict[tuple[str, str, str, str], tuple[int, int]]:
@@ -197,7 +178,7 @@ class Board:
 
     @cached_property
     def machine(self) -> str | None:
-        """The machine of most fits: only its timings are compared."""
+        """The machine of most fits."""
         adapted = self.tested.filter(pl.col("kind") == "adaptation")
         machines = Counter(adapted["machine"].to_list())
         return min(machines, key=lambda m: (-machines[m], m), default=None)
@@ -259,181 +240,17 @@ class Board:
 
         Means over fewer cells are not comparable.
         """
-        return _complete(self._scored, protocol)
+        return complete(self._scored, protocol)
 
     def sampled_seeds(self, protocol: Protocol) -> dict[str, tuple[int, ...]]:
         """Seeds with per-sample scores for every cell of a protocol, by variant key."""
-        return _complete(self._sampled, protocol)
+        return complete(self._sampled, protocol)
 
     @cached_property
     def _scored(self) -> dict[CellKey, set[tuple[str, int]]]:
-        return _by_cell(self.scored)
+        return by_cell(self.scored)
 
     @cached_property
     def _sampled(self) -> dict[CellKey, set[tuple[str, int]]]:
         fits = self.tested.select("run_id", "variant", *FIT, "seed")
-        return _by_cell(fits.join(self.samples.cells.select("run_id", *TEST), on="run_id"))
-
-
-def _by_cell(frame: pl.DataFrame) -> dict[CellKey, set[tuple[str, int]]]:
-    """Variant keys and seeds of the fits on each cell."""
-    pairs: dict[tuple[str, int], tuple[str, int]] = {}  # each once: there are 100,000s of cells
-    found = {}
-    grouped = frame.group_by(*FIT, *TEST).agg("variant", "seed")
-    for *cell, keys, seeds in grouped.iter_rows():
-        own = zip(keys, seeds, strict=True)
-        found[tuple(cell)] = {pairs.setdefault(pair, pair) for pair in own}
-    return found
-
-
-def _complete(
-    by_cell: Mapping[CellKey, set[tuple[str, int]]], protocol: Protocol
-) -> dict[str, tuple[int, ...]]:
-    """Seeds that a variant has on every cell of a protocol, by its key."""
-    wanted = [by_cell.get(cell, set()) for cell in _cells(protocol)]
-    found: dict[str, list[int]] = defaultdict(list)
-    for key, seed in sorted(set.intersection(*wanted)) if wanted else ():
-        found[key].append(seed)
-    return {key: tuple(seeds) for key, seeds in found.items()}
-
-
-def _cells(protocol: Protocol) -> list[CellKey]:
-    return [
-        (slot.datasets[0], slot.percent, slot.holdout, test.dataset, test.split, test.condition)
-        for slot in protocol.fits
-        for test in slot.tests
-    ]
-
-
-def cells_of(protocol: Protocol) -> pl.DataFrame:
-    """The cells of a protocol's fits: `train`, `percent`, `holdout`, the test set, `weight`.
-
-    The cells weigh the same and together 1.
-    """
-    rows = _cells(protocol)
-    columns = [*FIT, *TEST]
-    frame = pl.DataFrame(rows, schema=columns, orient="row")
-    return frame.with_columns(pl.lit(1 / max(len(rows), 1)).alias("weight"))
-
-
-def one_cell(train: str, percent: int, test: TestSet) -> Protocol:
-    """One cell as a protocol of its own."""
-    slot = Slot(datasets=(train,), percent=percent, tests=(test,))
-    label = f"{train} → {test.name}"
-    return Protocol(name=f"{train}-{percent}-{test.name}", label=label, summary="", slots=(slot,))
-
-
-def gather(results: Results) -> list[Board]:
-    """Boards, the one with the most records of one's own first, trials last.
-
-    Then published ones: the newest rules first, the track's own network, the largest.
-    """
-    labels = _labels(results.fits)
-    order = marks.indices(_methods(results, labels))
-    boards = []
-    for key, (track, rules) in results.protocols.items():
-        fits = results.fits.filter(pl.col("board") == key.slug)
-        ids = fits.select("run_id")
-        boards.append(
-            Board(
-                key=key,
-                track=track,
-                rules=rules,
-                fits=fits,
-                cells=results.cells.join(ids, on="run_id", how="semi"),
-                samples=results.samples.of(ids),
-                variants=_variants(fits, labels, order),
-                foundation=_foundation(fits, max(order.values(), default=-1) + 1),
-            )
-        )
-    return sorted(boards, key=_order)
-
-
-def _methods(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
-    """Keys of the methods of each board by label, the board with the most records first."""
-    own = results.fits.filter(pl.col("variant").is_in(list(labels)))
-    by_board = own.group_by("board").agg(pl.len(), pl.col("variant").unique())
-    rows = sorted(by_board.iter_rows(), key=lambda row: (-row[1], row[0]))
-    return [sorted(keys, key=lambda k: (labels[k].lower(), k)) for _, _, keys in rows]
-
-
-def _order(board: Board) -> tuple[Any, ...]:
-    other_network = board.key.backbone != board.track.default_backbone
-    return (
-        board.trial,
-        -board.local,
-        -board.rules.version,
-        other_network,
-        -board.fits.height,
-        board.key,
-    )
-
-
-def _variants(
-    fits: pl.DataFrame, labels: Mapping[str, str], order: Mapping[str, int]
-) -> tuple[Variant, ...]:
-    own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout")).sort("run_id")
-    firsts = own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True)
-    made = [_variant(row, labels[row["variant"]], order[row["variant"]]) for row in firsts]
-    return tuple(sorted(made, key=lambda v: (v.label.lower(), v.key)))
-
-
-def _foundation(fits: pl.DataFrame, index: int) -> Variant | None:
-    done = fits.filter(pl.col("kind") == "pretraining", pl.col("status") == "done")
-    if done.is_empty():
-        return None
-    return _variant(done.row(0, named=True), FOUNDATION, index)
-
-
-def _variant(row: dict[str, Any], label: str, index: int) -> Variant:
-    return Variant(
-        key=row["variant"],
-        label=label,
-        index=index,
-        name=row["method"],
-        distribution=row["distribution"],
-        version=row["version"],
-        config=config(row),
-        release=row["release"],
-        code=row["code"],
-        category=row["category"],
-        summary=row["summary"],
-        source=row["source"],
-        start=row["start"],
-    )
-
-
-def _labels(fits: pl.DataFrame) -> dict[str, str]:
-    """The method's name, with what sets it apart from others of that name."""
-    own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout"))
-    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True):
-        kinds[row["method"]].append(row)
-    return {
-        row["variant"]: " ".join((name, *_marks(row, rivals)))
-        for name, rivals in kinds.items()
-        for row in rivals
-    }
-
-
-def _marks(row: dict[str, Any], rivals: Sequence[dict[str, Any]]) -> list[str]:
-    if len(rivals) == 1:
-        return []
-    configs = [config(rival) for rival in rivals]
-    own = config(row)
-    options = sorted({key for c in configs for key in c})
-    marks = [
-        f"{key}={own[key]}"
-        for key in options
-        if own.get(key) is not None and len({repr(c.get(key)) for c in configs}) > 1
-    ]
-    for word in ("distribution", "version"):
-        if len({rival[word] for rival in rivals}) > 1:
-            marks.append(f"{word} {row[word]}")
-    return marks
-
-
-def targets_first(names: Iterable[str]) -> list[str]:
-    """Datasets: targets in their order, then the others."""
-    rank = {name: i for i, name in enumerate(TARGETS)}
-    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
+        return by_cell(fits.join(self.samples.cells.select("run_id", *TEST), on="run_id"))

@@ -11,7 +11,8 @@ from bench.seismic import metrics
 from bench.seismic.metrics import Metric
 from leaderboard.stats.estimates import Estimate, Floats, by_group
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 Key = tuple[str, str, int, str, str]
 """Variant key, training dataset, per cent, test dataset, metric."""

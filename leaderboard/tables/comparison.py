@@ -7,7 +7,6 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.protocol.protocols import Protocol
-from bench.protocol.spec import PERCENTS
 from bench.seismic.metrics import Metric
 from leaderboard.load.results import FOUNDATION
 from leaderboard.stats import comparisons, curves
@@ -15,7 +14,9 @@ from leaderboard.stats.comparisons import Better, Comparison, Ranked
 from leaderboard.stats.curves import Crossover, LowDataCurve
 from leaderboard.stats.estimates import Estimate, Floats
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant, cells_of, one_cell
+from leaderboard.tables.boards import Board
+from leaderboard.tables.protocol_cells import cells_of, one_cell
+from leaderboard.tables.variants import Variant
 
 
 class MissingCellsError(BenchError):
@@ -120,7 +121,7 @@ def compare(
         ratios=ratios.moments().estimates() if ratios else None,
         cells=single.rows(place, better),
         low_data=_low_data(board, variants, protocol, seeds, metric, place)
-        if protocol.name == "lowdata"
+        if len({slot.percent for slot in protocol.fits}) > 1
         else None,
     )
 
@@ -282,7 +283,8 @@ def _low_data(
 ) -> LowData:
     """All methods at all fractions as numbers of one design, so that they stay paired."""
     parts = []
-    for percent in PERCENTS:
+    percents = sorted({slot.percent for slot in protocol.fits})
+    for percent in percents:
         slots = tuple(slot for slot in protocol.fits if slot.percent == percent)
         part = Protocol(name=f"lowdata-{percent}", label="", summary="", slots=slots)
         found = values.scores(board, variants, part, seeds, metric)
@@ -295,13 +297,13 @@ def _low_data(
     others = [m for m in range(count) if m != reference]
     return LowData(
         curves=tuple(
-            curves.low_data_curve(moments, PERCENTS, method=m, methods=count) for m in range(count)
+            curves.low_data_curve(moments, percents, method=m, methods=count) for m in range(count)
         ),
         area_differences=tuple(
-            curves.area_difference(moments, PERCENTS, m, reference, methods=count) for m in others
+            curves.area_difference(moments, percents, m, reference, methods=count) for m in others
         ),
         crossovers=tuple(
-            curves.crossover(moments, PERCENTS, m, reference, methods=count) for m in others
+            curves.crossover(moments, percents, m, reference, methods=count) for m in others
         ),
     )
 

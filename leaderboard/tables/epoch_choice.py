@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import numpy as np
 from bench.protocol.protocols import others
 from bench.protocol.spec import CLEAN, TARGETS
 from bench.seismic import metrics
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 MPS = 1500.0
 """One unit on [-1, 1] in m/s."""

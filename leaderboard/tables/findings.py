@@ -19,9 +19,10 @@ from leaderboard.load.results import FOUNDATION
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison
 from leaderboard.tables import memory, text, values
-from leaderboard.tables.boards import CLAIMED, REFERENCE, Board, Variant
+from leaderboard.tables.boards import CLAIMED, REFERENCE, Board
 from leaderboard.tables.claims import SCRATCH, STEP, Cell, Claim, Term, claims
 from leaderboard.tables.reference_comparison import PAPER_NAMES
+from leaderboard.tables.variants import Variant
 
 Verdict = Literal[
     "holds",

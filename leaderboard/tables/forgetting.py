@@ -10,9 +10,10 @@ from bench.protocol.protocols import Protocol
 from bench.seismic import metrics
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.robustness import UNTOUCHED
 from leaderboard.tables.standings import comparable
+from leaderboard.tables.variants import Variant
 
 GAINED = ("id", "ood")
 """Protocols on which something may be gained."""

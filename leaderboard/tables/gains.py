@@ -8,8 +8,10 @@ from bench.seismic import metrics
 from leaderboard.stats.comparisons import gain_percent
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant, one_cell
+from leaderboard.tables.boards import Board
 from leaderboard.tables.cells import CellScore, Key, means
+from leaderboard.tables.protocol_cells import one_cell
+from leaderboard.tables.variants import Variant
 
 Gains = dict[tuple[str, str], Estimate | float]
 """By (group, series) of a bar plot; a plain number where there are no per-sample scores."""

@@ -27,7 +27,9 @@ class Memory:
     saved_per_sample: float
     """Kept by the forward pass for the backward pass, at the precision of the recorded fits."""
     measured: float | None
-    """Median of the measured peaks on the board's machine, at the track's batch size."""
+    """Median of the peaks of the GPU's allocator on the board's machine, at the track's batch size.
+
+    None on a CPU, where a process's resident memory says little of a fit's."""
 
     def total(self, batch: int) -> float:
         """Bytes at a batch size, working space of the kernels not counted."""
@@ -47,7 +49,9 @@ def table(board: Board) -> dict[str, Memory]:
         whole.group_by("variant", maintain_order=True)
         .agg(
             pl.col(_COUNTS).filter(counted).median(),
-            pl.col("peak_bytes").filter(pl.col("machine").eq_missing(board.machine)).median(),
+            pl.col("peak_bytes")
+            .filter(pl.col("on_gpu"), pl.col("machine").eq_missing(board.machine))
+            .median(),
         )
         .drop_nulls(_COUNTS)
     )

@@ -12,7 +12,8 @@ import polars as pl
 from bench.protocol.spec import TARGETS
 from leaderboard.load import misfits
 from leaderboard.load.records import Problem
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
+from leaderboard.tables.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

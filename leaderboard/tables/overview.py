@@ -9,16 +9,15 @@ from typing import Any
 import polars as pl
 
 from bench.protocol import protocols
-from bench.protocol.columns import COSTS
+from bench.protocol.columns import COUNTED
 from bench.protocol.protocols import Protocol
 from bench.protocol.spec import TARGETS
 from bench.seismic import metrics
 from leaderboard.tables import data_fractions
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import Standing, standings
+from leaderboard.tables.variants import Variant
 
-MACHINE_BOUND = ("peak_bytes", "samples_per_second", "train_seconds")
-"""Costs that only compare on one machine."""
 _ORDER = ("ood", "id", "lowdata")
 
 
@@ -30,11 +29,8 @@ class Row:
     standings: dict[str, Standing]
     """By protocol."""
     costs: dict[str, float | None]
-    """Medians over the fits on the whole training set of the targets."""
-    ranges: dict[str, tuple[float, float]]
-    """Least and most of the costs that depend on the machine, over the same fits."""
-    foreign_machine: bool
-    """Its timings come from another machine than the board's."""
+    """Medians of what is counted, over the fits on the whole training set of the targets, on the
+    board's machine if there are any: bytes saved depend on the precision."""
     seeds: tuple[int, ...]
     failed: tuple[dict[str, Any], ...]
     """Records that did not end well."""
@@ -93,15 +89,12 @@ def _row(board: Board, variant: Variant, own: dict[str, Standing]) -> Row:
     entries = board.entries(variant)
     failed = tuple(e for e in entries if e["status"] != "done")
     done = [e for e in entries if e["status"] == "done"]
-    here = [e for e in done if e["machine"] == board.machine]
     whole = any(s.seeds for s in own.values()) and not failed
     published = all(e["origin"] == "published" for e in entries)
     return Row(
         variant,
         own,
-        _costs(here or done),
-        _ranges(here or done),
-        foreign_machine=not here,
+        _costs([e for e in done if e["machine"] == board.machine] or done),
         seeds=tuple(sorted({e["seed"] for e in done})),
         failed=failed,
         badge=("published" if published else "local") if whole else "incomplete",
@@ -112,19 +105,10 @@ def _costs(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """Medians of the fits that are alike."""
     used = _alike(entries)
     values: dict[str, float | None] = {}
-    for column in COSTS:
+    for column in COUNTED:
         known = [v for e in used if (v := e[column.name]) is not None]
         values[column.name] = median(known) if known else None
     return values
-
-
-def _ranges(entries: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    found = {}
-    for name in MACHINE_BOUND:
-        known = [v for e in _alike(entries) if (v := e[name]) is not None]
-        if known:
-            found[name] = (min(known), max(known))
-    return found
 
 
 def _alike(entries: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
@@ -189,4 +173,4 @@ def _schema() -> dict[str, pl.DataType]:
         for part in ("ratio_to_floor", "ratio_low", "ratio_high", "mean_rank"):
             schema[f"{protocol.name}_{part}"] = real
         schema[f"{protocol.name}_probability_better"] = real
-    return schema | {column.name: real for column in COSTS}
+    return schema | {column.name: real for column in COUNTED}

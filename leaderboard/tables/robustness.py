@@ -14,7 +14,9 @@ from bench.protocol.protocols import Protocol
 from bench.protocol.spec import CLEAN, PRETRAINING
 from bench.seismic import metrics
 from leaderboard.load.samples import TEST
-from leaderboard.tables.boards import FIT, Board, Variant, cells_of
+from leaderboard.tables.boards import Board
+from leaderboard.tables.protocol_cells import FIT, cells_of
+from leaderboard.tables.variants import Variant
 
 UNTOUCHED = "none"
 """Method that leaves the foundation as it is: what the others are compared with."""

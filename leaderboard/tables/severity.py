@@ -12,8 +12,9 @@ from bench.protocol.survey import CELL_METRES, PEAK_FREQUENCY_HZ, RECEIVERS, SHO
 from bench.seismic import metrics
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import values
-from leaderboard.tables.boards import Board, Variant
+from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import comparable
+from leaderboard.tables.variants import Variant
 
 Estimates = dict[str, Estimate]
 """MAE with its interval, by variant key."""

@@ -13,7 +13,9 @@ from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison
 from leaderboard.stats.estimates import Estimate, Moments
 from leaderboard.tables import values
-from leaderboard.tables.boards import FIT, Board, Variant, cells_of
+from leaderboard.tables.boards import Board
+from leaderboard.tables.protocol_cells import FIT, cells_of
+from leaderboard.tables.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

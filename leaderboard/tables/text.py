@@ -159,7 +159,7 @@ def unit(column: Column) -> str:
     """Unit to show next to the label of a column; empty where `cost` writes it."""
     if column.unit in ("bytes", "s"):
         return ""
-    return "per sample" if column.unit == "bytes/sample" else column.unit
+    return "per sample" if column.unit.endswith("/sample") else column.unit
 
 
 def axis(column: Column) -> str:

@@ -10,7 +10,8 @@ from bench.protocol.protocols import Protocol
 from bench.protocol.spec import TestSet
 from bench.seismic.metrics import Metric
 from leaderboard.stats.estimates import Floats, Moments, moments
-from leaderboard.tables.boards import Board, Place, Variant
+from leaderboard.tables.boards import Board, Place
+from leaderboard.tables.variants import Variant
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +133,8 @@ def _cells(
 ) -> Iterator[_Cell] | None:
     """The cells of a protocol, linear in the score; None where samples are not all there.
 
-    A sample that is undefined for one method is left out for all. One cell after the other: all of
-    a protocol's together are large.
+    A sample that is undefined for one method is left out for all; None if that is every one. One
+    cell after the other: all of a protocol's together are large.
     """
     places = _places(board, variants, protocol, seeds)
     if places is None:
@@ -143,6 +144,8 @@ def _cells(
     for place in places:
         defined = np.logical_not(np.isnan(_gathered(column, place)).any(axis=(0, 1)))
         known[place.test] = np.logical_and(defined, known.get(place.test, defined))
+    if not all(defined.any() for defined in known.values()):
+        return None
     return (_cell(column, place, known[place.test], metric) for place in places)
 
 

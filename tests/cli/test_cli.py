@@ -29,8 +29,8 @@ def records(home: Path) -> list[Record]:
 def test_run_trains_everything_from_an_empty_home(ran: Ran) -> None:
     home, done = ran
     assert done.returncode == 0, done.stderr
-    assert (
-        "simulate 60 records, pretrain 1 foundation, train 16 fits, score 48 cells" in done.stdout
+    assert (  # 4 targets × 3 methods; `none`, which is scored, too, is not trained
+        "simulate 60 records, pretrain 1 foundation, train 12 fits, score 48 cells" in done.stdout
     )
     assert "Estimate: " in done.stdout
     assert "\x1b" not in done.stdout + done.stderr, "piped output carries no control characters"
@@ -225,11 +225,11 @@ def test_fewer_maps_are_published_with_their_misfits(tmp_path: Path, inside: Ins
     copy = tmp_path / "out/mini" / record.run_id
     fewer = maps.read(copy)
     assert fewer.keys() == kept.keys()
-    for name, gallery in fewer.items():
+    for name, published in fewer.items():
         chosen = sorted({0, int(kept[name].errors_mps().argmax())})
-        assert gallery.samples.tolist() == chosen
-        assert (gallery.prediction == kept[name].prediction[chosen]).all()
-        assert (gallery.truth == kept[name].truth[chosen]).all()
+        assert published.samples.tolist() == chosen
+        assert (published.prediction == kept[name].prediction[chosen]).all()
+        assert (published.truth == kept[name].truth[chosen]).all()
         rows = misfits.read(copy).filter(pl.col("dataset") == name)
         assert rows["sample"].to_list() == chosen
 

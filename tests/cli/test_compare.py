@@ -335,7 +335,7 @@ def test_missing_cells_are_one_sentence_with_the_command_that_makes_them(
     assert command[:6] == ["bench", "run", "--method", "lora,fft", "--protocol", "lowdata"]
     code, out, error = inside(*command[1:], "--dry-run")
     assert code == 0, error
-    assert "train 48 fits" in out  # 16 of each method, and of `none`
+    assert "train 32 fits" in out  # 16 of each method; those of `none` are only scored
     assert "Reused: 5 recorded fits" in out  # the foundation and the floors
     code, out, _ = inside("compare", "lora", "fft", *track)
     assert code == 0
@@ -416,3 +416,17 @@ def test_seeds_that_one_method_lacks_do_not_count(inside: Inside, tmp_path: Path
     failed = next(r for r in done(tmp_path, "lora") if r.spec.seed == 2)
     write(failed.model_copy(update={"status": "failed"}), tmp_path / "runs" / failed.run_id)
     assert compare(inside, tmp_path, "lora", "fft")["seeds"] == [1]
+
+
+def test_one_fraction_of_low_data_is_compared_by_itself(inside: Inside, three_seeds: Path) -> None:
+    whole = compare(inside, three_seeds, "lora", "fft", "--protocol", "lowdata")
+    tenth = compare(inside, three_seeds, "lora", "fft", "--protocol", "lowdata", "--percent", "10")
+    assert "low_data" not in tenth, "one point is no curve"
+    assert {cell["percent"] for cell in tenth["cells"]} == {10}
+    for row in tenth["ranking"]:
+        point = whole["low_data"]["curves"][row["method"]]["points"][0]
+        assert row["score"]["value"] == pytest.approx(point["value"])
+    two = compare(
+        inside, three_seeds, "lora", "fft", "--protocol", "lowdata", "--percent", "100,50"
+    )
+    assert two["low_data"]["curves"]["lora"]["fractions_percent"] == [50, 100]

@@ -20,7 +20,7 @@ from bench.plugins import options
 from bench.progress import Silent
 from bench.protocol import protocols, tracks
 from bench.runner.context import RunContext
-from bench.runner.jobs import execute
+from bench.runner.jobs import execute_job
 from bench.runner.plan import plan
 from bench.runner.workspace import Workspace
 from bench.seeds import seed_everything
@@ -66,7 +66,7 @@ def main(home: str, track: str, result: str, *names: str) -> None:
     found = {"choosing": {"same": computed() == before}}
     for job in plan(protocols.get("ood"), choices, (0,), context).jobs:
         if job.spec.datasets == ("Style_B",) and job.spec.kind == "adaptation":
-            record = execute(job, context)
+            record = execute_job(job, context)
             found[job.spec.method.name] = {
                 "status": record.status,
                 "error": record.error,

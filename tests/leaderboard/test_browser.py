@@ -13,6 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
+from bench.records import measurement
 from leaderboard.build import render
 
 pytestmark = pytest.mark.browser
@@ -44,6 +45,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for alpha in (4.0, 8.0):
             lora = factory.Fake(name="lora", config={"rank": rank, "alpha": alpha})
             factory.make(home, lora, ("Style_A",), holdout=True, maps=False)
+    turns = {"fft": (2.0, 8.0, 4.0), "lora": (1.0, 2.0, 1.0), "adapter": (1.5, 1.5, 1.5)}
+    long_name = "A Processor With Quite a Long Name 9999X 128-Core"
+    for i, processor in enumerate(("Test CPU", long_name)):
+        measured = factory.measurement(turns, processor=processor)
+        measurement.write(measured, home / "speed" / f"{i}.json")
     return render.build([home], tmp_path_factory.mktemp("out") / "site").index.parent
 
 
@@ -155,19 +161,53 @@ def test_a_linked_figure_opens_as_it_was(page: Chrome, site: Path) -> None:
     button = _one(page, "[data-series]")
     mark = f"figure:not([hidden]) .s-{button.get_attribute('data-series')}"
     button.click()
-    _one(page, '[data-choose="peak_bytes"]').click()
+    _one(page, '[data-choose="flops_per_sample"]').click()
     address = page.current_url
     assert f"hide={button.get_attribute('data-name')}" in address
-    assert "plot=ood,peak_bytes" in address
+    assert "plot=ood,flops_per_sample" in address
     page.get("about:blank")
     page.get(address)
     shown = [f for f in _all(page, "[data-shown-by=plot]") if f.is_displayed()]
-    assert [f.get_attribute("data-is") for f in shown] == ["ood peak_bytes"]
+    assert [f.get_attribute("data-is") for f in shown] == ["ood flops_per_sample"]
     assert not _one(page, mark).is_displayed()
     page.get(f"{start}#plot=id")  # the same page: no reload
     shown = [f for f in _all(page, "[data-shown-by=plot]") if f.is_displayed()]
     assert [f.get_attribute("data-is") for f in shown] == ["id trainable_parameters"]
     assert _one(page, mark).is_displayed()
+
+
+def test_the_unit_goes_along_links(page: Chrome) -> None:
+    """To a page without numbers and on, to a place on a page and back; off, it goes nowhere."""
+
+    def follow(selector: str) -> None:
+        link = _one(page, selector)
+        page.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+        link.click()
+
+    def shown() -> str:
+        caption = _one(page, "table.plain caption [data-unit]")
+        return caption.get_attribute("textContent") or ""
+
+    _one(page, "#unit").click()
+    follow('nav a[href$="contribute.html"]')
+    assert page.current_url.endswith("contribute.html#unit=mps")
+    follow("a.brand")
+    assert page.current_url.endswith("index.html#unit=mps")
+    assert _one(page, "#unit").get_attribute("aria-pressed") == "true"
+    follow('tbody .sub a[href*="#reproduce"]')
+    assert page.current_url.endswith("#reproduce&unit=mps") and shown() == "in m/s"
+    top = "return document.getElementById('reproduce').getBoundingClientRect().top"
+    assert -1 < page.execute_script(top) < 300, "the place is in view"
+    follow('a[href*="#q="]')
+    assert "unit=mps" in page.current_url and len(_methods(page)) == 1, "with the other state"
+    page.get(page.current_url.split("#")[0] + "#unit=mps")
+    _one(page, ".skip").send_keys(Keys.ENTER)  # a place on the same page
+    assert page.current_url.endswith("#content&unit=mps")
+    assert _one(page, "#unit").get_attribute("aria-pressed") == "true"
+    _one(page, "#unit").click()
+    assert "unit" not in page.current_url
+    follow("tbody .name a")
+    assert "#" not in page.current_url and shown() == "on [−1, 1]"
 
 
 def test_the_panel_names_a_method_and_its_command(page: Chrome) -> None:
@@ -265,7 +305,10 @@ def test_every_page_is_reached_and_is_silent(page: Chrome, site: Path) -> None:
         assert missing == []
     names = {url.rsplit("/", 1)[1] for url in seen}
     assert {"problems.html", "protocol.html", "contribute.html"} <= names
-    for kind in ("lowdata", "ood", "pretrain", "sweep", "gallery", "explorer", "compare", "runs"):
+    for kind in (
+        *("lowdata", "ood", "pretrain", "sweep", "gallery", "explorer", "compare", "runs"),
+        "speed",
+    ):
         assert any(name.endswith(f"-{kind}.html") for name in names), kind
 
 

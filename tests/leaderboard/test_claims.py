@@ -12,14 +12,15 @@ from bench.protocol.spec import TARGETS
 from bench.records.record import write
 from leaderboard.build import render
 from leaderboard.load import reference, results
-from leaderboard.tables import boards, findings
+from leaderboard.tables import findings
+from leaderboard.tables.assembly import gather
 from leaderboard.tables.findings import Finding
 
 METHODS = (factory.BASELINE, factory.FFT, factory.LORA)
 
 
 def _found(home: Path) -> dict[str, Finding]:
-    (board,) = boards.gather(results.read([home]))
+    (board,) = gather(results.read([home]))
     return {f.claim.key: f for f in findings.findings(board, reference.paper())}
 
 
@@ -96,13 +97,12 @@ def test_memory_that_is_counted_and_measured_may_disagree(tmp_path: Path) -> Non
             agreeing = least == (before.verdict == "holds")
             peak = (1 if not agreeing else 2) * 2_000_000_000
             cost = record.cost.model_copy(
-                update={
-                    "peak_resident_bytes": peak,
-                    "peak_allocated_bytes": None,
-                    "baseline_bytes": 0,
-                }
+                update={"peak_allocated_bytes": peak, "baseline_bytes": 0}
             )
-            write(record.model_copy(update={"cost": cost}), tmp_path / "runs" / record.run_id)
+            settings = record.execution.determinism.model_copy(update={"device": "cuda"})
+            execution = record.execution.model_copy(update={"determinism": settings})
+            on_gpu = record.model_copy(update={"cost": cost, "execution": execution})
+            write(on_gpu, tmp_path / "runs" / record.run_id)
     after = _found(tmp_path)["memory"]
     assert after.verdict == "depends on the measure"
     assert "Measured peaks" in after.note and "LoRA" in after.note

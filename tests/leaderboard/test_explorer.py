@@ -13,7 +13,7 @@ from bench.protocol.spec import TARGETS
 from leaderboard.build import render
 from leaderboard.load import results
 from leaderboard.tables import errors
-from leaderboard.tables.boards import gather
+from leaderboard.tables.assembly import gather
 
 
 @pytest.fixture(scope="module")

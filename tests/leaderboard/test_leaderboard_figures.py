@@ -21,7 +21,8 @@ from leaderboard.load.reference import paper
 from leaderboard.pages import gallery, lowdata
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import gains, overview, sweeps
-from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.assembly import gather
+from leaderboard.tables.boards import Board
 
 METHODS = (factory.BASELINE, factory.FFT, factory.LORA)
 

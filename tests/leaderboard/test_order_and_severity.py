@@ -21,7 +21,8 @@ from leaderboard.figures import palette, svg
 from leaderboard.figures import severity as severity_figure
 from leaderboard.load import records, results
 from leaderboard.tables import backbones, forgetting, marks, robustness, severity, values, worst
-from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.assembly import gather
+from leaderboard.tables.boards import Board
 
 Cells = dict[tuple[str, str], dict[tuple[str, str, str], list[float]]]
 

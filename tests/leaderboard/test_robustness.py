@@ -11,7 +11,8 @@ from bench.protocol.conditions import CONDITIONS
 from bench.protocol.spec import PRETRAINING, TARGETS
 from leaderboard.load import records, results
 from leaderboard.tables import robustness
-from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.assembly import gather
+from leaderboard.tables.boards import Board
 
 Scores = dict[tuple[str, int], dict[tuple[str, str, str], float]]
 

@@ -13,7 +13,8 @@ from bench.records.record import MISFIT_FILE, Record, write
 from leaderboard.load import results
 from leaderboard.tables import epoch_choice
 from leaderboard.tables import misfits as misfit_table
-from leaderboard.tables.boards import Board, gather
+from leaderboard.tables.assembly import gather
+from leaderboard.tables.boards import Board
 
 
 def board_of(home: Path) -> Board:

@@ -219,6 +219,10 @@ def test_counts_on_inversionnet() -> None:
         ({"targets": "deconv1_1*"}, "does not take the layer 'deconv1_1.layers.0'.*not supported"),
         ({"targets": "deconw1_1*"}, "Unknown layer 'deconw1_1"),
         ({"tuner": "ln_tuning"}, "no layer of the kinds LayerNorm"),
+        (
+            {"tuner": "hra", "max_fan_in": 143, "targets": "convblock5_2*"},
+            "Tuner 'hra' .* layer 'convblock5_2.layers.0'.*fan-in is 144.*max_fan_in, .*allows 143",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(
@@ -232,6 +236,34 @@ def test_a_layer_that_does_not_merge_is_refused() -> None:
     """OFT on a convolution of PEFT 0.21 is no identity at the start, and does not merge."""
     trial = hf.try_on(nn.Conv2d(16, 16, 3), hf.HfConfig(tuner="oft"))
     assert trial.refusal == "merged, it gives another output."
+
+
+@pytest.mark.parametrize("tuner", ["boft", "hra"])
+def test_tuners_whose_time_grows_with_the_cube_of_the_fan_in_leave_wide_layers(tuner: str) -> None:
+    """By default above 1152, inputs × kernel of a 3 × 3 convolution of 128 channels."""
+
+    def refusal(layer: nn.Module, **options: Any) -> str | None:
+        return hf.try_on(layer, hf.HfConfig(tuner=tuner, **options)).refusal
+
+    wide = nn.Conv2d(129, 2, 3)
+    assert "fan-in is 1161" in (told := refusal(wide) or "") and "allows 1152" in told
+    with pytest.raises(ConfigError, match=rf"'{tuner}' .* layer '1' .*fan-in is 1161.*max_fan_in"):
+        adapt("hf", sequence(nn.Linear(8, 8), wide), tuner=tuner, targets="1")
+    narrow = nn.Conv2d(4, 2, 3)
+    assert refusal(narrow, max_fan_in=36) is None
+    assert "fan-in is 36" in (refusal(narrow, max_fan_in=35) or "")
+
+
+def test_other_tuners_have_no_bound_on_the_fan_in_unless_one_is_set() -> None:
+    network = sequence(nn.Linear(1153, 2), nn.Linear(2, 2))
+    assert list(hf.choose(network, hf.HfConfig())) == ["0", "1"]
+    with pytest.raises(ConfigError, match="no layer of this network's encoder"):
+        hf.choose(network, hf.HfConfig(max_fan_in=1152))
+
+
+def test_a_config_without_a_bound_is_the_one_from_before_the_option() -> None:
+    assert "max_fan_in" not in hf.HfConfig(tuner="hra").model_dump()
+    assert hf.HfConfig(max_fan_in=576).model_dump()["max_fan_in"] == 576
 
 
 def test_a_tuner_that_leaves_the_encoder_untouched_is_refused() -> None:

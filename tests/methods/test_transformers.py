@@ -401,6 +401,8 @@ SHIPPED = {
     ("conv_adapter", "caformer_unet"): sum(
         n * (9 * c + c // 8 + c * c // 8 + c) for n, c in ((3, 64), (3, 128), (1, 32))
     ),
+    # behind 24 blocks of the U-Nets (32), not behind the readout
+    ("conv_adapter", "fourier_deeponet"): 24 * (9 * 32 + 4 + 4 * 32 + 32),
     ("attention", "caformer_unet"): 9 * 4 * 320**2 + 3 * 4 * 512**2,
     ("prompt_tokens", "caformer_unet"): 10 * (9 * 320 + 3 * 512),
 }  # fmt: skip

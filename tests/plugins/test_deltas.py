@@ -259,7 +259,7 @@ def test_the_command_line_on_a_run(
         device=torch.device("cpu"),
         resident=True,
     )
-    scored = evaluate.score(plain, pool, gallery=0, numerics=numerics.choose("cpu"))
+    scored = evaluate.score(plain, pool, numerics=numerics.choose("cpu"))
     assert scored.scores["mae"].mean() == pytest.approx(cell.scores["mae"], abs=1e-5)
 
     code, out, _ = inside("adapt", "diff", foundation, run / "delta.safetensors")

@@ -49,7 +49,7 @@ def settled(home: Path, asked: str = "auto", plan_id: str = "") -> RunContext:
     """A context of the full network, in the precision that it gets."""
     context = context_of(home, "mini")
     context.plan_id = plan_id
-    machine_precision.settle(context, asked=asked)
+    machine_precision.decide(context, asked=asked)
     return context
 
 
@@ -79,7 +79,7 @@ def test_another_processor_and_another_backbone_are_measured_anew(
     assert settled(tmp_path).numerics.bfloat16
     quarter = context_of(tmp_path, "mini")
     quarter.backbone = quarter.backbone.model_copy(update={"name": "inversionnet_quarter"})
-    machine_precision.settle(quarter, asked="auto")
+    machine_precision.decide(quarter, asked="auto")
     assert not quarter.numerics.bfloat16
     on_processor("Another CPU", monkeypatch)
     assert not settled(tmp_path).numerics.bfloat16
@@ -123,15 +123,15 @@ def test_a_worker_takes_the_precision_of_its_plan(
 ) -> None:
     seen: list[str] = []
     monkeypatch.setattr(
-        worker.conductor, "work", lambda plan, at, **_: seen.append(at.numerics.precision) or ()
+        worker.execution, "execute_plan", lambda plan, at, **_: seen.append(at.numerics.precision)
     )
     context = context_of(tmp_path, "mini")
     plan = Plan(jobs=(), untrained=frozenset(), datasets_to_make=(), records_to_simulate=0)
     for word in ("bfloat16", "float32"):
         stored = StoredPlan.of(plan, context, device="cpu", precision=word)
-        stored_plan.keep(stored, context.workspace)
+        stored_plan.write(stored, context.workspace)
         again = stored_plan.load(context.workspace, stored.id)
-        assert list(worker.execute(again, context.workspace, context.progress)) == []
+        worker.run_worker(again, context.workspace, context.progress, lambda job: None)
     assert seen == ["bfloat16", "float32"]
 
 

@@ -205,7 +205,7 @@ def test_protocols_share_fits(ran: Ran, tiny_track: Path) -> None:
     assert (own.foundations, own.fits, own.cells, len(own.jobs)) == (0, 0, 12, 12)
     low = planned(at, "lowdata", "lora")
     assert (low.fits, low.foundations, low.cells) == (16, 0, 16 * 4 + 4)
-    assert not low.strays
+    assert not low.other_foundation
 
 
 def test_a_new_metric_asks_for_scores_and_for_no_training(
@@ -288,8 +288,9 @@ def test_a_job_travels_as_json_and_runs_from_the_workspace_alone(
     code = """
 import sys
 from pathlib import Path
-from bench.runner.jobs import Job, run_job
-print(run_job(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), device="cpu").status)
+from bench.runner.jobs import Job, execute_from_home
+job = Job.model_validate_json(sys.argv[1])
+print(execute_from_home(job, Path(sys.argv[2]), device="cpu").status)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, job.model_dump_json(), str(tmp_path)],
@@ -378,9 +379,9 @@ def test_fits_of_another_foundation_are_told(ran: Ran, tiny_track: Path, tmp_pat
         if record.spec.method.name == "lora":
             write(record.model_copy(update={"foundation_sha256": "0" * 64}), path.parent)
     at = context_of(tmp_path, tiny_track)
-    assert len(planned(at, "ood", "lora,fft,baseline").strays) == 4
+    assert len(planned(at, "ood", "lora,fft,baseline").other_foundation) == 4
     again = planned(at, "ood", "lora", again=True)
-    assert (again.fits, len(again.strays)) == (4, 0)
+    assert (again.fits, len(again.other_foundation)) == (4, 0)
 
 
 def test_a_sweep_trains_and_scores_on_its_own_parts(

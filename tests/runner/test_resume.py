@@ -27,7 +27,7 @@ def test_checkpoints_take_no_more_than_their_share(
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "time", clock)
-        pace = resume.Pace(share, size)
+        pace = resume.CheckpointSchedule(share, size)
         spent, cost = 0.0, size / 1e9
         for seconds, quicker in epochs:
             clock.now += seconds
@@ -46,7 +46,7 @@ def test_after_every_epoch_where_it_costs_nothing_and_rarely_where_it_is_dear(
     monkeypatch.setattr(resume, "time", clock)
 
     def kept(size: int, cost: float) -> list[int]:
-        pace, found = resume.Pace(0.01, size), []
+        pace, found = resume.CheckpointSchedule(0.01, size), []
         for epoch in range(50):
             clock.now += 4
             if pace.due:
@@ -62,11 +62,11 @@ def test_after_every_epoch_where_it_costs_nothing_and_rarely_where_it_is_dear(
 
 
 def test_what_is_written_is_read_again_under_the_same_key_only(tmp_path: Path) -> None:
-    resume.Unfinished(tmp_path, "key").save_checkpoint(CHECKPOINT)
-    found = resume.Unfinished(tmp_path, "key").checkpoint()
+    resume.CheckpointStore(tmp_path, "key").save(CHECKPOINT)
+    found = resume.CheckpointStore(tmp_path, "key").load()
     assert found is not None and found.seconds == 1.5
     assert torch.equal(found.changed["weight"], torch.arange(3.0))
-    assert resume.Unfinished(tmp_path, "another").checkpoint() is None
+    assert resume.CheckpointStore(tmp_path, "another").load() is None
 
 
 def damaged(content: bytes, how: str) -> bytes:
@@ -78,9 +78,9 @@ def damaged(content: bytes, how: str) -> bytes:
 @pytest.mark.parametrize("how", ["cut short", "empty", "garbage"])
 def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path, how: str) -> None:
     """As a power cut may leave it, because nobody waits for the disk."""
-    unfinished = resume.Unfinished(tmp_path, "key")
-    unfinished.save_checkpoint(CHECKPOINT)
+    unfinished = resume.CheckpointStore(tmp_path, "key")
+    unfinished.save(CHECKPOINT)
     (file,) = tmp_path.rglob("checkpoint.pt")
     file.write_bytes(damaged(file.read_bytes(), how))
-    assert unfinished.checkpoint() is None
+    assert unfinished.load() is None
     assert unfinished.kept_epochs() == 0

@@ -17,6 +17,7 @@ from bench import cli
 from bench.data.reader import Samples
 from bench.errors import BenchError
 from bench.plugins import registry
+from bench.records import measurement
 from bench.runner import machine_speeds
 from bench.runner.workspace import Workspace
 from bench.seismic import metrics
@@ -183,26 +184,26 @@ def speeds(**methods: float) -> machine_speeds.Speeds:
 
 def test_speeds_are_kept_by_setting_and_methods_add_up(tmp_path: Path) -> None:
     home, stock = Workspace(tmp_path), Numerics(device=CPU, bfloat16=False, frugal=False)
-    assert machine_speeds.recall(home, "inversionnet", FLOAT32) is None
-    machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(fft=10, lora=12))
-    machine_speeds.remember(home, "inversionnet", stock, speeds(fft=3))
-    machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(lora=14, bitfit=20))
-    found = machine_speeds.recall(home, "inversionnet", FLOAT32)
+    assert machine_speeds.load(home, "inversionnet", FLOAT32) is None
+    machine_speeds.store(home, "inversionnet", FLOAT32, speeds(fft=10, lora=12))
+    machine_speeds.store(home, "inversionnet", stock, speeds(fft=3))
+    machine_speeds.store(home, "inversionnet", FLOAT32, speeds(lora=14, bitfit=20))
+    found = machine_speeds.load(home, "inversionnet", FLOAT32)
     assert found is not None
     assert found.train_samples_per_second == {"fft": 10, "lora": 14, "bitfit": 20}
     assert found.train("fft") == 10
     assert found.train("a method that was not measured") == 14, "the median"
-    assert machine_speeds.recall(home, "inversionnet", stock) == speeds(fft=3)
-    assert machine_speeds.recall(home, "another", FLOAT32) is None
+    assert machine_speeds.load(home, "inversionnet", stock) == speeds(fft=3)
+    assert machine_speeds.load(home, "another", FLOAT32) is None
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"key": 1}', "\x00"])
 def test_a_damaged_file_of_speeds_is_measured_anew(tmp_path: Path, content: str) -> None:
     home = Workspace(tmp_path)
     home.machine_file.write_text(content, encoding="utf-8")
-    assert machine_speeds.recall(home, "inversionnet", FLOAT32) is None
-    machine_speeds.remember(home, "inversionnet", FLOAT32, speeds(fft=10))
-    assert machine_speeds.recall(home, "inversionnet", FLOAT32) == speeds(fft=10)
+    assert machine_speeds.load(home, "inversionnet", FLOAT32) is None
+    machine_speeds.store(home, "inversionnet", FLOAT32, speeds(fft=10))
+    assert machine_speeds.load(home, "inversionnet", FLOAT32) == speeds(fft=10)
 
 
 # --- the command ------------------------------------------------------------------------------
@@ -219,8 +220,9 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def measured(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A home after `bench speed` at its smallest, and what it printed."""
     home = tmp_path_factory.mktemp("home")
-    words = ("--method", "fft,bitfit", "--batch", "2", "--rounds", "1", "--against", "reference")
-    done = bench("speed", *words, "--json", home=home)
+    words = ("--method", "fft,bitfit", "--batch", "2", "--rounds", "3", "--against", "reference")
+    save = ("--save", str(home / "speed" / "it.json"))
+    done = bench("speed", *words, *save, "--json", home=home)
     assert done.returncode == 0, done.stderr
     return home, json.loads(done.stdout)
 
@@ -240,7 +242,7 @@ def test_the_command_reports_every_figure_with_its_ratio(measured: tuple[Path, A
         "reference score",
         "reference read",
     ]
-    assert all(row["per_second"] > 0 and len(row["seconds"]) == 1 for row in rows.values())
+    assert all(row["per_second"] > 0 and len(row["seconds"]) == 3 for row in rows.values())
     for name, other in (
         ("train bitfit", "reference train"),
         ("score", "reference score"),
@@ -261,6 +263,50 @@ def test_the_command_reports_every_figure_with_its_ratio(measured: tuple[Path, A
         assert row["matrix_ceiling_fraction"] > 0 and row["memory_ceiling_fraction"] > 0
 
 
+def test_the_saved_file_is_what_was_printed(measured: tuple[Path, Any]) -> None:
+    home, told = measured
+    rows = {row["name"]: row for row in told["figures"]}
+    kept = measurement.read(home / "speed" / "it.json")
+    named = {f"train {loop.method.name}": loop for loop in kept.methods}
+    assert list(named) == ["train fft", "train bitfit"]
+    for name, loop in (*named.items(), ("reference train", kept.reference)):
+        row = rows[name]
+        assert list(loop.seconds) == row["seconds"] and loop.samples == 2 * 2, "two steps"
+        assert loop.saved_bytes_per_sample == row["saved_bytes_per_sample"]
+        assert loop.peak_bytes == row["peak_bytes"]
+        assert loop.samples / np.median(loop.seconds) == pytest.approx(row["per_second"])
+    assert kept.methods[0].method.config == {"learning_rate_scale": 1.0, "batchnorm": None}
+    assert (kept.batch, kept.backbone.name) == (2, "inversionnet")
+    assert kept.execution.machine.model_dump(mode="json") == told["machine"]
+    assert kept.execution.determinism.model_dump(mode="json") == told["settings"]
+    assert kept.execution.command[:2] == ("bench", "speed")
+    assert "--save" in kept.execution.command
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "add --against reference"),
+        (("--against", "reference", "--rounds", "2"), "--rounds 3 or more"),
+        (("--against", "reference"), "choose another name"),
+    ],
+)
+def test_what_cannot_be_saved_is_told_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setattr(suite, "measure", lambda *_, **__: pytest.fail("it measures"))
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"my": "notes"}', encoding="utf-8")
+    home = ("--home", str(tmp_path / "home"))
+    assert call(monkeypatch, "speed", *home, "--save", str(notes), *words) == 2
+    assert said in capsys.readouterr().err
+    assert notes.read_text(encoding="utf-8") == '{"my": "notes"}'
+
+
 def test_its_speeds_are_what_run_estimates_with(
     measured: tuple[Path, Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -277,7 +323,7 @@ def test_its_speeds_are_what_run_estimates_with(
     # Whatever this process's settings are called: four fits of four samples and two epochs at one
     # sample an hour, and a foundation on 24 samples at two an hour.
     slow = speeds(fft=1 / 3600, foundation=2 / 3600)
-    machine_speeds.remember(Workspace(home), "inversionnet_quarter", choose("cpu"), slow)
+    machine_speeds.store(Workspace(home), "inversionnet_quarter", choose("cpu"), slow)
     words = ("--method", "fft", "--protocol", "id", "--track", str(tiny_track), "--home", str(home))
     assert call(monkeypatch, "run", *words, "--dry-run", "--quiet") == 0
     printed = capsys.readouterr().out

@@ -44,7 +44,7 @@ def test_the_first_maps_are_kept_and_the_worst_of_all(worst: int, expected: list
     errors[40] = 0.4  # worse than all before, not the worst
     errors[worst] = 0.5
     pool = Pool(errors)
-    scored = evaluate.score(Wrong(), pool, gallery=3, numerics=numerics.choose("cpu"))
+    scored = evaluate.score(Wrong(), pool, kept_maps=3, numerics=numerics.choose("cpu"))
     assert scored.kept.samples.tolist() == expected
     assert scored.scores["mae"] == pytest.approx(errors, rel=1e-4)
     for i, sample in enumerate(expected):
@@ -55,8 +55,8 @@ def test_the_first_maps_are_kept_and_the_worst_of_all(worst: int, expected: list
     assert scored.gathers.shape == (len(expected), 250, 70)
 
 
-def test_no_gallery_keeps_nothing() -> None:
-    scored = evaluate.score(Wrong(), Pool([0.1] * 5), gallery=0, numerics=numerics.choose("cpu"))
+def test_no_map_is_kept_unless_asked_for() -> None:
+    scored = evaluate.score(Wrong(), Pool([0.1] * 5), numerics=numerics.choose("cpu"))
     assert len(scored.kept.samples) == 0 and scored.gathers.shape == (0, 250, 70)
 
 

@@ -137,9 +137,9 @@ def step_peak(name: str, *, frugally: bool) -> int:
     x = torch.zeros(8, 1000, 70, 5, dtype=torch.float16).permute(0, 3, 1, 2)
     y = torch.zeros(8, 1, 70, 70)
     with numerics.frugal_pass(adapted.model):
-        train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
+        train.training_step(adapted, adam, x, y, numerics=numerics)
         with Traffic() as traffic:
-            train.train_step(adapted, adam, x, y, rate=0.0, numerics=numerics)
+            train.training_step(adapted, adam, x, y, numerics=numerics)
     return traffic.peak_bytes
 
 

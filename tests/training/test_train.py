@@ -228,11 +228,12 @@ def test_no_step_waits_for_the_gpu(name: str) -> None:
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
     x, y = (t.to(numerics.device) for t in batch(4))
     with numerics.frugal_pass(adapted.model):
-        train.train_step(adapted, adam, x, y, rate=1e-4, numerics=numerics)
+        train.training_step(adapted, adam, x, y, numerics=numerics)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that this mode is a prototype
             torch.cuda.set_sync_debug_mode("error")
             try:
-                train.train_step(adapted, adam, x, y, rate=1e-4, numerics=numerics)
+                train.set_rate(adam, 1e-4)
+                train.training_step(adapted, adam, x, y, numerics=numerics)
             finally:
                 torch.cuda.set_sync_debug_mode("default")

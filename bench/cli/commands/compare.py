@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import BackboneOption, HomeOption, JsonOption, WeightsOption
+from bench.cli.options import (
+    BackboneOption,
+    HomeOption,
+    JsonOption,
+    PercentOption,
+    WeightsOption,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
@@ -26,6 +33,7 @@ def compare(
     protocol: Annotated[
         str, typer.Option("--protocol", "-p", help=f"{', '.join(_COMPARABLE)}.")
     ] = "ood",
+    percent: PercentOption = None,
     track: Annotated[
         str | None,
         typer.Option("--track", "-t", help="Default: the one with most records of these methods."),
@@ -52,7 +60,8 @@ def compare(
     from bench.seismic import metrics
     from leaderboard.load import results
     from leaderboard.tables import comparison, reference_comparison
-    from leaderboard.tables.boards import REFERENCE, gather
+    from leaderboard.tables.assembly import gather
+    from leaderboard.tables.boards import REFERENCE
 
     names = list(dict.fromkeys([*methods, *([against] if against else [])]))
     if len(names) < 2:
@@ -62,6 +71,8 @@ def compare(
     chosen_metric = metrics.get(metric) if metric else metrics.METRICS[0]
     chosen = against or (REFERENCE if REFERENCE in names else names[-1])
     view = protocols.get(protocol)
+    if percent is not None:
+        view = protocols.at(view, whole_numbers("--percent", percent))
     boards = gather(results.read([to_read(home).folder]))
     try:
         board = _board(boards, names, view, track, backbone, weights)
@@ -72,8 +83,8 @@ def compare(
         _check_known(names, boards)
         fitting = (b for b in boards if backbone in (None, b.key.backbone))
         fullest = next((b.key.track for b in fitting), None)
-        options = {"--track": track or fullest, "--home": home, "--backbone": backbone}
-        options["--weights"] = weights
+        options = {"--percent": percent, "--track": track or fullest, "--home": home}
+        options |= {"--backbone": backbone, "--weights": weights}
         command = _command(names, protocol, options)
         raise comparison.MissingCellsError(f"{error} Make them with: {command}") from None
     rows = reference_comparison.published_cells(result) if reference else []

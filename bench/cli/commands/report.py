@@ -8,11 +8,23 @@ import typer
 
 from bench.cli.options import HomeOption
 
+_NOT_INSTALLED = (
+    "the installed package has none; name those of a checkout with --records leaderboard/records."
+)
+
 
 def report(
     home: HomeOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the site. Default: `site` in the home.")
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of published runs, such as leaderboard/records of a checkout. Default: "
+            "that of the checkout that is installed with pip install -e.",
+            show_default=False,
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
@@ -21,13 +33,22 @@ def report(
     # which numbers are added up; the libraries read this when they are imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    from bench.errors import RecordError
     from bench.runner.workspace import to_read
     from leaderboard.build import render
 
+    if records is not None and not records.is_dir():
+        raise RecordError(f"--records {records} is not a folder; name one that holds runs.")
     place = to_read(home)
-    result = render.build([place.folder], out or place.site)
+    result = render.build([place.folder], out or place.site, published=records)
     for problem in result.problems:
         typer.echo(f"Left out: {problem.path}: {problem.reason}", err=True)
+    if not result.published:
+        typer.echo(
+            "Without published runs: "
+            + (f"there are none in {records}." if records else _NOT_INSTALLED),
+            err=True,
+        )
     typer.echo(f"{result.records} records, {result.pages} pages: {result.index}")
     for title, page in result.local:
         if page != result.index:

@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import BackboneOption, HomeOption, PrecisionOption
+from bench.cli.options import (
+    BackboneOption,
+    HomeOption,
+    PercentOption,
+    PrecisionOption,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
+    from bench.records.record import Record
+    from bench.runner.context import RunContext
+    from bench.runner.plan import Plan
 
 
 def run(
@@ -83,14 +92,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    percent: Annotated[
-        str | None,
-        typer.Option(
-            help="Only the fits on these shares of the training data, such as 10 or 10,25. "
-            "Default: all that the protocol asks for.",
-            show_default=False,
-        ),
-    ] = None,
+    percent: PercentOption = None,
     tuned: Annotated[
         bool,
         typer.Option(
@@ -137,14 +139,15 @@ def run(
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
     from bench.cli import announcement, terminal
-    from bench.cli.commands.spread import Spread
     from bench.cli.interrupts import interruptible
+    from bench.cli.worker_options import WorkerOptions
     from bench.models import backbones
     from bench.plugins import options, registry
     from bench.progress import Silent
     from bench.protocol import protocols, tracks
-    from bench.runner import data as run_data
-    from bench.runner import initial_weights, machine_precision, plan, pretraining, tuning
+    from bench.runner import execution, initial_weights, plan, pretraining, stored_plan, tuning
+    from bench.runner import slurm as scheduler
+    from bench.runner import workers as worker_processes
     from bench.runner.context import RunContext
     from bench.runner.workspace import Workspace, default
     from bench.training import numerics
@@ -154,16 +157,16 @@ def run(
     chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
     chosen_protocol = protocols.together(protocol or [chosen_track.default_protocol])
     if percent is not None:
-        chosen_protocol = protocols.at(chosen_protocol, _whole_numbers("--percent", percent))
+        chosen_protocol = protocols.at(chosen_protocol, whole_numbers("--percent", percent))
     network = backbone or chosen_track.default_backbone
-    seed_list = _whole_numbers("--seeds", seeds) if seeds else chosen_track.seeds
+    seed_list = whole_numbers("--seeds", seeds) if seeds else chosen_track.seeds
     words = _grid_words(grid, more_grid, chosen_protocol)
     installed = options.load(method or [])
     named = options.methods(method or [], installed, chosen_protocol)
     named = options.with_levels(named, installed, chosen_protocol)
     everything = registry.ALL in (method or [])
-    spread = Spread.of(workers, slurm, device, home)
-    where = "cpu" if spread.slurm else device
+    worker_options = WorkerOptions.of(workers, slurm, device, home)
+    where = "cpu" if worker_options.slurm else device
     settings = numerics.choose(where, frugal=not stock, precision=precision)
     devices = pretraining.check_devices(pretrain_devices, chosen_track, settings)
     with (
@@ -218,19 +221,28 @@ def run(
             conformance.check_backbone_cheaply(backbones.get(network).backbone)
         if not todo.jobs:
             progress.say("Nothing to do: everything is recorded.")
-        elif spread.slurm is None:  # else they are asked where the work is done
-            from bench.runner import estimate, machine_speeds
-
-            run_data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
-            reason = machine_precision.settle(context, asked=precision)
-            announcement.precision(todo, context, reason)
-            speeds = machine_speeds.measured(context)
-            announcement.estimate(estimate.estimate(todo, context, speeds), progress.say)
+        elif worker_options.slurm is None:  # else the machines that do the work are asked
+            _measure_and_estimate(todo, context, precision)
         if dry_run:
             return
-        ran = spread.conduct(todo, context, device, precision) if todo.jobs else []
-    if spread.slurm is not None and todo.jobs:
-        return
+        ran: list[Record] = []
+        if todo.jobs:
+            decided = precision if worker_options.slurm else context.numerics.precision
+            stored = stored_plan.StoredPlan.of(todo, context, device=device, precision=decided)
+            stored_plan.write(stored, workspace)
+            context.plan_id = stored.id
+            if worker_options.slurm:
+                ids = scheduler.submit(
+                    stored, workspace, worker_options.slurm, worker_options.tasks
+                )
+                return announcement.submitted(ids, worker_options.tasks, todo, progress)
+            if worker_options.shares:
+                samples = execution.samples_by_job(todo, context)
+                ran = worker_processes.run_workers(
+                    stored, worker_options.shares, workspace, progress, samples
+                )
+            else:
+                ran = execution.execute_plan(todo, context)
     from bench.cli.tables import results
 
     results.show([r for r in (*todo.done, *ran) if r.status == "done"])
@@ -239,6 +251,18 @@ def run(
         for record in failed:
             typer.echo(f"Failed: {record.spec.title}: {record.error}", err=True)
         raise typer.Exit(1)
+
+
+def _measure_and_estimate(todo: "Plan", context: "RunContext", precision: str) -> None:
+    """Settle the precision to train in, and say what the plan will take on this machine."""
+    from bench.cli import announcement
+    from bench.runner import data, estimate, machine_precision, machine_speeds, plan
+
+    data.check_layout(plan.datasets(todo.jobs, todo.untrained), context)
+    reason = machine_precision.decide(context, asked=precision)
+    announcement.precision(todo, context, reason)
+    speeds = machine_speeds.measured(context)
+    announcement.estimate(estimate.estimate(todo, context, speeds), context.progress.say)
 
 
 def _grid_words(
@@ -252,19 +276,3 @@ def _grid_words(
     if more and not (grid and all("=" in word for word in more)):
         raise ConfigError(f"Unexpected word '{more[0]}'; see `bench run --help`.")
     return tuple((grid or []) + (more or []))
-
-
-_LARGEST = 2**53
-"""So that every reader of a record's JSON sees the same seed."""
-
-
-def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    from bench.errors import ConfigError
-
-    try:
-        numbers = tuple(dict.fromkeys(int(word) for word in text.split(",")))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 0 or max(numbers) > _LARGEST:
-        raise ConfigError(f"{option} {text}: write whole numbers from 0 to 2^53, such as 10,25.")
-    return numbers

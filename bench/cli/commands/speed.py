@@ -1,6 +1,9 @@
 """`bench speed`: how fast this machine trains, scores, simulates and reads."""
 
 import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -33,23 +36,35 @@ def speed(
     ] = "inversionnet",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: PrecisionOption = "auto",
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="A JSON file for the training loops, beside the reference loop: `bench report` "
+            "shows those in the folder `speed` of the home and of the published records.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure speed and memory on this machine; every ratio is from this one process run.
 
-    The speeds are kept in the home folder for the estimates of `bench run`.
+    The speeds are kept in the home folder for the estimates of `bench run`. Save and publish them
+    from a machine on which nothing else runs.
     """
     from bench.cli import terminal
     from bench.models import backbones
     from bench.plugins import options, registry
+    from bench.records import measurement
     from bench.runner import machine_precision, machine_speeds
     from bench.runner.workspace import Workspace, default
-    from bench.speed import suite
+    from bench.speed import saved, suite
     from bench.training import numerics, probe
 
+    if save is not None:
+        saved.check(save, against_reference=against is not None, rounds=rounds)
     kept = Workspace(home or default())
-
+    started = datetime.now(UTC)
     words = method or [registry.ALL]
     choices, left_out = options.choose(
         options.methods(words, options.load(words)), [], backbone, skip_unfit=registry.ALL in words
@@ -76,7 +91,7 @@ def speed(
             ablate=ablate,
             progress=progress,
         )
-    machine_speeds.remember(kept, backbone, settings, suite.speeds(figures, batch))
+    machine_speeds.store(kept, backbone, settings, suite.speeds(figures, batch))
     told = {
         "machine": probe.machine().model_dump(mode="json"),
         "versions": probe.versions(),
@@ -89,6 +104,18 @@ def speed(
         typer.echo(json.dumps(told, indent=1))
     else:
         show(told)
+    if save is not None:
+        about = saved.of_figures(
+            figures,
+            choices,
+            backbone=backbone,
+            batch=batch,
+            numerics=settings,
+            command=("bench", *sys.argv[1:]),
+            started=started,
+        )
+        measurement.write(about, save)
+        typer.echo(f"Saved: {save}", err=as_json)
 
 
 def show(told: dict[str, Any]) -> None:

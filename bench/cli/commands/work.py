@@ -1,8 +1,6 @@
 """`bench work`: execute a plan of the home beside other workers."""
 
 import os
-import signal
-import threading
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -37,7 +35,7 @@ def work(
     from bench.cli.interrupts import interruptible
     from bench.errors import BenchError, describe
     from bench.progress import Progress
-    from bench.runner import slurm, stored_plan, worker
+    from bench.runner import parent_watch, slurm, stored_plan, worker
     from bench.runner.messages import Reporter
     from bench.runner.workspace import Workspace, default
 
@@ -53,36 +51,24 @@ def work(
             pipe = stack.enter_context(os.fdopen(report, "w", encoding="utf-8"))
             reporter = Reporter(pipe)
             progress = reporter
-            _end_with_parent()
+            parent_watch.end_with_parent()
         stack.enter_context(interruptible())
         if grace is not None:
             stack.enter_context(slurm.requeued_when_stopped(stop, grace, progress))
         try:
             workspace = Workspace(home or default())
             stored = stored_plan.load(workspace, plan)
-            for job, _ in worker.execute(
+            worker.run_worker(
                 stored,
                 workspace,
                 progress,
+                lambda job: reporter.settled(job.key) if reporter is not None else None,
                 device=device,
                 only_foundations=only_foundations,
                 stop=stop,
-            ):
-                if reporter is not None:
-                    reporter.settled(job.key)
+            )
         except BenchError as error:
             if reporter is None:
                 raise
             reporter.error(describe(error))
             raise typer.Exit(2) from None
-
-
-def _end_with_parent() -> None:
-    """End this process like Ctrl-C when standard input ends: whoever started it is gone."""
-
-    def watch() -> None:
-        while os.read(0, 1):  # not `sys.stdin`, whose lock would abort the exit of the process
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="bench-parent", daemon=True).start()

@@ -1,0 +1,102 @@
+"""Methods as they ran: told apart by config, package and version, each with its own label."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from leaderboard.load.results import FOUNDATION, config
+from leaderboard.tables import text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A method as it ran: one name, package, version and config."""
+
+    key: str
+    label: str
+    index: int
+    """Its colour and sign, the same on all boards and pages of a site."""
+    name: str
+    distribution: str
+    version: int
+    config: dict[str, Any]
+    release: str | None
+    code: str | None
+    category: str
+    summary: str
+    source: str
+    start: str
+
+    @property
+    def title(self) -> str:
+        """Display name, the short name and what sets this config apart beside it."""
+        return text.method(self.name) + self.label.removeprefix(self.name)
+
+
+def of_fits(
+    fits: pl.DataFrame, labels: Mapping[str, str], order: Mapping[str, int]
+) -> tuple[Variant, ...]:
+    """The methods of these fits by label; `labels` and `order` (colour and sign) are by key."""
+    own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout")).sort("run_id")
+    firsts = own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True)
+    made = [_variant(row, labels[row["variant"]], order[row["variant"]]) for row in firsts]
+    return tuple(sorted(made, key=lambda v: (v.label.lower(), v.key)))
+
+
+def foundation(fits: pl.DataFrame, index: int) -> Variant | None:
+    """The foundations among these fits as one method; None where none is finished."""
+    done = fits.filter(pl.col("kind") == "pretraining", pl.col("status") == "done")
+    if done.is_empty():
+        return None
+    return _variant(done.row(0, named=True), FOUNDATION, index)
+
+
+def _variant(row: dict[str, Any], label: str, index: int) -> Variant:
+    return Variant(
+        key=row["variant"],
+        label=label,
+        index=index,
+        name=row["method"],
+        distribution=row["distribution"],
+        version=row["version"],
+        config=config(row),
+        release=row["release"],
+        code=row["code"],
+        category=row["category"],
+        summary=row["summary"],
+        source=row["source"],
+        start=row["start"],
+    )
+
+
+def labels(fits: pl.DataFrame) -> dict[str, str]:
+    """By key: the method's name, with what sets it apart from others of that name."""
+    own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout"))
+    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True):
+        kinds[row["method"]].append(row)
+    return {
+        row["variant"]: " ".join((name, *_marks(row, rivals)))
+        for name, rivals in kinds.items()
+        for row in rivals
+    }
+
+
+def _marks(row: dict[str, Any], rivals: Sequence[dict[str, Any]]) -> list[str]:
+    if len(rivals) == 1:
+        return []
+    configs = [config(rival) for rival in rivals]
+    own = config(row)
+    options = sorted({key for c in configs for key in c})
+    marks = [
+        f"{key}={own[key]}"
+        for key in options
+        if own.get(key) is not None and len({repr(c.get(key)) for c in configs}) > 1
+    ]
+    for word in ("distribution", "version"):
+        if len({rival[word] for rival in rivals}) > 1:
+            marks.append(f"{word} {row[word]}")
+    return marks
