@@ -13,7 +13,7 @@ from leaderboard.pages import long_tables, run_tables
 from leaderboard.stats import comparisons
 from leaderboard.stats.estimates import moments
 from leaderboard.tables import memory
-from leaderboard.tables.boards import gather
+from leaderboard.tables.assembly import gather
 
 EVIL = "<b>&\"'"
 
@@ -112,4 +112,4 @@ def test_memory_is_the_median_over_fits_on_all_of_a_target(tmp_path: Path) -> No
         ) + median(own["optimiser_bytes"].to_list())
         saved = median(own["saved_bytes_per_sample"].to_list())
         assert step.total(batch) == expected + batch * saved
-        assert step.measured == median(own["peak_bytes"].to_list())
+        assert step.measured is None  # these are peaks of a CPU
