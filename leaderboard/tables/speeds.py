@@ -41,7 +41,7 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SpeedRow:
     """A method in all measurements; None where it was not measured."""
 
     name: str
@@ -55,7 +55,7 @@ class Table:
     """The measurements of a board's network."""
 
     measured: tuple[Measured, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SpeedRow, ...]
     reference: tuple[Speed, ...]
     """The reference loop itself."""
 
@@ -89,7 +89,7 @@ def table(board: Board, variants: Sequence[Variant], measured: Sequence[Measured
     for key in keys:
         variant = named.get(key)
         rows.append(
-            Row(
+            SpeedRow(
                 name=variant.title if variant else text.method(timed[key].name),
                 variant=variant,
                 speeds=tuple(s[key][1] if key in s else None for s in found),

@@ -48,6 +48,8 @@ def cells(unpublished: Path) -> Cells:
         spec = record["spec"]
         if spec["kind"] != "adaptation" or spec["method"]["config"].get("batchnorm"):
             continue
+        if spec["percent"] != 100:
+            continue
         for evaluation in record["evaluations"]:
             for cell in evaluation["cells"]:
                 test = cell["test_set"]
@@ -66,9 +68,13 @@ def test_the_order_on_each_backbone_is_that_of_the_records(
     boards: list[Board], board: Board, cells: Cells
 ) -> None:
     related = backbones.related(board, boards)
-    assert [b.key.backbone for b in related] == ["hybrid_vit", "inversionnet_quarter"]
+    assert [b.key.backbone for b in related] == [
+        "caformer_unet",  # of which one target was not run
+        "hybrid_vit",
+        "inversionnet_quarter",
+    ]
     found = backbones.orders(related, protocols.get("ood"))
-    assert found and not found.left_out
+    assert found and found.left_out == ("caformer_unet",)
     names = {v.key: v.name for v in found.variants}
     assert set(names.values()) == {"none", "fft", "lora", "bitfit", "baseline"}
     for column in found.columns:
@@ -148,7 +154,8 @@ def test_gain_and_loss_are_differences_to_the_untouched_foundation(
         return mean(mean(own[a, a, "clean"]) for a in TARGETS)
 
     for name in ("fft", "lora", "adapter", "bitfit", "baseline"):
-        trade = found[name]
+        # Version 2 was run on a tenth of the data only
+        trade = found["adapter version 1" if name == "adapter" else name]
         assert trade.loss.value == pytest.approx(kept(name) - kept("none"), abs=1e-6)
         gain = trade.gains["id"]
         assert gain.value == pytest.approx(inside("none") - inside(name), abs=1e-6)
@@ -210,7 +217,7 @@ def test_methods_of_a_board_have_colours_and_signs_of_their_own(boards: list[Boa
         assert len({i % marks.SIGNS for i in indices}) == len(indices) <= marks.SIGNS
     first = max(boards, key=lambda b: b.fits.height)
     colours = {v.index % marks.COLOURS for v in first.variants}
-    assert len(colours) == len(first.variants)
+    assert len(colours) == min(len(first.variants), marks.COLOURS)
     found = marks.indices([["a", "b", "c"], ["d", "b", "e", "f", "g", "h", "i", "j"], ["k", "a"]])
     assert len(set(found.values())) == len(found) == 11
     assert len({found[k] % marks.SIGNS for k in "dbefghij"}) == marks.SIGNS
