@@ -6,7 +6,6 @@ from pathlib import Path
 from bench.errors import RecordError
 from bench.files import irregular
 from bench.protocol import fingerprint
-from bench.protocol.spec import digest
 from bench.records.reader import read
 from bench.records.record import Record
 
@@ -15,10 +14,10 @@ _RUN_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Admission:
-    """Reader of records that checks them; it remembers fingerprints, which many of them share."""
+    """Reader of records that checks them; it remembers a fingerprint, which many of them share."""
 
     def __init__(self) -> None:
-        self._fingerprints: dict[str, str] = {}
+        self._known: tuple[tuple[object, ...], str] = (), ""
 
     def read(self, path: Path) -> Record:
         """The record in a file.
@@ -51,9 +50,8 @@ class Admission:
         return None
 
     def _fingerprint(self, record: Record) -> str:
-        """Fingerprint computed from the record's own rules, once for all that share them."""
+        """Fingerprint computed from the record's own rules, once for those in a row that agree."""
         parts = (record.track, record.spec.backbone, record.rules, record.simulation)
-        key = digest([part.model_dump(mode="json") if part else None for part in parts])
-        if key not in self._fingerprints:
-            self._fingerprints[key] = fingerprint.recorded(*parts)
-        return self._fingerprints[key]
+        if parts != self._known[0]:
+            self._known = parts, fingerprint.recorded(*parts)
+        return self._known[1]

@@ -19,11 +19,14 @@ def of(board: Board) -> dict[str, float]:
     found: dict[str, float] = {}
     clean = board.cells.filter(pl.col("split") == "test", pl.col("condition") == CLEAN)
     kept = clean.join(board.fits.select("run_id", "folder"), on="run_id").sort("run_id")
-    for (folder,), part in kept.partition_by("folder", as_dict=True, maintain_order=True).items():
-        wanted = [d for d in part["dataset"].to_list() if d in DATASETS and d not in found]
+    by_folder: dict[str, list[str]] = {}
+    for folder, dataset in kept.select("folder", "dataset").iter_rows():
+        by_folder.setdefault(folder, []).append(dataset)
+    for folder, datasets in by_folder.items():
+        wanted = [d for d in datasets if d in DATASETS and d not in found]
         if wanted:
             try:
-                galleries = maps.read(Path(str(folder)), wanted)
+                galleries = maps.read(Path(folder), wanted)
             except ValueError:
                 continue
             for dataset, kept_maps in galleries.items():

@@ -9,6 +9,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,18 @@ _BATCH = 128
 """Records that are read together: their score files are one scan."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AdmittedRun:
     """A record that was admitted."""
 
     origin: Origin
     folder: Path
     record: Record
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """Its row of `fits`."""
+        return fit_row(self.record, self.origin, self.folder)
 
 
 @dataclass
@@ -92,7 +98,7 @@ def facts(runs: Sequence[AdmittedRun], problems: Sequence[Problem] = ()) -> Batc
     """Frames of these records, with their per-sample scores."""
     found = list(problems)
     fits = pl.DataFrame(
-        [fit_row(run.record, run.origin, run.folder) for run in runs],
+        [run.row for run in runs],
         schema=_fit_schema(),
         orient="row",
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from os.path import lexists
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def read(fits: pl.DataFrame, cells: pl.DataFrame, problems: list[Problem]) -> Sa
     done = fits.filter(pl.col("status") == "done")
     for run_id, folder in done.select("run_id", "folder").iter_rows():
         path = Path(folder) / SCORES_FILE
-        if not path.exists() and not path.is_symlink():
+        if not lexists(path):
             continue
         if reason := irregular(path, LARGEST_SCORES_BYTES):
             problems.append(Problem(path, reason))

@@ -6,6 +6,7 @@ from bench.protocol.protocols import Protocol, others
 from bench.protocol.spec import TARGETS, TestSet
 from bench.seismic import metrics
 from leaderboard.figures import palette
+from leaderboard.pages import long_tables
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.stats import comparisons
@@ -43,6 +44,7 @@ def write(site: Site, board: Board, urls: Urls) -> None:
         matrices=matrices,
         switch=[(m.name, m.label) for m in matrices],
         signs=signs,
+        difference=long_tables.difference,
         **urls.common(board),
     )
     for variant in board.variants:
@@ -54,6 +56,7 @@ def write(site: Site, board: Board, urls: Urls) -> None:
             matrices=matrices,
             cells=cells,
             signs=signs,
+            difference=long_tables.difference,
             **urls.common(board),
         )
 

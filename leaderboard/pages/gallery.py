@@ -19,7 +19,8 @@ from bench.records.maps import Kept
 from bench.records.record import MAPS_FILE
 from leaderboard.figures import depth_profile, gather, maps, palette, scales
 from leaderboard.load.records import Problem
-from leaderboard.pages.runs import MPS, chosen
+from leaderboard.pages.run_tables import MPS
+from leaderboard.pages.runs import chosen
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.pages.worst_samples import WorstMaps, WorstSamples, worst_maps

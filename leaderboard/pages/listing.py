@@ -8,6 +8,7 @@ import polars as pl
 
 from bench.protocol.spec import CLEAN
 from leaderboard.load.records import Problem
+from leaderboard.pages import long_tables
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import overview
@@ -15,6 +16,7 @@ from leaderboard.tables.boards import Board
 from leaderboard.tables.overview import Row
 
 _SHOWN = ("mae", "ssim")
+_FILTERED = ("status", "method", "train", "percent", "seed", "level")
 
 
 def runs(site: Site, board: Board, urls: Urls) -> None:
@@ -24,9 +26,16 @@ def runs(site: Site, board: Board, urls: Urls) -> None:
     own = board.cells.filter(clean | held).select("run_id", "dataset", *_SHOWN)
     first = board.fits.with_columns(pl.col("datasets").list.first().alias("dataset"))
     joined = first.join(own, on=["run_id", "dataset"], how="left").unique("run_id")
-    rows = joined.sort("method", "holdout", "datasets", "percent", "seed", "run_id")
-    entries = list(rows.iter_rows(named=True))
-    site.page(urls.page(board, "runs"), "runs", entries=entries, **urls.common(board))
+    rows = joined.sort("method", "holdout", "datasets", "percent", "seed", "run_id").select(
+        *("run_id", "title", "holdout", "origin", "started", "train_seconds"), *_SHOWN, *_FILTERED
+    )
+    site.page(
+        urls.page(board, "runs"),
+        "runs",
+        rows=long_tables.runs(rows.iter_rows(named=True)),
+        values={name: rows[name].unique(maintain_order=True).to_list() for name in _FILTERED},
+        **urls.common(board),
+    )
 
 
 def data(site: Site, board: Board, urls: Urls, rows: Sequence[Row]) -> None:

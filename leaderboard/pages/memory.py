@@ -9,7 +9,8 @@ from leaderboard.tables.boards import Board
 
 def write(site: Site, board: Board, urls: Urls) -> None:
     """Write the calculator at the track's batch size; a script recomputes it for others."""
-    lines = [(v, m) for v in board.variants if (m := memory.of(board, v))]
+    steps = memory.table(board)
+    lines = [(v, m) for v in board.variants if (m := steps.get(v.key))]
     batch = board.track.fit.batch
     site.page(
         urls.page(board, "memory"),

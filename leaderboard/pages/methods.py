@@ -12,6 +12,7 @@ from bench.protocol.spec import PERCENTS, TARGETS
 from bench.seismic import metrics
 from leaderboard.figures import bars, palette
 from leaderboard.load.measurements import Measured
+from leaderboard.pages import long_tables
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.tables import advice, gains, text
@@ -33,6 +34,7 @@ def write(
     """Write the page of the method of this row; `speeds` are those that were measured."""
     variant = row.variant
     reference = board.reference
+    cells = _cells(board, variant)
     site.page(
         urls.method(board, variant),
         "method",
@@ -43,7 +45,8 @@ def write(
         metrics=metrics.METRICS,
         costs=COUNTED,
         speeds=speeds,
-        cells=_cells(board, variant),
+        cells=long_tables.cells(cells),
+        example=cells[0][0]["run_id"] if cells else None,
         bars=_bars(table, variant) if reference and reference is not variant else [],
         reference=reference,
         configs_tried=configs_tried(board, variant),
@@ -57,8 +60,8 @@ def write(
     )
 
 
-def _cells(board: Board, variant: Variant) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Each finished fit with its cells, in the order of datasets, per cents and seeds."""
+def _cells(board: Board, variant: Variant) -> list[list[dict[str, Any]]]:
+    """The cells of each finished fit, in the order of datasets, per cents and seeds."""
     own = board.scored.filter(pl.col("variant") == variant.key)
     rank = {name: i for i, name in enumerate(_targets_first(own["train"].unique().to_list()))}
     fits: dict[str, list[dict[str, Any]]] = {}
@@ -68,7 +71,7 @@ def _cells(board: Board, variant: Variant) -> list[tuple[dict[str, Any], list[di
         fits.values(),
         key=lambda rows: (rank[rows[0]["train"]], rows[0]["percent"], rows[0]["seed"]),
     )
-    return [(rows[0], sorted(rows, key=lambda r: r["dataset"] != r["train"])) for rows in ordered]
+    return [sorted(rows, key=lambda r: r["dataset"] != r["train"]) for rows in ordered]
 
 
 def _targets_first(names: Iterable[str]) -> list[str]:

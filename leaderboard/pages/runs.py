@@ -7,21 +7,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.protocol.columns import COSTS
 from bench.records import maps as kept
 from bench.records.record import FILE, MAPS_FILE, SCORES_FILE, Record
 from bench.seismic import metrics
 from leaderboard.figures import maps, scales
 from leaderboard.figures import run as figures
 from leaderboard.load.records import Problem, board_key
-from leaderboard.load.results import AdmittedRun, fit_row, peak_bytes
+from leaderboard.load.results import AdmittedRun, peak_bytes
+from leaderboard.pages import run_tables
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import method_page
 
 Errors = Mapping[str, npt.NDArray[np.float32]]
 """(n,) per-sample MAE by dataset, on unchanged records; empty where it is not known."""
-MPS = 1500.0
-"""One unit on [-1, 1] in m/s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Pictures:
 def write(site: Site, run: AdmittedRun, errors: Errors) -> list[Problem]:
     """Write the page with its pictures and downloads; returns what could not be shown."""
     record = run.record
-    row = fit_row(record, run.origin, run.folder)
+    row = run.row
     problems: list[Problem] = []
     try:
         pictures = _pictures(site, record, run.folder)
@@ -61,7 +59,6 @@ def write(site: Site, run: AdmittedRun, errors: Errors) -> list[Problem]:
         "run",
         record=record,
         entry=row,
-        columns=COSTS,
         metrics=metrics.METRICS,
         files=_downloads(site, record, run.folder),
         pictures=pictures,
@@ -74,15 +71,17 @@ def write(site: Site, run: AdmittedRun, errors: Errors) -> list[Problem]:
         error_bar=scales.error() if pictures else None,
         curve=figures.learning_curve(record.curve) if record.curve else None,
         spread=figures.spread(errors) if errors else None,
-        phases=[
+        scores=run_tables.scores(record),
+        costs=run_tables.costs(row),
+        phases=run_tables.phases(
             (name, phase, peak_bytes(phase))
             for name, phase in (
                 ("training", record.cost),
                 *(("scoring", evaluation.cost) for evaluation in record.evaluations),
             )
             if phase
-        ],
-        mps=MPS,
+        ),
+        provenance=run_tables.provenance(record),
     )
     return problems
 

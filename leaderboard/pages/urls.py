@@ -105,7 +105,7 @@ def has_page(board: Board, kind: str) -> bool:
         case "ood":
             return any(train in TARGETS for train, _ in fits)
         case "memory":
-            return any(memory.of(board, v) for v in board.variants)
+            return bool(memory.table(board))
         case "robustness":
             return bool(robustness.shift(board) or robustness.retention(board))
         case "gallery":

@@ -4,7 +4,7 @@ Methods are positions in `leaderboard.stats.estimates.Moments`. `better` says wh
 score is better. Nothing here is random: the same scores give the same ranks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from typing import Literal
@@ -109,14 +109,20 @@ def all_pairs(scores: Moments, *, better: Better) -> dict[tuple[int, int], Compa
     return found | {(b, a): c.turned for (a, b), c in found.items()}
 
 
-def rank(scores: Moments, *, better: Better) -> tuple[Ranked, ...]:
+def rank(
+    scores: Moments,
+    pairs: Mapping[tuple[int, int], Comparison] | None = None,
+    *,
+    better: Better,
+) -> tuple[Ranked, ...]:
     """Methods in order of rank, then of mean score over cells.
 
-    Rank and worst rank come from all pairwise differences, corrected together by Holm's method:
-    with 95 % confidence the true rank of every method at once lies between the two.
+    `pairs` are `all_pairs` of these scores where the caller has them. Rank and worst rank come from
+    them, corrected together by Holm's method: with 95 % confidence the true rank of every method at
+    once lies between the two.
     """
     count = len(scores.means)
-    pairs = all_pairs(scores, better=better)
+    pairs = all_pairs(scores, better=better) if pairs is None else pairs
     beaten = [
         sum(
             pairs[m, o].significant and not pairs[m, o].favours_method

@@ -27,18 +27,18 @@ class Advice:
 def cases(board: Board, parts: Parts) -> list[tuple[bool, int, list[Advice]]]:
     """In distribution or not, per cent, and methods by error; cases without scores are left out."""
     made = []
+    steps = memory.table(board)
     for (own, percent), found in parts.items():
         scored = [v for v in board.variants if "mae" in found[v.key].scores]
         scored.sort(key=lambda v: found[v.key].scores["mae"].value)
         if scored and not board.trial:
-            made.append((own, percent, [_advice(board, v, found) for v in scored]))
+            made.append((own, percent, [_advice(board, v, found, steps) for v in scored]))
     return made
 
 
 def command(board: Board, variant: Variant, protocols: str = "id,ood") -> str:
     """The command that repeats the fits of a method on this board, at its recorded seeds."""
-    own = board.tested["variant"] == variant.key
-    seeds = sorted(set(board.tested.filter(own)["seed"].to_list()))
+    seeds = board.fitted.get(variant.key, ())
     words = ["bench run", f"--method {variant.name}", f"--protocol {protocols}"]
     words += [f"--track {board.key.track}", f"--backbone {board.key.backbone}"]
     words += [f"--seeds {','.join(map(str, seeds))}"] if seeds else []
@@ -51,8 +51,13 @@ def command(board: Board, variant: Variant, protocols: str = "id,ood") -> str:
     return " ".join(words)
 
 
-def _advice(board: Board, variant: Variant, found: Mapping[str, Standing]) -> Advice:
-    step = memory.of(board, variant)
+def _advice(
+    board: Board,
+    variant: Variant,
+    found: Mapping[str, Standing],
+    steps: Mapping[str, memory.Memory],
+) -> Advice:
+    step = steps.get(variant.key)
     return Advice(
         variant,
         found[variant.key],

@@ -127,8 +127,9 @@ def _order(
     if scores is None:
         return None
     moments, keys = scores.moments(), [v.key for v in variants]
-    ranked = sorted(comparisons.rank(moments, better="lower"), key=lambda r: r.score.value)
     pairs = comparisons.all_pairs(moments, better="lower")
+    ranked = comparisons.rank(moments, pairs, better="lower")
+    ranked = tuple(sorted(ranked, key=lambda r: r.score.value))
     return Order(
         board,
         _name(board, boards),

@@ -15,7 +15,7 @@ from bench.protocol.spec import CLEAN, PRETRAINING, TARGETS, Rules, TestSet, Tra
 from bench.seismic import metrics
 from leaderboard.load.records import BoardKey
 from leaderboard.load.samples import TEST, SampleScores
-from leaderboard.tables.protocol_cells import FIT, cells_of
+from leaderboard.tables.protocol_cells import FIT, CellKey, by_cell, complete
 from leaderboard.tables.variants import Variant
 
 CLAIMED = "lora"
@@ -86,7 +86,8 @@ class Board:
 
         The foundation's scores on a dataset count as those of its fit on it.
         """
-        joined = self.tested.join(self.cells, on="run_id")
+        fits = self.tested.select("run_id", "kind", "variant", *FIT, "seed")
+        joined = fits.join(self.cells, on="run_id", maintain_order="left")
         own = (pl.col("kind") != "pretraining") | (pl.col("train") == pl.col("dataset"))
         return joined.filter(own)
 
@@ -206,9 +207,10 @@ class Board:
         return self._ids.get((key, train, percent), {})
 
     @cached_property
-    def fitted(self) -> tuple[str, ...]:
-        """Keys of the methods with finished fits, and of the foundation."""
-        return tuple(dict.fromkeys(self.tested["variant"].to_list()))
+    def fitted(self) -> dict[str, tuple[int, ...]]:
+        """Seeds of the finished fits of each method, and of the foundation, by key."""
+        rows = self.tested.group_by("variant", maintain_order=True).agg(pl.col("seed").unique())
+        return {key: tuple(sorted(seeds)) for key, seeds in rows.iter_rows()}
 
     @cached_property
     def _ids(self) -> dict[tuple[str, str, int], dict[int, str]]:
@@ -221,7 +223,8 @@ class Board:
     @cached_property
     def _by_fit(self) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
         groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
-        for row in self.tested.iter_rows(named=True):
+        shown = self.tested.select("variant", *FIT, "seed", "run_id", "title", "folder")
+        for row in shown.iter_rows(named=True):
             groups[row["variant"], row["train"], row["percent"]].append(row)
         return groups
 
@@ -232,26 +235,22 @@ class Board:
         """The cells of a protocol for several methods and seeds, kept once they are looked up."""
         return {}
 
-    @cached_property
-    def _complete(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        return {}
-
     def seeds(self, protocol: Protocol) -> dict[str, tuple[int, ...]]:
         """Seeds with every cell of a protocol, by variant key.
 
         Means over fewer cells are not comparable.
         """
-        if protocol.name not in self._complete:
-            wanted = cells_of(protocol)
-            have = (
-                self.scored.join(wanted, on=[*FIT, *TEST])
-                .group_by("variant", "seed")
-                .agg(pl.len().alias("cells"))
-                .filter(pl.col("cells") == wanted.height)
-                .sort("variant", "seed")
-            )
-            found: dict[str, list[int]] = defaultdict(list)
-            for key, seed in have.select("variant", "seed").iter_rows():
-                found[key].append(seed)
-            self._complete[protocol.name] = {key: tuple(seeds) for key, seeds in found.items()}
-        return self._complete[protocol.name]
+        return complete(self._scored, protocol)
+
+    def sampled_seeds(self, protocol: Protocol) -> dict[str, tuple[int, ...]]:
+        """Seeds with per-sample scores for every cell of a protocol, by variant key."""
+        return complete(self._sampled, protocol)
+
+    @cached_property
+    def _scored(self) -> dict[CellKey, set[tuple[str, int]]]:
+        return by_cell(self.scored)
+
+    @cached_property
+    def _sampled(self) -> dict[CellKey, set[tuple[str, int]]]:
+        fits = self.tested.select("run_id", "variant", *FIT, "seed")
+        return by_cell(fits.join(self.samples.cells.select("run_id", *TEST), on="run_id"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.protocol import protocols
+from bench.protocol.protocols import Slot
 from bench.seismic import metrics
 from bench.seismic.metrics import Metric
 from leaderboard.stats.estimates import Estimate, Floats, by_group
@@ -32,10 +33,15 @@ class CellScore:
 def table(board: Board) -> dict[Key, CellScore]:
     """Scores of every method on the cells of `lowdata`, which include those of id and ood."""
     found: dict[Key, CellScore] = {}
+    slots = protocols.get("lowdata").fits
     for metric in metrics.METRICS:
-        arrays = _arrays(board, metric)
-        intervals = by_group({key: a.values for key, a in arrays.items()})
-        gains = by_group(_gains(arrays, board.reference, metric)) if board.reference else {}
+        intervals: dict[CellKey, Estimate] = {}
+        gains: dict[CellKey, Estimate] = {}
+        for slot in slots:  # one after the other: the samples of all of them are large
+            arrays = _arrays(board, metric, slot)
+            intervals |= by_group({key: a.values for key, a in arrays.items()})
+            if board.reference:
+                gains |= by_group(_gains(arrays, board.reference, metric))
         for (train, percent, test), known in board.cell_means.items():
             for row in known:
                 value = row[metric.name]
@@ -62,28 +68,27 @@ class _Array:
     values: Floats
 
 
-def _arrays(board: Board, metric: Metric) -> dict[CellKey, _Array]:
-    """Per-sample values of all cells; seeds with another number of samples are left out."""
+def _arrays(board: Board, metric: Metric, slot: Slot) -> dict[CellKey, _Array]:
+    """Per-sample values of the cells of a slot; seeds with another number of them are left out."""
     column = board.samples.values[metric.column]
     found = {}
-    for slot in protocols.get("lowdata").fits:
-        (train,) = slot.datasets
-        for key in board.fitted:
-            runs = board.run_ids(key, train, slot.percent)
-            for test in slot.tests:
-                places = {
-                    seed: place
-                    for seed, run in sorted(runs.items())
-                    if (place := board.sampled.get((run, test.dataset, test.split, test.condition)))
-                }
-                if not places:
-                    continue
-                count = max(count for _, count in places.values())
-                firsts = {seed: first for seed, (first, n) in places.items() if n == count}
-                raw = np.stack([column[first : first + count] for first in firsts.values()])
-                found[key, train, slot.percent, test.dataset] = _Array(
-                    tuple(firsts), values.linear(raw.astype(np.float64), metric)
-                )
+    (train,) = slot.datasets
+    for key in board.fitted:
+        runs = board.run_ids(key, train, slot.percent)
+        for test in slot.tests:
+            places = {
+                seed: place
+                for seed, run in sorted(runs.items())
+                if (place := board.sampled.get((run, test.dataset, test.split, test.condition)))
+            }
+            if not places:
+                continue
+            count = max(count for _, count in places.values())
+            firsts = {seed: first for seed, (first, n) in places.items() if n == count}
+            raw = np.stack([column[first : first + count] for first in firsts.values()])
+            found[key, train, slot.percent, test.dataset] = _Array(
+                tuple(firsts), values.linear(raw.astype(np.float64), metric)
+            )
     return found
 
 

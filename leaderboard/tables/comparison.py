@@ -116,7 +116,7 @@ def compare(
         labels=labels,
         reference=place,
         against=_against(pairs, gains, labels, place, metric),
-        ranked=comparisons.rank(moments, better=better),
+        ranked=comparisons.rank(moments, pairs, better=better),
         mean_ranks=tuple(comparisons.mean_ranks(single.means, better=better).tolist()),
         ratios=ratios.moments().estimates() if ratios else None,
         cells=single.rows(place, better),

@@ -242,7 +242,7 @@ def _cost(board: Board, claim: Claim) -> Finding:
         if variant is None:
             continue
         if claim.cost == STEP:
-            step = memory.of(board, variant)
+            step = memory.table(board).get(variant.key)
             if step:
                 known[name] = step.total(board.track.fit.batch)
                 peaks |= {name: step.measured} if step.measured else {}

@@ -1,15 +1,11 @@
 """Memory of a training step by part, from counted figures: the same on every machine."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
 import polars as pl
 
 from bench.protocol.spec import TARGETS
 from leaderboard.tables.boards import Board
-from leaderboard.tables.variants import Variant
 
 SINGLE = 4
 """Bytes of a weight and of its gradient: both stay in single precision."""
@@ -40,28 +36,32 @@ class Memory:
         return self.weights + self.gradients + self.optimiser + batch * self.saved_per_sample
 
 
-def of(board: Board, variant: Variant) -> Memory | None:
-    """Medians over the fits of a method on all of a target; None where they were not counted."""
-    own = board.tested.filter(
-        pl.col("variant") == variant.key,
-        pl.col("train").is_in(list(TARGETS)),
-        pl.col("percent") == 100,
-    )
-    counted = own.drop_nulls(list(_COUNTS)).sort("run_id").to_dicts()
-    if not counted:
-        return None
-    total, trainable, optimiser, saved = (_median(counted, name) for name in _COUNTS)
-    peaks = own.filter(
-        pl.col("on_gpu"), pl.col("machine") == board.machine, pl.col("peak_bytes").is_not_null()
-    )
-    return Memory(
-        weights=SINGLE * total,
-        gradients=SINGLE * trainable,
-        optimiser=optimiser,
-        saved_per_sample=saved,
-        measured=median(peaks["peak_bytes"].to_list()) if peaks.height else None,
-    )
+def table(board: Board) -> dict[str, Memory]:
+    """Medians over the fits of each method on all of a target, by variant key.
 
-
-def _median(rows: Sequence[dict[str, Any]], name: str) -> float:
-    return float(median(row[name] for row in rows))
+    Methods whose memory was not counted are left out.
+    """
+    whole = board.tested.filter(
+        pl.col("kind") == "adaptation", pl.col("train").is_in(TARGETS), pl.col("percent") == 100
+    )
+    counted = pl.all_horizontal(pl.col(_COUNTS).is_not_null())
+    medians = (
+        whole.group_by("variant", maintain_order=True)
+        .agg(
+            pl.col(_COUNTS).filter(counted).median(),
+            pl.col("peak_bytes")
+            .filter(pl.col("on_gpu"), pl.col("machine").eq_missing(board.machine))
+            .median(),
+        )
+        .drop_nulls(_COUNTS)
+    )
+    return {
+        key: Memory(
+            weights=SINGLE * total,
+            gradients=SINGLE * trainable,
+            optimiser=optimiser,
+            saved_per_sample=saved,
+            measured=measured,
+        )
+        for key, total, trainable, optimiser, saved, measured in medians.iter_rows()
+    }

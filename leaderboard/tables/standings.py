@@ -56,10 +56,10 @@ def standings(board: Board, protocol: Protocol) -> dict[str, Standing]:
     """Every method of the board by variant key."""
     together, seeds = comparable(board, protocol)
     joint = _Joint(board, together, protocol, seeds)
-    means = _means(board, protocol)
+    bares = _bare(board, protocol)
     found = {}
     for variant in board.variants:
-        bare = _bare(board, variant, protocol, means)
+        bare = bares[variant.key]
         own = joint if bare.seeds == seeds and variant in together else None
         if own is None and bare.seeds:
             own = _Joint(board, [variant], protocol, bare.seeds)
@@ -83,8 +83,8 @@ def comparable(board: Board, protocol: Protocol) -> tuple[list[Variant], tuple[i
     are complete with all per-sample scores.
     """
     have = board.seeds(protocol)
-    sampled = _sampled(board, protocol)
-    known = {v.key: set(have.get(v.key, ())) & sampled.get(v.key, set()) for v in board.variants}
+    sampled = board.sampled_seeds(protocol)
+    known = {v.key: set(have.get(v.key, ())) & set(sampled.get(v.key, ())) for v in board.variants}
     known = {key: seeds for key, seeds in known.items() if seeds}
     if not known:
         return [], ()
@@ -96,29 +96,12 @@ def comparable(board: Board, protocol: Protocol) -> tuple[list[Variant], tuple[i
     return together, tuple(sorted(common))
 
 
-def _sampled(board: Board, protocol: Protocol) -> dict[str, set[int]]:
-    """Seeds of each method with per-sample scores for every cell of a protocol."""
-    wanted = cells_of(protocol)
-    files = board.samples.cells.select("run_id", *TEST)
-    counts = (
-        board.tested.join(wanted, on=FIT)
-        .join(files, on=["run_id", *TEST])
-        .group_by("variant", "seed")
-        .agg(pl.len().alias("cells"))
-        .filter(pl.col("cells") == wanted.height)
-    )
-    found: dict[str, set[int]] = {}
-    for key, seed in counts.select("variant", "seed").iter_rows():
-        found.setdefault(key, set()).add(seed)
-    return found
-
-
 def _means(board: Board, protocol: Protocol) -> dict[tuple[str, int], dict[str, float]]:
     """Mean scores over the cells of a protocol, by variant and seed."""
     columns = [m.name for m in metrics.METRICS]
     rows = (
-        board.scored.join(cells_of(protocol), on=[*FIT, *TEST])
-        .group_by("variant", "seed")
+        board.scored.join(cells_of(protocol), on=[*FIT, *TEST], maintain_order="left")
+        .group_by("variant", "seed", maintain_order=True)
         .agg(pl.col(columns).mean())
     )
     return {
@@ -127,24 +110,28 @@ def _means(board: Board, protocol: Protocol) -> dict[tuple[str, int], dict[str, 
     }
 
 
-def _bare(
-    board: Board,
-    variant: Variant,
-    protocol: Protocol,
-    means: dict[tuple[str, int], dict[str, float]],
-) -> Standing:
-    """What is known without per-sample scores."""
-    seeds = board.seeds(protocol).get(variant.key, ())
-    scores = {}
-    for metric in metrics.METRICS:
-        known = [means[variant.key, seed][metric.name] for seed in seeds]
-        if known and all(value is not None for value in known):
-            scores[metric.name] = Score(sum(known) / len(known))
+def _bare(board: Board, protocol: Protocol) -> dict[str, Standing]:
+    """What is known of each method without per-sample scores, by variant key."""
+    means, complete = _means(board, protocol), board.seeds(protocol)
     wanted = cells_of(protocol).select(*FIT).unique()
-    own = board.tested.filter(pl.col("variant") == variant.key).join(wanted, on=FIT)
-    counts = own.group_by("seed").len()
-    most = 0 if counts.is_empty() else int(counts["len"].to_numpy().max())
-    return Standing(seeds, most, wanted.height, scores)
+    fits = (
+        board.tested.select("variant", "seed", *FIT)
+        .join(wanted, on=FIT)
+        .group_by("variant", "seed")
+        .len()
+        .group_by("variant")
+        .agg(pl.col("len").max())
+    )
+    most = dict(fits.iter_rows())
+    found = {}
+    for key in (v.key for v in board.variants):
+        seeds, scores = complete.get(key, ()), {}
+        for metric in metrics.METRICS:
+            known = [means[key, seed][metric.name] for seed in seeds]
+            if known and all(value is not None for value in known):
+                scores[metric.name] = Score(sum(known) / len(known))
+        found[key] = Standing(seeds, most.get(key, 0), wanted.height, scores)
+    return found
 
 
 class _Joint:
@@ -189,10 +176,10 @@ class _Joint:
     def _rank(self, moments: Moments, keys: Sequence[str], reference: Variant | None) -> None:
         if len(keys) < 2 or self._trial:
             return
-        for ranked in comparisons.rank(moments, better="lower"):
+        pairs = comparisons.all_pairs(moments, better="lower")
+        for ranked in comparisons.rank(moments, pairs, better="lower"):
             self.ranks[keys[ranked.method]] = ranked.rank, ranked.worst_rank
         if reference is not None:
-            pairs = comparisons.all_pairs(moments, better="lower")
             place = keys.index(reference.key)
             self.comparisons = {key: pairs[i, place] for i, key in enumerate(keys) if i != place}
 
@@ -205,6 +192,8 @@ def _having(
     metric: str,
 ) -> list[Variant]:
     """Those with this metric in every cell: records from before it was added lack it."""
+    if not board.scored[metric].null_count():
+        return list(variants)
     lacking = (
         board.scored.filter(pl.col(metric).is_null(), pl.col("seed").is_in(list(seeds)))
         .join(cells_of(protocol), on=[*FIT, *TEST])
@@ -221,8 +210,8 @@ def _mean_ranks(
     name = metrics.METRICS[0].name
     ranked = (
         board.scored.filter(pl.col("variant").is_in(list(keys)), pl.col("seed").is_in(list(seeds)))
-        .join(cells_of(protocol), on=[*FIT, *TEST])
-        .group_by("variant", *FIT, *TEST)
+        .join(cells_of(protocol), on=[*FIT, *TEST], maintain_order="left")
+        .group_by("variant", *FIT, *TEST, maintain_order=True)
         .agg(pl.col(name).mean())
         .with_columns(pl.col(name).rank().over(*FIT, *TEST).alias("rank"))
         .group_by("variant")

@@ -29,8 +29,10 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Render the leaderboard as a static site that opens without a server or a network."""
-    # Matrices of this size are slower on several threads; OpenBLAS reads it when NumPy is imported
+    # Matrices and frames of this size are slower on several threads, which also change the order in
+    # which numbers are added up; the libraries read this when they are imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from bench.errors import RecordError
     from bench.runner.workspace import to_read
     from leaderboard.build import render
