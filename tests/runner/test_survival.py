@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from commands import Command
 from conftest import Bench, Inside
 from homes import assert_same, copy, records, remove_runs
 from packages import install
@@ -30,22 +30,9 @@ def words(track: Path, method: str = "lora", protocol: str = "ood") -> tuple[str
     return ("run", "--method", method, "--protocol", protocol, "--track", str(track), "--quiet")
 
 
-@contextmanager
-def started(home: Path, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+def started(home: Path, *arguments: str, **more: str) -> Command:
     """The command in the background, with a checkpoint after every epoch."""
-    environment = {"BENCH_HOME": str(home), "BENCH_CHECKPOINT_SHARE": "1e9"} | more
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    return Command(*arguments, home=home, **{"BENCH_CHECKPOINT_SHARE": "1e9"} | more)
 
 
 def signal_when(
