@@ -17,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 
 _IMPORTED_ONCE = (
-    *("polars", "torch._dynamo", "deepwave"),  # polars starts a thread: long idle when it is forked
-    *("bench.cli", "bench.cli.announcement", "bench.cli.tables.results"),
-    *("bench.runner.conductor", "bench.runner.estimate", "bench.runner.workers"),
+    *("polars", "torch._dynamo", "torch.distributed", "deepwave"),  # optimisers import dynamo
+    *("scipy.special", "scipy.stats", "skimage", "pydantic.main", "safetensors.torch"),
+    *("typer", "rich.progress"),
 )
+"""Polars starts a thread, which idles long before anything is forked. Of the harness itself nothing:
+its modules must see the process that they work in."""
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(list(_IMPORTED_ONCE))
 
@@ -128,7 +130,7 @@ def _run(
     os.environ.update(environment)
     os.chdir(folder)
     added = environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:0] = [str(folder), *filter(None, added)]
+    sys.path[:0] = [str(folder), *map(os.path.abspath, filter(None, added))]
     if threads := environment.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))  # torch has read the server's variable
     sys.argv = ["bench", *words]

@@ -73,10 +73,10 @@ def test_a_stalled_fit_and_stalled_data_are_taken_over(
             time.sleep(0.001)
         stalled.send_signal(signal.SIGSTOP)
         with started(home, two, *command) as other:
-            said, problem = other.communicate(timeout=200)
+            said, problem = other.communicate(timeout=1200)
         assert other.returncode == 0, problem
         stalled.send_signal(signal.SIGCONT)
-        _, problem = stalled.communicate(timeout=200)
+        _, problem = stalled.communicate(timeout=1200)
         assert stalled.returncode == 0, problem
     for title in ("lora on FlatVel_B", "lora on Style_A"):
         assert f"{title}, seed 0: MAE" in said, "done by the one that went on"

@@ -124,7 +124,7 @@ def test_torchrun_of_any_width_gives_the_same_bits(
 ) -> None:
     threads = 2 if processes == 1 else 1  # what is left to one process must not matter
     with torchrun(processes, home, "-m", "bench", *words(track), threads=threads) as process:
-        said, problem = process.communicate(timeout=200)
+        said, problem = process.communicate(timeout=1200)
     assert process.returncode == 0, problem
     assert said.count("foundation on 6 datasets, seed 0: MAE") == 1, "one process speaks for all"
     assert_same(home, alone, "foundation")
@@ -143,7 +143,7 @@ def test_a_killed_process_is_replaced_and_the_end_is_the_same(
         by_rank = {p.environ()["RANK"]: p for p in found}
         assert sorted(by_rank) == ["0", "1"]
         by_rank["0" if which == "leader" else "1"].kill()
-        said, problem = process.communicate(timeout=200)
+        said, problem = process.communicate(timeout=1200)
     assert process.returncode == 0, problem
     assert "Going on with foundation on 6 datasets" in said
     assert_same(home, alone, "foundation")
@@ -160,7 +160,7 @@ def test_torchrun_started_by_the_user_restarts_a_killed_process(
         wait_for_checkpoint(home, process)
         victim = next(p for p in ranks(process, "bench") if p.environ()["RANK"] == "1")
         victim.kill()
-        said, problem = process.communicate(timeout=200)
+        said, problem = process.communicate(timeout=1200)
     assert process.returncode == 0, problem
     assert "Going on with foundation on 6 datasets" in said
     assert_same(home, alone, "foundation")
@@ -171,14 +171,14 @@ def test_torchrun_started_by_the_user_restarts_a_killed_process(
 def test_no_process_outlives_the_command_and_fewer_devices_go_on(
     number: signal.Signals, bench: Bench, alone: Path, home: Path, track: Path
 ) -> None:
-    """Interrupted or killed on four devices, ended on one."""
-    with on_devices(4, home, track) as process:
+    """Interrupted or killed on two devices, ended on one."""
+    with on_devices(2, home, track) as process:
         wait_for_checkpoint(home, process)
         below = psutil.Process(process.pid).children(recursive=True)
-        assert len(below) == 5, "torchrun and four processes"
+        assert len(below) == 3, "torchrun and two processes"
         process.send_signal(number)
-        said, problem = process.communicate(timeout=60)
-        _, left = psutil.wait_procs(below, timeout=60)
+        said, problem = process.communicate(timeout=600)
+        _, left = psutil.wait_procs(below, timeout=600)
         assert not left
     if number == signal.SIGINT:
         assert process.returncode == 130

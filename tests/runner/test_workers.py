@@ -54,7 +54,7 @@ def test_four_workers_one_of_them_killed_equal_one_process(
         victim = at_work(tmp_path, process, lambda owner: "lora on" in owner.title)
         told = bench("status", home=tmp_path)
         os.kill(victim.pid, signal.SIGKILL)
-        said, problem = process.communicate(timeout=280)
+        said, problem = process.communicate(timeout=1200)
     assert process.returncode == 0, problem
     assert re.search(rf"Worker \d \(process {victim.pid}\) was killed \(SIGKILL\)", said)
     assert_same(tmp_path, serial)
