@@ -21,7 +21,7 @@ _IMPORTED_ONCE = (
     *("scipy.special", "scipy.stats", "skimage", "pydantic.main", "safetensors.torch"),
     *("typer", "rich.progress"),
 )
-"""Polars starts a thread, which idles long before anything is forked. Of the harness itself nothing:
+"""Polars starts a thread, which idles long before anything is forked. Nothing of the harness:
 its modules must see the process that they work in."""
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(list(_IMPORTED_ONCE))

@@ -10,6 +10,7 @@ import html5lib
 import pytest
 
 from leaderboard.build import render
+from leaderboard.load import records
 
 
 class _Anchors(HTMLParser):
