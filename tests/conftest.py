@@ -1,17 +1,31 @@
 """Shared: a tiny track, one home in which the real command line has run, the real samples."""
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import commands
+import homes
 import pytest
+import shared
+from hypothesis import settings
 
 from bench import cli
+from leaderboard.build import render
 from leaderboard.load import records
 
 pytest_plugins = ("chromium",)
+
+# Two test processes share two cores; torch reads this when it is imported, in commands as well
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes depends on what else the machine does
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+
 TINY_TRACK = """
 name = "tiny"
 version = 1
@@ -38,8 +52,13 @@ REAL_COMMANDS = frozenset({"bench", "ran"})
 """Fixtures that start the command in a process of its own."""
 
 
+LONGEST = ("test_slurm.py", "test_pretrain_devices.py", "test_workers.py", "test_survival.py")
+"""Files that begin first, so that no process ends with one of them alone."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that starts real commands as slow."""
+    """Mark every test that starts real commands as slow; the longest files come first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else 99)
     for item in items:
         if isinstance(item, pytest.Function) and REAL_COMMANDS & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
@@ -80,19 +99,8 @@ def tiny_track(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bench() -> Bench:
-    """Runs the real command in a process of its own: ``bench("run", …, home=path)``."""
-
-    def call(*words: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bench", *words],
-            env=os.environ | {"BENCH_HOME": str(home)} | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-
-    return call
+    """Runs the command in a process of its own: ``bench("run", …, home=path)``."""
+    return commands.run
 
 
 @pytest.fixture
@@ -120,9 +128,15 @@ def ran(
 
     Tests must leave the home as it is.
     """
-    home = tmp_path_factory.mktemp("home")
-    words = ("run", "--method", "baseline,fft", "-m", "lora", "--protocol", "ood")
-    return home, bench(*words, "--track", str(tiny_track), home=home)
+
+    def make(home: Path) -> None:
+        words = ("run", "--method", "baseline,fft", "-m", "lora", "--protocol", "ood")
+        done = bench(*words, "--track", str(tiny_track), home=home / "home", OMP_NUM_THREADS="1")
+        (home / "done.pickle").write_bytes(pickle.dumps(done))
+
+    folder = shared.folder("ran", make, tmp_path_factory)
+    done = pickle.loads((folder / "done.pickle").read_bytes())
+    return folder / "home", done
 
 
 @pytest.fixture(scope="session")
@@ -134,13 +148,37 @@ def many_jobs(tiny_track: Path) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def serial(
-    bench: Bench, many_jobs: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+    bench: Bench,
+    ran: tuple[Path, subprocess.CompletedProcess[str]],
+    many_jobs: tuple[str, ...],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A home after `many_jobs` in one process with one thread. Tests must leave it as it is."""
-    home = tmp_path_factory.mktemp("serial")
-    done = bench(*many_jobs, home=home, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
-    return home
+    """A home after `many_jobs`, one after the other in processes with one thread.
+
+    Tests must leave it as it is. The first 21 jobs are those of `ran`.
+    """
+
+    def make(home: Path) -> None:
+        homes.copy(ran[0], home, "data", "foundations", "runs")
+        done = bench(*many_jobs, home=home, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+
+    return shared.folder("serial", make, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def published_site(unpublished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of the published runs of protocol v2: two backbones, retention and shift.
+
+    Tests must leave it as it is.
+    """
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(records, "PUBLISHED", unpublished / "small")
+            render.build([], folder / "site")
+
+    return shared.folder("published", make, tmp_path_factory) / "site"
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Files of the site: templates are filled in and written."""
 
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,8 +10,12 @@ from leaderboard.tables import text
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
+@cache
 def environment() -> Environment:
-    """Template environment: values are escaped, an undefined name is an error."""
+    """Template environment: values are escaped, an undefined name is an error.
+
+    A process compiles each template once, for however many sites.
+    """
     made = Environment(
         loader=PackageLoader("leaderboard"),
         autoescape=True,

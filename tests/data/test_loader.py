@@ -192,7 +192,7 @@ class Zeros:
         return np.full((len(rows), 1, 70, 70), 3000, np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=6), st.integers(0, 60))
 def test_test_splits_are_counted_together_against_the_free_memory(
     sizes: list[int], room: int

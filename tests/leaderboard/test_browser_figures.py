@@ -8,9 +8,6 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from leaderboard.build import render
-from leaderboard.load import records
-
 pytestmark = pytest.mark.browser
 
 MPS = 1500
@@ -24,10 +21,8 @@ return [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibil
 
 
 @pytest.fixture(scope="module")
-def site(unpublished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "PUBLISHED", unpublished / "small")
-        return render.build([], tmp_path_factory.mktemp("out") / "site").index.parent
+def site(published_site: Path) -> Path:
+    return published_site
 
 
 @pytest.fixture

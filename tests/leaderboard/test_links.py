@@ -37,14 +37,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render.build([home], tmp_path_factory.mktemp("out") / "site").index.parent
 
 
-@pytest.fixture(scope="module")
-def published_site(unpublished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Published runs on two backbones, with retention and shift."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "PUBLISHED", unpublished / "small")
-        return render.build([], tmp_path_factory.mktemp("published") / "site").index.parent
-
-
 def test_the_boards_of_a_home_are_told_apart_from_published_ones(
     unpublished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

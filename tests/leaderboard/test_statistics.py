@@ -120,7 +120,7 @@ def test_intervals_cover(seeds: int, of_seeds: float) -> None:
     assert inside / 2000 >= 0.935
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), seeds=st.integers(1, 4))
 def test_groups_at_once_are_what_each_alone_would_get(seed: int, seeds: int) -> None:
     rng = np.random.default_rng(seed)
@@ -134,7 +134,7 @@ def test_groups_at_once_are_what_each_alone_would_get(seed: int, seeds: int) -> 
         assert (found.seeds, found.samples) == (alone.seeds, alone.samples)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), better=st.sampled_from(["lower", "higher"]))
 def test_comparisons_are_antisymmetric(seed: int, better: Better) -> None:
     found = scored([0.4, 0.42], seeds=3, samples=20, seed=seed)
@@ -148,7 +148,7 @@ def test_comparisons_are_antisymmetric(seed: int, better: Better) -> None:
     assert ab.resolved == ba.resolved
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), shift=st.floats(-1, 1))
 def test_a_shift_of_one_method_shifts_its_difference(seed: int, shift: float) -> None:
     cell = np.random.default_rng(seed).random((2, 3, 20))
@@ -319,7 +319,7 @@ def test_verdict_of_one_seed_is_provisional() -> None:
     assert text.endswith("3 seeds or more are needed to resolve it.")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(value=st.floats(-1e3, 1e3), half=st.floats(1e-6, 1e3))
 def test_verdicts_name_the_winner_that_the_numbers_name(value: float, half: float) -> None:
     assume(abs(value) > 1e-6)

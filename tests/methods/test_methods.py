@@ -116,7 +116,7 @@ def test_lora_adds_its_factors_to_the_total(inversionnet: nn.Module) -> None:
 # --- low-rank updates -----------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from([nn.Conv2d, nn.ConvTranspose2d, nn.Linear]),
     inputs=st.integers(1, 5),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.models.frugal import frugal
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(networks(), st.booleans(), st.booleans(), st.booleans())
 def test_random_networks_compute_the_same(
     model: nn.Module, input_is_trained: bool, channels_last: bool, fold: bool
@@ -26,7 +26,7 @@ def test_random_networks_compute_the_same(
     assert_same(model, x, tolerance=1e-9, times=2, fold=fold)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(networks())
 def test_predictions_without_gradients_are_the_same(model: nn.Module) -> None:
     x = torch.randn(2, 4, 6, 5, dtype=torch.float64)

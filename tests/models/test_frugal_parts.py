@@ -29,7 +29,7 @@ def test_signs_keep_the_layout() -> None:
     assert not fills_memory(y[:, :2]) and not fills_memory(y[:1].expand(3, 5, 4, 2))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_input_gradient_by_the_adjoint_convolution(data: st.DataObject) -> None:
     module, _ = convolution(data.draw, 4, transposed=data.draw(st.booleans()))

@@ -75,7 +75,7 @@ def stacks(draw: st.DrawFn, parts: dict[str, Callable[[], nn.Module]]) -> nn.Mod
     return model
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stacks(TOKENS), st.booleans())
 def test_random_stacks_on_tokens(model: nn.Module, input_is_trained: bool) -> None:
     torch.manual_seed(0)
@@ -83,7 +83,7 @@ def test_random_stacks_on_tokens(model: nn.Module, input_is_trained: bool) -> No
     assert_same(model, x, tolerance=1e-9, times=2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(stacks(IMAGES), st.booleans(), st.booleans())
 def test_random_stacks_on_images(
     model: nn.Module, input_is_trained: bool, channels_last: bool

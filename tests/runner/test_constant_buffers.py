@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from conftest import Bench
+from homes import copy
 from packages import install
 from safetensors.torch import load_file
 
@@ -27,10 +28,11 @@ backbone = Backbone(name="tabled", summary="s", source="s", build=Net)
 
 
 def test_fits_start_from_a_foundation_with_its_constants(
-    bench: Bench, tiny_track: Path, tmp_path: Path
+    ran: tuple[Path, object], bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:
     site, home = tmp_path / "site", tmp_path / "home"
     site.mkdir()
+    copy(ran[0], home, "data")
     install(site, "tabled-net", {"tabled": "backbone"}, SOURCE, group="bench.backbones")
     words = ("run", "--method", "none,bitfit", "--protocol", "id", "--backbone", "tabled")
     done = bench(*words, "--track", str(tiny_track), home=home, PYTHONPATH=str(site))

@@ -7,6 +7,7 @@ import safetensors.torch
 import timm
 import torch
 from conftest import Inside
+from homes import copy
 from torch import nn
 
 from bench.errors import FoundationError
@@ -107,10 +108,11 @@ def test_weights_that_are_gone_or_changed_are_told(tmp_path: Path) -> None:
 
 
 def test_a_run_starts_from_them_and_says_so(
-    tmp_path: Path, tiny_track: Path, inside: Inside
+    ran: tuple[Path, object], tmp_path: Path, tiny_track: Path, inside: Inside
 ) -> None:
     """The record names them; the same command without them is another experiment."""
     home, source = tmp_path / "home", tmp_path / "file.pth"
+    copy(ran[0], home, "data")
     torch.manual_seed(7)
     state = backbones.build("inversionnet_quarter").state_dict()
     torch.save({"model": {n: v for n, v in state.items() if "deconv6" not in n}}, source)

@@ -5,11 +5,14 @@ loses its work to the other and comes back, and every record is there, whole, wi
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from homes import assert_same, copy, records, remove_runs
-from test_survival import started, words
+from test_survival import words
 
 NO_LOCKS = """
 import fcntl
@@ -33,6 +36,25 @@ def machine(folder: Path, name: str, source: str) -> str:
     return os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
 
 
+@contextmanager
+def started(home: Path, path: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command on a machine, with a checkpoint after every epoch; it is stalled after 3 s."""
+    environment = {"BENCH_HOME": str(home), "PYTHONPATH": path}
+    environment |= {"BENCH_CHECKPOINT_SHARE": "1e9", "BENCH_STALE_SECONDS": "3"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_stalled_fit_and_stalled_data_are_taken_over(
     ran: Ran, tiny_track: Path, tmp_path: Path
 ) -> None:
@@ -45,16 +67,16 @@ def test_a_stalled_fit_and_stalled_data_are_taken_over(
     one = machine(tools, "one", NO_LOCKS)
     two = machine(tools, "two", NO_LOCKS + OTHER_CLOCK)
     command = words(tiny_track)
-    with started(home, *command, PYTHONPATH=one, BENCH_STALE_SECONDS="3") as stalled:
+    with started(home, one, *command) as stalled:
         while not list(home.glob("runs/*/unfinished/checkpoint.pt")):
             assert stalled.poll() is None, stalled.communicate()
             time.sleep(0.001)
         stalled.send_signal(signal.SIGSTOP)
-        with started(home, *command, PYTHONPATH=two, BENCH_STALE_SECONDS="3") as other:
-            said, problem = other.communicate(timeout=200)
+        with started(home, two, *command) as other:
+            said, problem = other.communicate(timeout=1200)
         assert other.returncode == 0, problem
         stalled.send_signal(signal.SIGCONT)
-        _, problem = stalled.communicate(timeout=200)
+        _, problem = stalled.communicate(timeout=1200)
         assert stalled.returncode == 0, problem
     for title in ("lora on FlatVel_B", "lora on Style_A"):
         assert f"{title}, seed 0: MAE" in said, "done by the one that went on"

@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from commands import Command
 from conftest import Bench, Inside
 from homes import assert_same, copy, records, remove_runs
 from packages import install
@@ -30,22 +30,9 @@ def words(track: Path, method: str = "lora", protocol: str = "ood") -> tuple[str
     return ("run", "--method", method, "--protocol", protocol, "--track", str(track), "--quiet")
 
 
-@contextmanager
-def started(home: Path, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+def started(home: Path, *arguments: str, **more: str) -> Command:
     """The command in the background, with a checkpoint after every epoch."""
-    environment = {"BENCH_HOME": str(home), "BENCH_CHECKPOINT_SHARE": "1e9"} | more
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    return Command(*arguments, home=home, **{"BENCH_CHECKPOINT_SHARE": "1e9"} | more)
 
 
 def signal_when(
@@ -57,7 +44,7 @@ def signal_when(
             assert process.poll() is None, process.communicate()
             time.sleep(0.001)
         process.send_signal(number)
-        return process.communicate(timeout=60)
+        return process.communicate(timeout=600)
 
 
 def appears(home: Path, pattern: str) -> Found:
@@ -109,7 +96,7 @@ def test_ctrl_c_then_a_full_disk_then_the_end(
             assert process.poll() is None, process.communicate()
             time.sleep(0.001)
         process.send_signal(signal.SIGINT)
-        said, problem = process.communicate(timeout=60)
+        said, problem = process.communicate(timeout=600)
         assert process.returncode == 130
     assert "1 of 2 epochs are kept" in said
     assert "Interrupted. What is finished is kept" in problem
@@ -205,7 +192,7 @@ def test_lost_files_are_made_again_and_a_finished_record_stays_until_then(
             assert process.poll() is None, process.communicate()
             time.sleep(0.001)
         process.terminate()
-        said, problem = process.communicate(timeout=60)
+        said, problem = process.communicate(timeout=600)
         assert process.returncode == 130
     assert "simulate 3 records, pretrain 1 foundation, train 2 fits" in said
     assert "go on with the same command" in problem
@@ -223,7 +210,7 @@ def test_two_at_once_share_the_work(ran: Ran, tiny_track: Path, tmp_path: Path) 
     shutil.rmtree(folder)
     twice = partial(started, tmp_path, *words(tiny_track), OMP_WAIT_POLICY="PASSIVE")
     with twice() as one, twice() as two:  # idle threads of one would keep the other off the cores
-        said = [process.communicate(timeout=200) for process in (one, two)]
+        said = [process.communicate(timeout=1200) for process in (one, two)]
         assert [one.returncode, two.returncode] == [0, 0], said
     together = "".join(out for out, _ in said)
     assert "Waiting for another process that makes Style_A" in together

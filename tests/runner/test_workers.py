@@ -3,14 +3,13 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Command
 from conftest import Bench, Inside
 from homes import assert_same, copy, records
 from packages import install
@@ -37,17 +36,7 @@ deadly = Method(
 """
 
 
-def in_background(home: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *words],
-        env=os.environ | {"BENCH_HOME": str(home)} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def at_work(home: Path, process: "subprocess.Popen[str]", wanted: Callable[[Owner], bool]) -> Owner:
+def at_work(home: Path, process: Command, wanted: Callable[[Owner], bool]) -> Owner:
     """The first holder of a claim who is wanted."""
     leases = Workspace(home).leases
     while True:
@@ -61,11 +50,11 @@ def test_four_workers_one_of_them_killed_equal_one_process(
     serial: Path, many_jobs: tuple[str, ...], bench: Bench, tmp_path: Path
 ) -> None:
     copy(serial, tmp_path, "data")
-    with in_background(tmp_path, *many_jobs, "--workers", "4") as process:
+    with Command(*many_jobs, "--workers", "4", home=tmp_path) as process:
         victim = at_work(tmp_path, process, lambda owner: "lora on" in owner.title)
         told = bench("status", home=tmp_path)
         os.kill(victim.pid, signal.SIGKILL)
-        said, problem = process.communicate(timeout=280)
+        said, problem = process.communicate(timeout=1200)
     assert process.returncode == 0, problem
     assert re.search(rf"Worker \d \(process {victim.pid}\) was killed \(SIGKILL\)", said)
     assert_same(tmp_path, serial)
@@ -102,7 +91,7 @@ def test_ctrl_c_ends_all_within_seconds(
     serial: Path, many_jobs: tuple[str, ...], tmp_path: Path
 ) -> None:
     copy(serial, tmp_path, "data", "foundations")
-    with in_background(tmp_path, *many_jobs, "--workers", "2") as process:
+    with Command(*many_jobs, "--workers", "2", home=tmp_path) as process:
         first = at_work(tmp_path, process, lambda owner: "fft on" in owner.title)
         process.send_signal(signal.SIGINT)
         _, problem = process.communicate(timeout=30)
@@ -117,7 +106,7 @@ def test_workers_end_with_the_command_that_started_them(
     serial: Path, many_jobs: tuple[str, ...], tmp_path: Path
 ) -> None:
     copy(serial, tmp_path, "data", "foundations")
-    with in_background(tmp_path, *many_jobs, "--workers", "2") as process:
+    with Command(*many_jobs, "--workers", "2", home=tmp_path) as process:
         first = at_work(tmp_path, process, lambda owner: "fft on" in owner.title)
         process.kill()
         process.communicate(timeout=30)

@@ -127,7 +127,7 @@ def test_a_new_generator_has_a_new_version() -> None:
 
 
 @given(seed=st.integers(0, 2**32), dataset=st.sampled_from(DATASETS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_seed_gives_a_valid_map(seed: int, dataset: str) -> None:
     velocity = one_map(dataset, seed)
     assert velocity.shape == (70, 70)

@@ -112,7 +112,7 @@ def test_edge_score_is_undefined_without_interfaces() -> None:
     assert torch.isnan(metrics.edge_f1(flat, flat + 0.3)).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_laws(seed: int) -> None:
     prediction, truth = random_maps(seed, n=2)

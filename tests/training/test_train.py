@@ -45,7 +45,7 @@ def learn(adapted: Adapted, x: Tensor, y: Tensor, epochs: int, numerics: Numeric
 
 def network() -> Adapted:
     seed_everything(0)
-    model = backbones.build("inversionnet")
+    model = backbones.build("inversionnet_quarter")
     return adaptation.adapt(PRETRAINING, model, PRETRAINING.config())
 
 
@@ -63,7 +63,9 @@ def test_two_fits_on_the_cpu_are_bit_identical_and_seeds_differ() -> None:
     first, second = ([e.loss for e in learn(network(), x, y, 3, choose("cpu"))] for _ in range(2))
     assert first == second
     seed_everything(1)
-    other = adaptation.adapt(PRETRAINING, backbones.build("inversionnet"), PRETRAINING.config())
+    other = adaptation.adapt(
+        PRETRAINING, backbones.build("inversionnet_quarter"), PRETRAINING.config()
+    )
     assert [e.loss for e in learn(other, x, y, 3, choose("cpu"))] != first
 
 
@@ -222,7 +224,7 @@ def test_captured_steps_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch
 def test_no_step_waits_for_the_gpu(name: str) -> None:
     numerics = choose("cuda")
     method = registry.load().get(name).method
-    adapted = adaptation.adapt(method, backbones.build("inversionnet"), method.config())
+    adapted = adaptation.adapt(method, backbones.build("inversionnet_quarter"), method.config())
     numerics.place(adapted.model)
     adam = train.optimiser(adapted, 1.0)
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
