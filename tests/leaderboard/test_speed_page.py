@@ -162,13 +162,13 @@ def test_only_a_gpus_peaks_are_measured_memory(tmp_path: Path) -> None:
     """Resident memory of a process on a CPU says little of a fit's."""
     site(tmp_path)
     (board,) = gather(results.read([tmp_path / "home"]))
-    found = memory.of(board, board.variants[0])
-    assert found and found.measured is None
+    found = memory.table(board)[board.variants[0].key]
+    assert found.measured is None
     on_gpu = Board(
         **{name: getattr(board, name) for name in ("key", "track", "rules", "cells", "samples")},
         variants=board.variants,
         foundation=board.foundation,
         fits=board.fits.with_columns(pl.lit(True).alias("on_gpu"), pl.lit(5e8).alias("peak_bytes")),
     )
-    found = memory.of(on_gpu, on_gpu.variants[0])
-    assert found and found.measured == 5e8
+    found = memory.table(on_gpu)[on_gpu.variants[0].key]
+    assert found.measured == 5e8

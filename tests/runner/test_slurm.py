@@ -19,7 +19,7 @@ from bench.leases import Owner
 from bench.runner import slurm as scheduler
 from bench.runner.workspace import Workspace
 
-KILLS = 8  # each way twice
+KILLS = 20  # each way five times
 JOBS = 33
 SECONDS = 900
 
