@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from bench.runner.shares import Share
+    from bench.runner.worker_resources import Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class WorkerOptions:
         Raises `ConfigError` for what this machine or its cluster has not got.
         """
         from bench.errors import ConfigError
-        from bench.runner import shares
         from bench.runner import slurm as scheduler
+        from bench.runner import worker_resources
         from bench.runner.workspace import default
 
         if slurm:
@@ -38,4 +38,4 @@ class WorkerOptions:
             chosen = scheduler.options(slurm)
             scheduler.check_home(home or default())
             return cls(slurm=chosen, tasks=int(workers or 1))
-        return cls(shares=tuple(shares.shares(workers, device)) if workers else ())
+        return cls(shares=tuple(worker_resources.shares(workers, device)) if workers else ())

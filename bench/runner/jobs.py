@@ -21,9 +21,9 @@ from bench.protocol.spec import CLEAN, FitSpec, Frozen, TestSet, Track
 from bench.records.record import Record, write
 from bench.runner import (
     crashes,
-    deaths,
     evaluation,
     fit_records,
+    killed_processes,
     machine_precision,
     pretraining,
     resume,
@@ -111,7 +111,7 @@ def execute_job(job: Job, context: RunContext, *, wait: bool = True) -> Record |
                 write(record, folder)
             if record.status == "done":
                 record = _score(record, job.tests, context, network)
-        deaths.forget(folder)
+        killed_processes.forget(folder)
         _announce(record, context)
         return record
     return None
@@ -174,7 +174,7 @@ def _given_up(job: Job, context: RunContext, lease: Lease) -> Record | None:
     folder = context.workspace.run(job.spec)
     if crash := crashes.take(folder):
         context.refuse_method(job.spec, f"{crash[:-1]}, in its fit on {job.spec.title}.")
-    reason = crash or deaths.repeated(folder, lease, resume.progress(folder))
+    reason = crash or killed_processes.repeated(folder, lease, resume.progress(folder))
     if reason is None:
         return None
     trained = context.workspace.trained(job.spec)

@@ -20,8 +20,8 @@ from bench.runner.context import RunContext
 from bench.runner.workspace import Workspace
 from bench.seismic import generators, simulation
 from bench.training import evaluate, probe, train
+from bench.training.memory_traffic import Traffic
 from bench.training.numerics import Numerics
-from bench.training.traffic import Traffic
 
 _BATCH, _GPU_BATCH = 8, 32
 _MEASURING_SECONDS, _LEAST_CALLS = 0.5, 2

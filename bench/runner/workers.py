@@ -16,8 +16,8 @@ from bench.progress import Advance, Progress
 from bench.records.record import Record
 from bench.runner import stored_plan
 from bench.runner.messages import Receiver, parse
-from bench.runner.shares import Share
 from bench.runner.stored_plan import StoredPlan
+from bench.runner.worker_resources import Share
 from bench.runner.workspace import Workspace
 
 _MOST_IDLE_DEATHS = 3

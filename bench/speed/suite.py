@@ -30,9 +30,9 @@ from bench.speed.reference_process import reference_process
 from bench.speed.timing import Timing, interleave
 from bench.training import evaluate, probe, train
 from bench.training.capture import Step
+from bench.training.memory_traffic import Traffic
 from bench.training.numerics import Numerics
 from bench.training.prefix import FrozenPrefix
-from bench.training.traffic import Traffic
 
 _DATASET = "FlatVel_A"
 _STEPS = 2

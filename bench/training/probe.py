@@ -25,7 +25,7 @@ from bench.protocol import survey
 from bench.records.record import Machine, Phase
 from bench.training import allocator
 from bench.training.numerics import Numerics
-from bench.training.saved import saved_bytes_per_sample
+from bench.training.saved_for_backward import saved_bytes_per_sample
 
 _POLL_SECONDS = 0.05
 

@@ -11,7 +11,7 @@ from leaderboard.pages import columns
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.stats.estimates import Estimate
-from leaderboard.tables import text, words
+from leaderboard.tables import text, verdicts
 from leaderboard.tables.advice import Advice
 from leaderboard.tables.boards import REFERENCE, Board
 from leaderboard.tables.overview import Row, ranked
@@ -81,9 +81,9 @@ def _named(axis: str) -> str:
     return f"{column.label} {text.unit(column)}".strip()
 
 
-def _verdicts(rows: list[Row]) -> list[words.Verdict]:
+def _verdicts(rows: list[Row]) -> list[verdicts.Verdict]:
     """In words, for each protocol: the winner, and the paper's pair."""
-    found = (words.verdict(rows, view.name, view.label) for view in ranked())
+    found = (verdicts.verdict(rows, view.name, view.label) for view in ranked())
     return [verdict for verdict in found if verdict]
 
 

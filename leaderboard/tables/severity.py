@@ -101,6 +101,7 @@ def _severity(c: Condition) -> tuple[float, str, str]:
     if c.displaced_cells:
         metres = c.displaced_cells * CELL_METRES
         return metres, "displacement of receivers", f"{metres:g} m"
+    assert c.gain != 1.0, f"condition '{c.name}' has no axis here"
     return c.gain, "factor on amplitudes", f"× {c.gain:g}"
 
 

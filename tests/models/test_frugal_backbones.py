@@ -12,7 +12,7 @@ from bench.models import backbones
 from bench.models.frugal import frugal
 from bench.plugins import adaptation, registry
 from bench.training.numerics import Numerics
-from bench.training.saved import saved_bytes_per_sample
+from bench.training.saved_for_backward import saved_bytes_per_sample
 
 BACKBONES = ("hybrid_vit", "caformer_unet")
 METHODS = ("fft", "lora", "bitfit", "layernorm")

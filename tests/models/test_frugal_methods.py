@@ -11,7 +11,7 @@ from bench.models.frugal import frugal
 from bench.plugins import adaptation, registry
 from bench.training import probe
 from bench.training.numerics import Numerics
-from bench.training.saved import saved_bytes_per_sample
+from bench.training.saved_for_backward import saved_bytes_per_sample
 
 
 @pytest.mark.parametrize("name", sorted(registry.load().methods))

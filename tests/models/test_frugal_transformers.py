@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
 from bench.models.frugal import frugal
-from bench.training.saved import saved_bytes_per_sample
+from bench.training.saved_for_backward import saved_bytes_per_sample
 
 WIDTH = 6
 

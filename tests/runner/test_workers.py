@@ -16,7 +16,7 @@ from packages import install
 
 from bench.errors import ConfigError
 from bench.leases import Owner
-from bench.runner.shares import shares
+from bench.runner.worker_resources import shares
 from bench.runner.workspace import Workspace
 
 SUICIDAL = """

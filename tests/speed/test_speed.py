@@ -24,8 +24,8 @@ from bench.seismic import metrics
 from bench.seismic.scaling import scale_maps, scale_records
 from bench.speed import ceilings, reference, suite, timing
 from bench.speed.reference_process import reference_process
+from bench.training.memory_traffic import Traffic
 from bench.training.numerics import Numerics, choose
-from bench.training.traffic import Traffic
 
 CPU = torch.device("cpu")
 FLOAT32 = Numerics(device=CPU, bfloat16=False)

@@ -26,8 +26,8 @@ from bench.runner.machine_speeds import Speeds
 from bench.runner.plan import Plan
 from bench.runner.workspace import Workspace
 from bench.training import train
+from bench.training.memory_traffic import Traffic
 from bench.training.numerics import Numerics
-from bench.training.traffic import Traffic
 
 CPU = torch.device("cpu")
 

@@ -58,11 +58,11 @@ def speed(
     from bench.records import measurement
     from bench.runner import machine_precision, machine_speeds
     from bench.runner.workspace import Workspace, default
-    from bench.speed import saved, suite
+    from bench.speed import measurement_files, suite
     from bench.training import numerics, probe
 
     if save is not None:
-        saved.check(save, against_reference=against is not None, rounds=rounds)
+        measurement_files.check(save, against_reference=against is not None, rounds=rounds)
     kept = Workspace(home or default())
     started = datetime.now(UTC)
     words = method or [registry.ALL]
@@ -105,7 +105,7 @@ def speed(
     else:
         show(told)
     if save is not None:
-        about = saved.of_figures(
+        about = measurement_files.of_figures(
             figures,
             choices,
             backbone=backbone,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.training.saved import saved_bytes, saved_bytes_per_sample
+from bench.training.saved_for_backward import saved_bytes, saved_bytes_per_sample
 
 
 def test_the_graph_that_was_counted_is_freed() -> None:
