@@ -93,5 +93,5 @@ def test_the_leaderboard_keeps_their_costs_apart(tmp_path: Path) -> None:
     stock = record.model_copy(
         update={"execution": record.execution.model_copy(update={"determinism": settings})}
     )
-    assert machine(record) == "Test CPU, 2 cores"
-    assert machine(stock) == "Test CPU, 2 cores, stock layers"
+    assert machine(record.execution) == "Test CPU, 2 cores"
+    assert machine(stock.execution) == "Test CPU, 2 cores, stock layers"
