@@ -78,6 +78,7 @@ class Urls:
             "memory_page": self.page(board, "memory"),
             "speed_page": self.page(board, "speed") if board.key in self.timed else None,
             "claims_page": self.page(board, "claims"),
+            "runs_page": self.page(board, "runs"),
             "boards": [(self.front(b), b) for b in self.boards],
             "compare_page": {v.key: self.comparison(board, v) for v in board.variants},
             "method_page": {v.key: self.method(board, v) for v in board.variants},

@@ -126,6 +126,17 @@ def test_an_incomplete_method_is_shown_without_a_rank(tmp_path: Path) -> None:
     assert str(failed.error) in (report.index.parent / "problems.html").read_text(encoding="utf-8")
 
 
+def test_a_board_without_a_finished_protocol_says_so(tmp_path: Path) -> None:
+    home, sentence = tmp_path / "home", "No method has finished all fits of a protocol yet"
+    methods = (factory.FFT, factory.LORA)
+    factory.populate(home, methods, targets=TARGETS[:3], **FULL)
+    front = render.build([home], tmp_path / "site").index.read_text(encoding="utf-8")
+    assert sentence in front
+    factory.populate(home, methods, targets=TARGETS[3:], **FULL)
+    front = render.build([home], tmp_path / "site").index.read_text(encoding="utf-8")
+    assert sentence not in front
+
+
 def test_downloads_agree(home: Path, tmp_path: Path) -> None:
     site = render.build([home], tmp_path / "site").index.parent
     (csv,) = site.glob("data/*.csv")
