@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -114,6 +116,23 @@ def run(
         output, error = command.communicate(timeout)
         assert command.returncode is not None
         return subprocess.CompletedProcess(words, command.returncode, output, error)
+
+
+@contextmanager
+def fresh(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A module, ``python -m WORDS``, in a process that starts as in real life, until the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _run(

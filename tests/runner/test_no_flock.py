@@ -5,12 +5,11 @@ loses its work to the other and comes back, and every record is there, whole, wi
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from commands import fresh
 from homes import assert_same, copy, records, remove_runs
 from test_survival import words
 
@@ -36,23 +35,13 @@ def machine(folder: Path, name: str, source: str) -> str:
     return os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
 
 
-@contextmanager
-def started(home: Path, path: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    home: Path, path: str, *arguments: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """The command on a machine, with a checkpoint after every epoch; it is stalled after 3 s."""
     environment = {"BENCH_HOME": str(home), "PYTHONPATH": path}
     environment |= {"BENCH_CHECKPOINT_SHARE": "1e9", "BENCH_STALE_SECONDS": "3"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    return fresh("bench", *arguments, **environment)
 
 
 def test_a_stalled_fit_and_stalled_data_are_taken_over(

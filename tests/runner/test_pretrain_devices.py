@@ -1,20 +1,17 @@
 """Pretraining on several processes, for real: torchrun, gloo, signals; always the same weights."""
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import packages
 import psutil
 import pytest
 import torch
-from commands import Command
+from commands import Command, fresh
 from conftest import Bench, Inside
 from homes import assert_same, copy, records
 
@@ -85,24 +82,13 @@ def on_devices(devices: int, home: Path, track: Path) -> Command:
     return Command(*command, home=home, OMP_NUM_THREADS="1", **EVERY_EPOCH)
 
 
-@contextmanager
 def torchrun(
     processes: int, home: Path, *more: str, threads: int = 1
-) -> Iterator[subprocess.Popen[str]]:
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """A module in the background, in several processes that torchrun starts."""
     command = ("torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *more)
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        env=os.environ | EVERY_EPOCH | {"BENCH_HOME": str(home), "OMP_NUM_THREADS": str(threads)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    environment = EVERY_EPOCH | {"BENCH_HOME": str(home), "OMP_NUM_THREADS": str(threads)}
+    return fresh(*command, **environment)
 
 
 def ranks(process: Started, word: str) -> list[psutil.Process]:
