@@ -168,7 +168,8 @@ def _is_fixed_up_to(
     Trained parameters that these use by themselves are not looked for: the output would require a
     gradient. The layers of a sequence need not be called one by one (`bench.models.frugal`).
     """
-    for parent, child in zip(call.parents, (*call.parents[1:], call.module), strict=True):
+    children_called = (*call.parents, call.module)[1:]
+    for parent, child in zip(call.parents, children_called, strict=True):
         if parent not in adapted.untouched or has_hooks(parent) or parent in moved:
             return False
         if isinstance(parent, nn.Sequential):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -305,6 +306,25 @@ def test_what_cannot_be_saved_is_told_before_anything_is_measured(
     assert call(monkeypatch, "speed", *home, "--save", str(notes), *words) == 2
     assert said in capsys.readouterr().err
     assert notes.read_text(encoding="utf-8") == '{"my": "notes"}'
+
+
+def test_a_method_that_trains_nothing_has_no_training_to_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    timed: list[str] = []
+
+    def measure(methods: Sequence[registry.Installed], **_: Any) -> list[suite.Figure]:
+        timed.extend(installed.method.name for installed in methods)
+        raise BenchError("enough")
+
+    monkeypatch.setattr(suite, "measure", measure)
+    home = ("--home", str(tmp_path / "home"), "--precision", "float32")
+    assert call(monkeypatch, "speed", *home, "--method", "none") == 2
+    assert "none trains nothing" in capsys.readouterr().err
+    assert timed == []
+    assert call(monkeypatch, "speed", *home, "--backbone", "inversionnet_quarter") == 2
+    assert "none left out: it trains nothing" in capsys.readouterr().out
+    assert "none" not in timed and {"fft", "head", "batchnorm_stats"} <= set(timed)
 
 
 def test_its_speeds_are_what_run_estimates_with(

@@ -307,6 +307,18 @@ def test_the_chain_itself_begins_at_its_last_layer() -> None:
     assert records.given == SAMPLES
 
 
+def late(model: nn.Module, config: Config) -> Adapted:
+    parameters = tuple(model.get_submodule("last").parameters())
+    group = ParameterGroup(name="last", parameters=parameters, active=(0.7, 1.0))
+    return Adapted(model=model, groups=(group,))
+
+
+def test_while_nothing_trains_yet_the_whole_network_is_fixed() -> None:
+    prefix, records = both(method_of(late), Chain, FLOAT32)
+    assert prefix.nbytes > 0
+    assert records.given < SAMPLES * EPOCHS
+
+
 @pytest.mark.parametrize("network", [Noisy, NumpyNoise, LooksBack, Counting])
 def test_networks_whose_activations_are_not_fixed_are_left_alone(
     network: Callable[[], nn.Module],

@@ -53,6 +53,7 @@ def speed(
     from a machine on which nothing else runs.
     """
     from bench.cli import terminal
+    from bench.errors import ConfigError
     from bench.models import backbones
     from bench.plugins import options, registry
     from bench.records import measurement
@@ -66,9 +67,17 @@ def speed(
     kept = Workspace(home or default())
     started = datetime.now(UTC)
     words = method or [registry.ALL]
-    choices, left_out = options.choose(
+    fitting, left_out = options.choose(
         options.methods(words, options.load(words)), [], backbone, skip_unfit=registry.ALL in words
     )
+    choices = [choice for choice in fitting if choice.installed.method.traits.trains]
+    still = [c.installed.method.name for c in fitting if c not in choices]
+    left_out += [f"{name} left out: it trains nothing." for name in still]
+    if not choices:
+        raise ConfigError(
+            f"There is no training to time: {', '.join(still)} trains nothing; "
+            "name a method that trains with --method."
+        )
     settings = numerics.choose(device, frugal=not stock, precision=precision)
     with settings.active(), terminal.progress(quiet=as_json) as progress:
         for line in left_out if not as_json else ():
