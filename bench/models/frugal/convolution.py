@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
+from bench.models.frugal import weight_gradient
+
 _FORWARDS = {
     kind.forward: (kind, dimensions)
     for kind, dimensions in (
@@ -100,12 +102,23 @@ class Convolution:
 
         Only the weight's needs the input x itself.
         """
+        g_weight = None
+        if of_weight and x is not None and self._by_products(g, x, weight):
+            g_weight = weight_gradient.along_time(
+                g,
+                x,
+                weight.shape[2],
+                stride=self.stride[0],
+                padding=self.padding[0],
+                dilation=self.dilation[0],
+            )
+            of_weight = False
         g_bias = channel_sum(g) if of_bias and not of_weight else None
         if not of_input and not of_weight:
-            return None, None, g_bias
+            return None, g_weight, g_bias
         if x is None or not of_weight:
             if g.device.type != "cpu":
-                return self.input_gradient(g, shape, weight), None, g_bias
+                return self.input_gradient(g, shape, weight), g_weight, g_bias
             # The backward operator looks at no more than the shape and layout of the input here.
             # An untouched tensor is free on the CPU, where `input_gradient` is slow for large
             # weights, which the transposed convolution puts into another order.
@@ -126,8 +139,17 @@ class Convolution:
             self.groups,
             [of_input, of_weight, of_bias and of_weight],
         )
-        g_input, g_weight, g_sum = gradients
-        return g_input, g_weight, g_sum if g_bias is None else g_bias
+        g_input, g_whole, g_sum = gradients
+        return (
+            g_input,
+            g_whole if g_weight is None else g_weight,
+            g_sum if g_bias is None else g_bias,
+        )
+
+    def _by_products(self, g: Tensor, x: Tensor, weight: Tensor) -> bool:
+        return not self.transposed and weight_gradient.applies(
+            g, x, weight, stride=self.stride, padding=self.padding, groups=self.groups
+        )
 
     def input_gradient(self, g: Tensor, shape: torch.Size, weight: Tensor) -> Tensor:
         """The gradient of an input of this shape as a convolution: transposed where the
