@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
-from bench.models.frugal import weight_gradient
+from bench.models.frugal import fully_connected, weight_gradient
 
 _FORWARDS = {
     kind.forward: (kind, dimensions)
@@ -45,6 +45,8 @@ class Convolution:
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x (n, in, *space), weight as torch lays it out, bias (out,) → (n, out, *space)."""
+        if self._is_fully_connected(x.shape, weight):
+            return fully_connected.forward(x, weight, bias, transposed=self.transposed)
         return torch.convolution(
             x,
             weight,
@@ -102,15 +104,25 @@ class Convolution:
 
         Only the weight's needs the input x itself.
         """
+        if not of_input and not of_weight:
+            return None, None, channel_sum(g) if of_bias else None
+        if self._is_fully_connected(shape, weight):
+            return self._products(g, x if of_weight else None, weight, of_input, of_bias)
         g_weight = None
-        if of_weight and x is not None and self._by_products(g, x, weight):
-            g_weight = weight_gradient.along_time(
+        plain = not self.transposed
+        if (
+            of_weight
+            and x is not None
+            and plain
+            and weight_gradient.applies(g, x, weight, groups=self.groups)
+        ):
+            g_weight = weight_gradient.by_taps(
                 g,
                 x,
-                weight.shape[2],
-                stride=self.stride[0],
-                padding=self.padding[0],
-                dilation=self.dilation[0],
+                weight.shape[2:],
+                stride=self.stride,
+                padding=self.padding,
+                dilation=self.dilation,
             )
             of_weight = False
         g_bias = channel_sum(g) if of_bias and not of_weight else None
@@ -146,9 +158,26 @@ class Convolution:
             g_sum if g_bias is None else g_bias,
         )
 
-    def _by_products(self, g: Tensor, x: Tensor, weight: Tensor) -> bool:
-        return not self.transposed and weight_gradient.applies(
-            g, x, weight, stride=self.stride, padding=self.padding, groups=self.groups
+    def _products(
+        self, g: Tensor, x: Tensor | None, weight: Tensor, of_input: bool, of_bias: bool
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """`gradients` of a fully connected layer; the weight's if x is given."""
+        kind = self.transposed
+        return (
+            fully_connected.input_gradient(g, weight, transposed=kind) if of_input else None,
+            None if x is None else fully_connected.weight_gradient(g, x, weight, transposed=kind),
+            channel_sum(g) if of_bias else None,
+        )
+
+    def _is_fully_connected(self, shape: torch.Size, weight: Tensor) -> bool:
+        return fully_connected.applies(
+            shape,
+            weight,
+            padding=self.padding,
+            dilation=self.dilation,
+            transposed=self.transposed,
+            output_padding=self.output_padding,
+            groups=self.groups,
         )
 
     def input_gradient(self, g: Tensor, shape: torch.Size, weight: Tensor) -> Tensor:
