@@ -45,8 +45,6 @@ class Convolution:
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x (n, in, *space), weight as torch lays it out, bias (out,) → (n, out, *space)."""
-        if self._is_fully_connected(x.shape, weight):
-            return fully_connected.forward(x, weight, bias, transposed=self.transposed)
         return torch.convolution(
             x,
             weight,

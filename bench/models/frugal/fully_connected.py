@@ -1,9 +1,10 @@
-"""Convolutions whose kernel covers the whole input, and transposed ones from a single point: fully
-connected layers, as matrix products.
+"""Gradients of convolutions whose kernel covers the whole input, and of transposed ones from a
+single point: fully connected layers, as matrix products.
 
 InversionNet has one of each at its narrowest place, with half of all its parameters. oneDNN runs
 them in single precision at a tenth of the speed at which a product reads the weights
-(`docs/LOG.md`).
+(`docs/LOG.md`). The forward pass is left to it, so that outputs are those of stock torch in every
+bit.
 """
 
 from collections.abc import Sequence
@@ -32,17 +33,6 @@ def applies(
         and all(d == 1 for d in dilation)
         and tuple(shape[2:]) == ((1, 1) if transposed else tuple(weight.shape[2:]))
     )
-
-
-def forward(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool) -> Tensor:
-    """x (n, in, *space) → (n, out, 1, 1), or, transposed, (n, in, 1, 1) → (n, out, *kernel)."""
-    last = _channels_last(weight)
-    if transposed:
-        y = _maps(_rows(x, last) @ _rows(weight, last), weight.shape[1:], last)
-        return y if bias is None else y + bias.view(-1, 1, 1)
-    rows, matrix = _rows(x, last), _rows(weight, last).t()
-    y = rows @ matrix if bias is None else torch.addmm(bias, rows, matrix)
-    return _maps(y, (len(weight), 1, 1), last)
 
 
 def input_gradient(g: Tensor, weight: Tensor, *, transposed: bool) -> Tensor:
