@@ -42,11 +42,13 @@ _PLENTY, _LONG = 2**40, 100
 Kind = Literal["train", "score", "simulate", "read", "ceiling"]
 SCORE, SIMULATE, REFERENCE_TRAIN = "score", "simulate", "reference train"
 MATRIX_CEILING, MEMORY_CEILING = "matrix ceiling", "memory ceiling"
+SINGLE_CEILING = "matrix ceiling, float32"
+"""Of scoring, where training is in bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCounts:
-    """Hardware-independent cost of a training step, of what it computes.
+    """Hardware-independent cost of a training step, or of scoring, of what it computes.
 
     Where steps begin at kept activations, that is less than a record of the fit says.
     """
@@ -190,7 +192,7 @@ def _training(
             turn(uncaptured, order[:1])
 
     adaptation.training_mode(adapted.model, method.traits.batchnorm)
-    counts = _count(adapted.model, numerics, counted, len(order[0]))
+    counts = _count_step(adapted.model, numerics, counted, len(order[0]))
     running.enter_context(numerics.frugal_pass(adapted.model))
     step = train.step_function(adapted, adam, numerics, prefix)
     return _Contestant(
@@ -225,12 +227,17 @@ def _scoring(name: str, backbone: str, source: Samples, numerics: Numerics) -> _
     network = backbones.build(backbone)
     numerics.place(network)
     pool = _pool(source, numerics.device, resident=True)
+
+    def work() -> object:
+        return evaluate.score(network, pool, numerics=numerics)
+
     return _Contestant(
         kind="score",
         name=name,
         unit="samples",
         per_turn=len(source),
-        work=lambda: evaluate.score(network, pool, numerics=numerics),
+        work=work,
+        counts=_count(work, len(source)),
     )
 
 
@@ -257,6 +264,11 @@ def _rest(source: Samples, numerics: Numerics) -> Iterator[_Contestant]:
     yield _Contestant(
         kind="ceiling", name=MATRIX_CEILING, unit="FLOP", per_turn=operations, work=product
     )
+    if numerics.bfloat16:
+        single, operations = ceilings.matrix_product(replace(numerics, bfloat16=False))
+        yield _Contestant(
+            kind="ceiling", name=SINGLE_CEILING, unit="FLOP", per_turn=operations, work=single
+        )
     copy, moved = ceilings.memory_copy(numerics)
     yield _Contestant(kind="ceiling", name=MEMORY_CEILING, unit="bytes", per_turn=moved, work=copy)
 
@@ -272,7 +284,7 @@ def _reference(
     stock = Numerics(device=device, bfloat16=False, channels_last=False, frugal=False)
     x, y = next(plain.batches())
     plain.network.train()
-    counts = _count(plain.network, stock, lambda: plain.step(x, y), len(x))
+    counts = _count_step(plain.network, stock, lambda: plain.step(x, y), len(x))
     kinds: tuple[Kind, ...] = ("train", "score", "read")
     with reference_process(records, maps, backbone=backbone, batch=batch, device=device) as turns:
         yield [
@@ -296,19 +308,28 @@ def _order(source: Samples) -> list[Indices]:
     return np.array_split(np.arange(len(source)), _STEPS)
 
 
-def _count(
+def _count_step(
     model: nn.Module, numerics: Numerics, step: Callable[[], object], samples: int
 ) -> StepCounts:
     """Hardware-independent cost of `step`, of so many samples; the model in its training modes."""
     cost = probe.step_cost(model, numerics)
     step()  # the optimiser's state is there before the peak is taken
-    with FlopCounterMode(display=False) as counter, Traffic() as traffic:
-        step()
-    return StepCounts(
+    return replace(
+        _count(step, samples),
         saved_bytes_per_sample=cost.saved_bytes_per_sample,
+        gradient_bytes=sum(p.nbytes for p in model.parameters() if p.requires_grad),
+    )
+
+
+def _count(work: Callable[[], object], samples: int) -> StepCounts:
+    """Hardware-independent cost of work on so many samples that keeps nothing for a gradient."""
+    with FlopCounterMode(display=False) as counter, Traffic() as traffic:
+        work()
+    return StepCounts(
+        saved_bytes_per_sample=0,
         flops_per_sample=counter.get_total_flops() / samples,
         peak_bytes=traffic.peak_bytes,
-        gradient_bytes=sum(p.nbytes for p in model.parameters() if p.requires_grad),
+        gradient_bytes=0,
         moved_bytes_per_sample=traffic.moved_bytes / samples,
     )
 

@@ -128,8 +128,9 @@ def speed(
 
 
 def show(told: dict[str, Any]) -> None:
-    """Print the measurements that `--json` writes as tables."""
+    """Print the measurements that `--json` writes as tables, and what limits the machine."""
     from bench.cli import terminal
+    from bench.speed import limits
 
     settings = told["settings"]
     layers = "" if settings["frugal"] else ", stock layers"
@@ -153,6 +154,8 @@ def show(told: dict[str, Any]) -> None:
         ),
         [_cells(row) for row in told["figures"]],
     )
+    for sentence in limits.sentences(told["figures"]):
+        typer.echo(sentence)
     kept = {row["name"]: row["prefix_bytes"] for row in told["figures"] if row["prefix_bytes"]}
     if kept:
         each = ", ".join(f"{name} ({terminal.size(size)} a sample)" for name, size in kept.items())
@@ -177,13 +180,15 @@ def _row(figure: "Figure", figures: "list[Figure]") -> dict[str, Any]:
         "prefix_bytes": figure.prefix_bytes,
     }
     if counts := figure.counts:
+        single = figure.kind == "score" and suite.SINGLE_CEILING in named
+        product = named[suite.SINGLE_CEILING if single else suite.MATRIX_CEILING]
         row |= {
             "saved_bytes_per_sample": counts.saved_bytes_per_sample,
             "peak_bytes": counts.peak_bytes,
             "flops_per_sample": counts.flops_per_sample,
             "matrix_ceiling_fraction": counts.flops_per_sample
             * figure.per_second
-            / named[suite.MATRIX_CEILING].per_second,
+            / product.per_second,
             "memory_ceiling_fraction": counts.moved_bytes_per_sample
             * figure.per_second
             / named[suite.MEMORY_CEILING].per_second,
