@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -29,6 +30,7 @@ from bench.runner.workspace import Workspace
 from bench.training.group import Group
 from bench.training.numerics import Numerics
 from bench.training.probe import StepCost
+from bench.training.scoring_prefix import SharedActivations
 
 FLOOR = MethodSpec(name="floor", distribution=HARNESS, version=1, config={})
 """Takes the place of a method in the specification of a floor, which has no options."""
@@ -89,6 +91,12 @@ class RunContext:
         self.fingerprint = fingerprint.fingerprint(self.track, self.backbone)
         self.datasets = Datasets(self.data_root, self.track, self.numerics.device)
         self.hashes = KnownHashes(self.workspace.hashes)
+
+    @cached_property
+    def test_activations(self) -> SharedActivations:
+        """What fits of one foundation share when they are scored: an eighth of the memory that was
+        free at first."""
+        return SharedActivations(self.datasets.activation_limit // 2)
 
     @property
     def data_root(self) -> Path:

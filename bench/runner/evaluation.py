@@ -77,11 +77,20 @@ def scores_of(
     changes while it is scored.
     """
     before = adaptation.contents(model)
+    prefix = networks.scoring_prefix(model, fit, context)
     for test in tests:
         kept_maps = context.track.gallery if _pictured(test) else 0
         loader = context.test_loader(fit, test)
         with isolated(f"Method '{fit.method.name}'", f"scoring on {test.name}"):
-            scored = evaluate.score(model, loader, kept_maps=kept_maps, numerics=context.numerics)
+            scored = evaluate.score(
+                model,
+                loader,
+                kept_maps=kept_maps,
+                numerics=context.numerics,
+                forward=prefix.over(test.name, len(loader))
+                if prefix and test.split == "test"
+                else None,
+            )
             adaptation.check_unchanged(fit.method.name, model, before)
         if not np.isfinite(scored.scores[metrics.METRICS[0].column]).all():
             raise MethodError(

@@ -8,6 +8,7 @@ from bench.plugins.adaptation import Checked
 from bench.protocol.spec import FitSpec
 from bench.runner.context import RunContext
 from bench.seeds import derive, seed_everything
+from bench.training.scoring_prefix import ScoringPrefix
 
 
 def unadapted(spec: FitSpec, context: RunContext) -> tuple[nn.Module, str | None]:
@@ -31,3 +32,14 @@ def adapted(spec: FitSpec, context: RunContext) -> tuple[Checked, str | None]:
     checked = adaptation.adapt(method, model, method.config(**spec.method.config))
     context.numerics.place(checked.model)
     return checked, sha256
+
+
+def scoring_prefix(model: nn.Module, spec: FitSpec, context: RunContext) -> ScoringPrefix | None:
+    """What lets a fit's trained network be scored from activations that another of the same
+    foundation has had; None for what does not start from one."""
+    if spec.kind != "adaptation" or not context.numerics.frugal:
+        return None
+    foundation, sha256 = unadapted(spec, context)
+    if sha256 is None:
+        return None
+    return ScoringPrefix(model, foundation, context.test_activations.of(sha256))

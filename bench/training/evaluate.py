@@ -13,6 +13,7 @@ from bench.records.maps import Kept
 from bench.seismic import metrics
 from bench.seismic.gather import gather
 from bench.seismic.scaling import unscale_maps, unscale_records
+from bench.training.boundary import Forward
 from bench.training.numerics import Numerics
 
 _BATCH = 32
@@ -35,7 +36,12 @@ class Scored:
 
 
 def score(
-    model: nn.Module, loader: SampleLoader, *, numerics: Numerics, kept_maps: int = 0
+    model: nn.Module,
+    loader: SampleLoader,
+    *,
+    numerics: Numerics,
+    kept_maps: int = 0,
+    forward: Forward | None = None,
 ) -> Scored:
     """Score every sample in evaluation mode and float32, without batch statistics.
 
@@ -44,7 +50,11 @@ def score(
 
     Frugal numerics compute BatchNorm as part of the convolution before it, which is faster and
     rounds differently, to about 1e-7.
+
+    `forward` is called in the network's place, where activations of frozen layers are at hand
+    (`bench.training.scoring_prefix`).
     """
+    predict = model if forward is None else forward
     model.eval()
     collected: dict[str, list[Tensor]] = {m.column: [] for m in metrics.METRICS}
     kept: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
@@ -52,7 +62,7 @@ def score(
     order = [np.arange(s, min(s + _BATCH, len(loader))) for s in range(0, len(loader), _BATCH)]
     with numerics.frugal_pass(model, fold=True), torch.inference_mode():
         for indices, (x, y) in zip(order, loader.batches(order), strict=True):
-            prediction, scores = score_batch(model, x, y)
+            prediction, scores = score_batch(predict, x, y)
             for name, values in scores.items():
                 collected[name].append(values)
             if not kept_maps:
@@ -77,9 +87,9 @@ def score(
     )
 
 
-def score_batch(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def score_batch(network: Forward, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Predicted maps (b, 1, 70, 70) of one batch, and its scores (b,) by name."""
-    prediction = model(x.float()).float()
+    prediction = network(x.float()).float()
     return prediction, {m.column: m.per_sample(prediction, y) for m in metrics.METRICS}
 
 

@@ -8,6 +8,8 @@ import pytest
 from conftest import TINY_TRACK, Inside
 
 from bench.data.loader import Datasets
+from bench.runner import networks
+from bench.training.scoring_prefix import ScoringPrefix
 
 
 def test_runs_that_keep_activations_give_the_same_numbers_and_say_so(
@@ -37,3 +39,35 @@ def test_runs_that_keep_activations_give_the_same_numbers_and_say_so(
     for run_id, record in ours.items():
         other = theirs[run_id]
         assert [e.test_mae for e in record.curve] == [e.test_mae for e in other.curve]
+
+
+def test_fits_of_one_foundation_share_what_they_score(
+    ran: tuple[Path, Any],
+    inside: Inside,
+    tiny_track: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four fits of `head` on four test sets: what the first has had, the others begin at."""
+    shared, alone = tmp_path / "shared", tmp_path / "alone"
+    for home in (shared, alone):
+        homes.copy(ran[0], home, "data", "foundations")
+    words = ("run", "--method", "head", "--track", tiny_track, "--protocol", "ood", "--quiet")
+    prefixes: list[ScoringPrefix] = []
+    make = networks.scoring_prefix
+
+    def noted(*inputs: Any) -> ScoringPrefix | None:
+        prefix = make(*inputs)
+        if prefix is not None:
+            prefixes.append(prefix)
+        return prefix
+
+    with monkeypatch.context() as patch:
+        patch.setattr(networks, "scoring_prefix", noted)
+        assert inside(*words, home=shared)[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Datasets, "activation_limit", 0)
+        assert inside(*words, home=alone)[0] == 0
+    reused = [prefix.samples_reused for prefix in prefixes if prefix.trusted]
+    assert len(reused) >= 3 and all(reused), "all fits but the first"
+    homes.assert_same(shared, alone, "head", "none")
