@@ -11,9 +11,11 @@ import commands
 import homes
 import pytest
 import shared
+import simulated
 from hypothesis import settings
 
 from bench import cli
+from bench.seismic import simulation
 from leaderboard.build import render
 from leaderboard.load import records
 
@@ -118,6 +120,12 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return (code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def simulated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has this process simulate each map once, however often its record is asked for."""
+    monkeypatch.setattr(simulation, "simulate", simulated.once)
 
 
 @pytest.fixture(scope="session")
