@@ -102,19 +102,21 @@ def cost(backbone: str, name: str, *, frugally: bool) -> float:
         return saved_bytes_per_sample(forward, resident=resident, samples=1)
 
 
-@pytest.mark.parametrize(
-    ("backbone", "name", "limit"),
-    [
-        ("hybrid_vit", "fft", 0.56),
-        ("hybrid_vit", "lora", 0.56),
-        ("hybrid_vit", "bitfit", 0.21),
-        ("hybrid_vit", "layernorm", 0.08),
-        ("caformer_unet", "fft", 0.65),
-        ("caformer_unet", "lora", 0.60),
-        ("caformer_unet", "bitfit", 0.15),
-        ("caformer_unet", "layernorm", 0.10),
-    ],
-)
-def test_transformers_keep_the_memory_promise(backbone: str, name: str, limit: float) -> None:
+LIMITS = {
+    ("hybrid_vit", "fft"): 0.56,
+    ("hybrid_vit", "lora"): 0.56,
+    ("hybrid_vit", "bitfit"): 0.21,
+    ("hybrid_vit", "layernorm"): 0.08,
+    ("caformer_unet", "fft"): 0.65,
+    ("caformer_unet", "lora"): 0.60,
+    ("caformer_unet", "bitfit"): 0.15,
+    ("caformer_unet", "layernorm"): 0.10,
+}
+"""Of the bytes that stock torch saves in full fine-tuning."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("backbone", matrix.part(BACKBONES, "hybrid_vit"))
+def test_transformers_keep_the_memory_promise(backbone: str, name: str) -> None:
     stock = cost(backbone, "fft", frugally=False)
-    assert cost(backbone, name, frugally=True) <= limit * stock
+    assert cost(backbone, name, frugally=True) <= LIMITS[backbone, name] * stock
