@@ -11,9 +11,12 @@ import commands
 import homes
 import pytest
 import shared
+import simulated
 from hypothesis import settings
 
 from bench import cli
+from bench.runner import machine_speeds
+from bench.seismic import simulation
 from leaderboard.build import render
 from leaderboard.load import records
 
@@ -48,6 +51,13 @@ batch = 4
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 Inside = Callable[..., tuple[int, str, str]]
+SPEEDS = machine_speeds.Speeds(
+    simulate_records_per_second=4.0,
+    score_samples_per_second=100.0,
+    train_samples_per_second={"fft": 20.0},
+    step_bytes_per_sample=20e6,
+)
+"""Of a machine that does not exist."""
 REAL_COMMANDS = frozenset({"bench", "ran"})
 """Fixtures that start the command in a process of its own."""
 
@@ -105,7 +115,11 @@ def bench() -> Bench:
 
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
-    """Runs the command in this process, which is quicker: exit code, standard output and error."""
+    """Runs the command in this process, which is quicker: exit code, standard output and error.
+
+    Where it would measure the machine for its estimate, which takes seconds, it is told SPEEDS.
+    """
+    monkeypatch.setattr(machine_speeds, "_measure", lambda *_: SPEEDS)
 
     def call(*words: object, home: Path | None = None) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
@@ -118,6 +132,12 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return (code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def simulated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has this process simulate each map once, however often its record is asked for."""
+    monkeypatch.setattr(simulation, "simulate", simulated.once)
 
 
 @pytest.fixture(scope="session")

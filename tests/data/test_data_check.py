@@ -25,6 +25,8 @@ from bench.runner.data import check
 from bench.runner.workspace import Workspace
 from bench.training import numerics
 
+pytestmark = pytest.mark.usefixtures("simulated_once")
+
 CPU = torch.device("cpu")
 GENERATED = Data(source="generated", train=3, test=2, samples_per_file=2)
 

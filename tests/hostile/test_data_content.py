@@ -24,6 +24,8 @@ from bench.runner.data import check, make
 from bench.runner.workspace import Workspace
 from bench.training import numerics
 
+pytestmark = pytest.mark.usefixtures("simulated_once")
+
 NINE = Data(source="files", train=4, test=2, samples_per_file=4)
 """One file of four samples and one of two."""
 

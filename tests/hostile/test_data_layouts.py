@@ -18,6 +18,8 @@ from bench.progress import Silent
 from bench.protocol import fingerprint, tracks
 from bench.protocol.spec import DATASETS, Data, Track
 
+pytestmark = pytest.mark.usefixtures("simulated_once")
+
 Inside = Callable[..., tuple[int, str, str]]
 LIKE = tracks.load("openfwi")
 

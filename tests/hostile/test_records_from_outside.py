@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import factory
+import matrix
 import numpy as np
 import polars as pl
 import pytest
@@ -274,14 +275,17 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("copies", matrix.part([10, 60], 10))
 @pytest.mark.parametrize("name", ["record.json", "scores.parquet", "maps.npz"])
-def test_random_damage_ends_on_the_problems_page(sound: Path, tmp_path: Path, name: str) -> None:
+def test_random_damage_ends_on_the_problems_page(
+    sound: Path, tmp_path: Path, name: str, copies: int
+) -> None:
     """Many damaged copies in one report: none of them ends it, sound runs are shown."""
     rng = random.Random(name)
     source = victim(sound)
     content = (source / name).read_bytes()
     sources = []
-    for number in range(60):
+    for number in range(copies):
         place = tmp_path / str(number)
         shutil.copytree(source, place / "runs" / source.name)
         (place / "runs" / source.name / name).write_bytes(damaged(content, rng))

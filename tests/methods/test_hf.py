@@ -4,6 +4,7 @@ import copy
 import sys
 from typing import Any
 
+import matrix
 import pytest
 import torch
 from pydantic import ValidationError
@@ -96,14 +97,14 @@ def records() -> Tensor:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tuner", sorted(ON_CONVOLUTIONS))
+@pytest.mark.parametrize("tuner", matrix.part(sorted(ON_CONVOLUTIONS), "boft", "lora"))
 def test_a_tuner_conforms_on_convolutions(tuner: str, convolutional: nn.Module) -> None:
     config = hf.HfConfig(tuner=tuner, **ON_CONVOLUTIONS[tuner])
     conformance.check_method(hf.method, config, network=convolutional)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tuner", sorted(ON_LINEAR_LAYERS))
+@pytest.mark.parametrize("tuner", matrix.part(sorted(ON_LINEAR_LAYERS), "fourierft", "pissa"))
 def test_a_tuner_conforms_on_a_transformer(tuner: str, transformer: nn.Module) -> None:
     config = hf.HfConfig(tuner=tuner, **ON_LINEAR_LAYERS[tuner])
     conformance.check_method(hf.method, config, network=transformer)

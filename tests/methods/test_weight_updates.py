@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from math import prod
 
+import matrix
 import numpy as np
 import pytest
 import torch
@@ -328,7 +329,7 @@ def test_a_rank_beyond_all_layers_is_refused(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("name", matrix.part(BY_HAND, "lokr", "oft"))
 def test_it_conforms_on_the_transformer(name: str) -> None:
     """Its layers are all there in the first of its six blocks."""
     network = shallow(conformance.network_of(backbones.get("hybrid_vit").backbone))
@@ -336,7 +337,7 @@ def test_it_conforms_on_the_transformer(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["hybrid_vit", "caformer_unet"])
+@pytest.mark.parametrize("backbone", matrix.part(["hybrid_vit", "caformer_unet"], "hybrid_vit"))
 @pytest.mark.parametrize("name", ["ia3", "oft", "filter_atoms", "spectral_adapter"])
 def test_the_frugal_pass_has_the_same_gradients(name: str, backbone: str) -> None:
     method = registry.load().get(name).method

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matrix
 import numpy as np
 import pytest
 import torch
@@ -181,6 +182,7 @@ def test_the_trunk_gets_the_sources_of_the_survey(network: nn.Module) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_it_learns_more_than_the_mean_map() -> None:
     pair = layout.files("FlatVel_A", "train", Data(source="generated", train=4, test=1))[0]
     maps = torch.from_numpy(generate.velocity_maps("FlatVel_A", pair, seed=0, first=0))
@@ -199,7 +201,7 @@ def test_it_learns_more_than_the_mean_map() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fft", "lora", "bitfit", "batchnorm"])
+@pytest.mark.parametrize("name", matrix.part(["fft", "lora", "bitfit", "batchnorm"], "bitfit"))
 def test_methods_through_the_frugal_pass(name: str) -> None:
     """Output and gradients are those of torch's own layers."""
     torch.manual_seed(0)
@@ -232,7 +234,9 @@ def test_methods_through_the_frugal_pass(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["none", "fft", "lora", "bitfit", "adapter", "prompt"])
+@pytest.mark.parametrize(
+    "name", matrix.part(["none", "fft", "lora", "bitfit", "adapter", "prompt"], "lora")
+)
 def test_methods_conform_on_it(name: str) -> None:
     """With a quarter of its channels; all else is as it is."""
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from functools import cache
 from itertools import product
 
+import matrix
 import pytest
 import torch
 from frugal_networks import assert_close, assert_same, step
@@ -30,7 +31,8 @@ def adapted(backbone: str, name: str) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize(("backbone", "name"), list(product(BACKBONES, METHODS)))
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("backbone", matrix.part(BACKBONES, "hybrid_vit"))
 def test_methods_in_float32(backbone: str, name: str) -> None:
     model = adapted(backbone, name)
     x = torch.randn(1, 5, 1000, 70)
@@ -39,7 +41,7 @@ def test_methods_in_float32(backbone: str, name: str) -> None:
         assert_close(model(x), step(model, x, frugally=False)[0], 1e-5, "without gradients")
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", matrix.part(BACKBONES, "hybrid_vit"))
 def test_biases_in_float64(backbone: str) -> None:
     """Where the most is computed once more."""
     x = torch.randn(1, 5, 1000, 70, dtype=torch.float64)
@@ -63,7 +65,7 @@ def test_methods_on_a_gpu(backbone: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fft", "bitfit"])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", matrix.part(BACKBONES, "hybrid_vit"))
 def test_bfloat16_autocast_differs_by_rounding(backbone: str, name: str) -> None:
     model = adapted(backbone, name)
     x = torch.randn(2, 5, 1000, 70)
@@ -100,19 +102,21 @@ def cost(backbone: str, name: str, *, frugally: bool) -> float:
         return saved_bytes_per_sample(forward, resident=resident, samples=1)
 
 
-@pytest.mark.parametrize(
-    ("backbone", "name", "limit"),
-    [
-        ("hybrid_vit", "fft", 0.56),
-        ("hybrid_vit", "lora", 0.56),
-        ("hybrid_vit", "bitfit", 0.21),
-        ("hybrid_vit", "layernorm", 0.08),
-        ("caformer_unet", "fft", 0.65),
-        ("caformer_unet", "lora", 0.60),
-        ("caformer_unet", "bitfit", 0.15),
-        ("caformer_unet", "layernorm", 0.10),
-    ],
-)
-def test_transformers_keep_the_memory_promise(backbone: str, name: str, limit: float) -> None:
+LIMITS = {
+    ("hybrid_vit", "fft"): 0.56,
+    ("hybrid_vit", "lora"): 0.56,
+    ("hybrid_vit", "bitfit"): 0.21,
+    ("hybrid_vit", "layernorm"): 0.08,
+    ("caformer_unet", "fft"): 0.65,
+    ("caformer_unet", "lora"): 0.60,
+    ("caformer_unet", "bitfit"): 0.15,
+    ("caformer_unet", "layernorm"): 0.10,
+}
+"""Of the bytes that stock torch saves in full fine-tuning."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("backbone", matrix.part(BACKBONES, "hybrid_vit"))
+def test_transformers_keep_the_memory_promise(backbone: str, name: str) -> None:
     stock = cost(backbone, "fft", frugally=False)
-    assert cost(backbone, name, frugally=True) <= limit * stock
+    assert cost(backbone, name, frugally=True) <= LIMITS[backbone, name] * stock

@@ -1,5 +1,6 @@
 """What methods train, through the frugal pass: outputs, gradients and bytes, beside stock torch."""
 
+import matrix
 import pytest
 import torch
 from frugal_networks import SUBSETS, assert_same, small, step
@@ -14,7 +15,7 @@ from bench.training.numerics import Numerics
 from bench.training.saved_for_backward import saved_bytes_per_sample
 
 
-@pytest.mark.parametrize("name", sorted(registry.load().methods))
+@pytest.mark.parametrize("name", matrix.part(sorted(registry.load().methods), *matrix.METHODS))
 def test_every_installed_method_in_float32(name: str) -> None:
     """A few steps after the start, where products of two trained factors have both gradients."""
     method = registry.load().get(name).method

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import matrix
 import pytest
 import torch
 from shallow import shallow
@@ -151,7 +152,7 @@ def test_it_builds_without_weights(network: nn.Module) -> None:
         assert torch.equal(restored(x), network(x))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", matrix.part(NAMES, "hybrid_vit"))
 def test_it_learns_more_than_the_mean_map(name: str, samples: tuple[Tensor, Tensor]) -> None:
     """On a batch of generated data, in a few steps: the maps must follow from the records."""
     x, y = samples
@@ -169,7 +170,7 @@ def test_it_learns_more_than_the_mean_map(name: str, samples: tuple[Tensor, Tens
     assert losses[-1] < 0.9 * float((best_constant_map - y).abs().mean())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", matrix.part(NAMES, "hybrid_vit"))
 def test_methods_for_transformers_conform_on_it(name: str) -> None:
     """All promises that a method makes on the suite's tiny transformer hold on the real network:
     one method on all of it, the others on the first block of each stage."""

@@ -7,6 +7,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import matrix
 import packages
 import psutil
 import pytest
@@ -104,7 +105,7 @@ def wait_for_checkpoint(home: Path, process: Started) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2, 4])
+@pytest.mark.parametrize("processes", matrix.part([1, 2, 4], 2))
 def test_torchrun_of_any_width_gives_the_same_bits(
     processes: int, alone: Path, home: Path, track: Path
 ) -> None:
@@ -119,7 +120,7 @@ def test_torchrun_of_any_width_gives_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["leader", "another"])
+@pytest.mark.parametrize("which", matrix.part(["leader", "another"], "another"))
 def test_a_killed_process_is_replaced_and_the_end_is_the_same(
     which: str, alone: Path, home: Path, track: Path
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_killed_process_is_replaced_and_the_end_is_the_same(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_torchrun_started_by_the_user_restarts_a_killed_process(
     alone: Path, home: Path, track: Path
 ) -> None:
@@ -153,7 +155,7 @@ def test_torchrun_started_by_the_user_restarts_a_killed_process(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", matrix.part([signal.SIGINT, signal.SIGKILL], signal.SIGINT))
 def test_no_process_outlives_the_command_and_fewer_devices_go_on(
     number: signal.Signals, bench: Bench, alone: Path, home: Path, track: Path
 ) -> None:
@@ -203,7 +205,10 @@ backbone = Backbone(
     ("trouble", "sentence", "starts"),
     [
         ("raise ValueError('no luck at all')", "ValueError: no luck at all", 1),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "processes died, also after 3 restarts", 4),
+        pytest.param(
+            *("os.kill(os.getpid(), signal.SIGKILL)", "processes died, also after 3 restarts", 4),
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_trouble_that_comes_again_ends_in_a_failed_record(

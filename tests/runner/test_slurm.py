@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import matrix
 import pytest
 from conftest import Bench
 from homes import assert_same, copy, records
@@ -19,7 +20,6 @@ from bench.leases import Owner
 from bench.runner import slurm as scheduler
 from bench.runner.workspace import Workspace
 
-KILLS = 20  # each way five times
 JOBS = 33
 SECONDS = 900
 
@@ -33,7 +33,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield environment
 
 
+@pytest.mark.parametrize("kills", matrix.part([4, 20], 4))  # each way once, five times
 def test_kills_lose_nothing(
+    kills: int,
     slurm: dict[str, str],
     serial: Path,
     many_jobs: tuple[str, ...],
@@ -54,19 +56,20 @@ def test_kills_lose_nothing(
     hit: set[str] = set()
     ways = itertools.cycle((_kill, _requeue, _cancel, _warn))
     end = time.monotonic() + SECONDS
-    while len(hit) < KILLS and (victim := _victim(tmp_path, hit, end)):
+    while len(hit) < kills and (victim := _victim(tmp_path, hit, end)):
         next(ways)(victim, environment)
         hit.add(victim.title)
     while len(records(tmp_path)) < JOBS or _ask(environment, "squeue", "--noheader"):
         assert time.monotonic() < end, _logs(tmp_path)
         time.sleep(1.0)
-    assert len(hit) == KILLS, _logs(tmp_path)
+    assert len(hit) == kills, _logs(tmp_path)
     said = bench("status", home=tmp_path).stdout
     assert "33 jobs: 33 done, 0 failed, 0 at work, 0 waiting." in said
     assert_same(tmp_path, serial)
     assert "Requeues task" in _logs(tmp_path)
 
 
+@pytest.mark.exhaustive
 def test_a_fit_longer_than_the_time_limit_goes_on_from_its_checkpoint(
     slurm: dict[str, str], serial: Path, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import matrix
 import numpy as np
 import pytest
 import torch
@@ -113,7 +114,9 @@ def hybrid() -> nn.Module:
     return backbones.build("hybrid_vit")
 
 
-@pytest.mark.parametrize("numerics", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "numerics", matrix.part([FLOAT32, BFLOAT16], FLOAT32), ids=lambda n: str(n.dtype)
+)
 @pytest.mark.parametrize(
     ("name", "options", "values"),
     [
@@ -161,7 +164,7 @@ def test_too_short_a_stage_is_not_worth_it() -> None:
     assert records.given == SAMPLES * EPOCHS
 
 
-@pytest.mark.parametrize("name", ["fft", "lora", "bias", "adapter", "l2sp"])
+@pytest.mark.parametrize("name", matrix.part(["fft", "lora", "bias", "adapter", "l2sp"], "bias"))
 def test_methods_that_begin_early_run_as_they_do(name: str) -> None:
     options = {"rank": 4} if name == "lora" else {}
     prefix, records = both(registry.load().get(name).method, eighth, FLOAT32, **options)
