@@ -94,8 +94,8 @@ class RunContext:
 
     @cached_property
     def test_activations(self) -> SharedActivations:
-        """What fits of one foundation share when they are scored: an eighth of the memory that was
-        free at first."""
+        """What fits of one foundation share when this process scores them: at most an eighth of the
+        memory that was free at first."""
         return SharedActivations(self.datasets.activation_limit // 2)
 
     @property

@@ -81,15 +81,14 @@ def scores_of(
     for test in tests:
         kept_maps = context.track.gallery if _pictured(test) else 0
         loader = context.test_loader(fit, test)
+        shared = prefix if test.split == "test" else None  # each fit has its own validation part
         with isolated(f"Method '{fit.method.name}'", f"scoring on {test.name}"):
             scored = evaluate.score(
                 model,
                 loader,
                 kept_maps=kept_maps,
                 numerics=context.numerics,
-                forward=prefix.over(test.name, len(loader))
-                if prefix and test.split == "test"
-                else None,
+                forward=shared.over(test.name, len(loader)) if shared else None,
             )
             adaptation.check_unchanged(fit.method.name, model, before)
         if not np.isfinite(scored.scores[metrics.METRICS[0].column]).all():

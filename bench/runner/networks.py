@@ -36,10 +36,14 @@ def adapted(spec: FitSpec, context: RunContext) -> tuple[Checked, str | None]:
 
 def scoring_prefix(model: nn.Module, spec: FitSpec, context: RunContext) -> ScoringPrefix | None:
     """What lets a fit's trained network be scored from activations that another of the same
-    foundation has had; None for what does not start from one."""
+    foundation has had; None for what does not start from one, and on a GPU, which promises no bits
+    and whose memory training needs."""
     if spec.kind != "adaptation" or not context.numerics.frugal:
         return None
-    foundation, sha256 = unadapted(spec, context)
-    if sha256 is None:
+    if context.numerics.device.type != "cpu":
         return None
-    return ScoringPrefix(model, foundation, context.test_activations.of(sha256))
+    if context.installed(spec).method.traits.start != "foundation":
+        return None
+    foundation = context.foundation(spec.seed)
+    shared = context.test_activations.of(foundation.sha256, lambda: unadapted(spec, context)[0])
+    return ScoringPrefix(model, shared)

@@ -7,6 +7,7 @@ batch as always and compares before it begins at what another has kept: scores a
 bit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.models.frugal.layers import has_hooks
 from bench.plugins.adaptation import Checked
-from bench.training import boundary_search
+from bench.training import allocator, boundary_search
 from bench.training.boundary import Boundary, Layout
 from bench.training.prefix import LARGEST_SHARE
 
@@ -24,41 +25,59 @@ _MOST_BYTES = LARGEST_SHARE * 4 * 5 * 1000 * 70
 
 @dataclass
 class SharedActivations:
-    """Activations of whole test sets below the boundaries of one foundation's networks.
+    """A foundation, and activations of whole test sets below the boundaries of its fits' networks.
 
-    `budget_bytes`: the most that is kept, on the device; what comes first stays.
+    `budget_bytes`: the most that is kept; what comes first stays.
     """
 
     budget_bytes: int
-    foundation: str = ""
-    """Hash of the foundation."""
+    sha256: str = ""
+    """Of the foundation."""
+    foundation: nn.Module | None = None
+    """The network before it is adapted."""
     kept: dict[tuple[str, str, Layout], Tensor] = field(default_factory=dict)
     """Rows (samples, values) by test set, boundary and layout of a sample."""
 
-    def of(self, foundation: str) -> "SharedActivations":
+    def of(self, sha256: str, restore: Callable[[], nn.Module]) -> "SharedActivations":
         """Itself, for another foundation without what was kept of the last one."""
-        if foundation != self.foundation:
-            self.foundation, self.kept = foundation, {}
+        if sha256 != self.sha256:
+            self.foundation, self.kept = restore(), {}
+            self.sha256 = sha256
         return self
 
-    def has_room(self, nbytes: int) -> bool:
-        return nbytes + sum(rows.nbytes for rows in self.kept.values()) <= self.budget_bytes
+    def room(self, samples: int, layout: Layout) -> Tensor | None:
+        """Rows to fill for so many samples; None if they would not fit."""
+        taken = sum(rows.nbytes for rows in self.kept.values())
+        if taken + samples * layout.nbytes > self.budget_bytes:
+            return None
+        try:
+            return torch.empty((samples, layout.values), dtype=layout.dtype)
+        except (RuntimeError, MemoryError) as problem:
+            if not allocator.is_exhausted(problem):
+                raise
+            return None
 
 
 class ScoringPrefix:
-    """One network's part in it."""
+    """One trained network's part in it, on the CPU."""
 
-    def __init__(self, model: nn.Module, foundation: nn.Module, shared: SharedActivations) -> None:
-        """`foundation`: the network before it was adapted, on any device."""
+    def __init__(self, model: nn.Module, shared: SharedActivations) -> None:
         self.model, self.shared = model, shared
-        self._adapted = _as_the_foundation(model, foundation)
+        assert shared.foundation is not None
+        self._adapted = _as_the_foundation(model, shared.foundation)
         self._searched = self.trusted = False
         self._boundary: Boundary | None = None
+        self.boundary_name = ""
         self.samples_reused = 0
 
     def over(self, test_set: str, samples: int) -> "_Pass":
         """The network, for one pass over all samples of a test set in their order."""
         return _Pass(self, test_set, samples)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The network's output, everything computed."""
+        y: Tensor = self.model(x)
+        return y
 
     def boundary(self, x: Tensor) -> Boundary | None:
         """The boundary of the network in its present modes and form of layers."""
@@ -68,6 +87,9 @@ class ScoringPrefix:
                 self._boundary = boundary_search.find(
                     self._adapted, x[:2].clone(), most_bytes=_MOST_BYTES, accept=lambda _: True
                 )
+            if self._boundary is not None:
+                names = {module: name for name, module in self.model.named_modules()}
+                self.boundary_name = names[self._boundary.module]
         return self._boundary
 
     def refuse(self) -> None:
@@ -84,44 +106,41 @@ class _Pass:
         self._recorded: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        boundary = self._prefix.boundary(x)
+        prefix, boundary = self._prefix, self._prefix.boundary(x)
         here = slice(self._done, self._done + len(x))
         self._done = here.stop
         if boundary is None:
-            return self._prefix.model(x)  # type: ignore[no-any-return]
-        kept = self._prefix.shared.kept.get(self._key(boundary))
-        if kept is None or self._recorded is not None:
-            return self._record(boundary, x, here)
-        if not self._prefix.trusted:
+            return prefix.predict(x)
+        key = self._test_set, prefix.boundary_name, boundary.layout
+        kept = prefix.shared.kept.get(key)
+        if kept is None:
+            if here.start == 0:
+                self._recorded = prefix.shared.room(self._samples, boundary.layout)
+            y = self._record(boundary, x, here)
+            if self._recorded is not None and here.stop == self._samples:
+                prefix.shared.kept[key] = self._recorded
+            return y
+        if not prefix.trusted:
             return self._compare(boundary, x, kept[here])
-        self._prefix.samples_reused += len(x)
+        prefix.samples_reused += len(x)
         return boundary.resumed(boundary.layout.samples(kept[here]))
 
-    def _key(self, boundary: Boundary) -> tuple[str, str, Layout]:
-        names = {module: name for name, module in self._prefix.model.named_modules()}
-        return self._test_set, names[boundary.module], boundary.layout
-
     def _record(self, boundary: Boundary, x: Tensor, here: slice) -> Tensor:
-        """Predict as always, and keep the activations once all samples have passed."""
-        shared, layout = self._prefix.shared, boundary.layout
-        if here.start == 0 and shared.has_room(self._samples * layout.nbytes):
-            size = (self._samples, layout.values)
-            self._recorded = torch.empty(size, dtype=layout.dtype, device=x.device)
+        """Predict as always, and write down the activations."""
         rows = self._recorded
         if rows is None:
-            return self._prefix.model(x)  # type: ignore[no-any-return]
+            return self._prefix.predict(x)
         seen: list[bool] = []
 
         def keep(z: Tensor) -> None:
-            seen.append(Layout.of(z) == layout)
+            seen.append(Layout.of(z) == boundary.layout)
             if seen[-1]:
-                rows[here] = layout.rows(z)
+                rows[here] = boundary.layout.rows(z)
 
         y = boundary.recording(x, keep)
         if seen != [True]:
+            self._recorded = None
             self._prefix.refuse()
-        elif here.stop == self._samples:
-            shared.kept[self._key(boundary)] = rows
         return y
 
     def _compare(self, boundary: Boundary, x: Tensor, kept: Tensor) -> Tensor:
@@ -163,6 +182,5 @@ def _is_same(module: nn.Module, other: nn.Module) -> bool:
         for m in (module, other)
     )
     return tensors.keys() == others.keys() and all(
-        torch.equal(value.detach().cpu(), others[name].detach().cpu())
-        for name, value in tensors.items()
+        torch.equal(value, others[name]) for name, value in tensors.items()
     )

@@ -55,6 +55,10 @@ def foundation() -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
+def shared_by(foundation: nn.Module, budget: int = PLENTY) -> SharedActivations:
+    return SharedActivations(budget).of("one", lambda: foundation)
+
+
 def fitted(foundation: nn.Module, *changed: str, seed: int = 1) -> nn.Module:
     """The foundation with other weights in some layers."""
     network = copy.deepcopy(foundation)
@@ -69,14 +73,13 @@ def fitted(foundation: nn.Module, *changed: str, seed: int = 1) -> nn.Module:
 def score(
     network: nn.Module,
     loader: SampleLoader,
-    foundation: nn.Module | None = None,
     shared: SharedActivations | None = None,
     test_set: str = "Style_A",
 ) -> tuple[Scored, int]:
     """Scores, and how many samples were scored from what another network has kept."""
-    if foundation is None or shared is None:
+    if shared is None:
         return evaluate.score(network, loader, numerics=FLOAT32), 0
-    prefix = ScoringPrefix(network, foundation, shared)
+    prefix = ScoringPrefix(network, shared)
     forward = prefix.over(test_set, len(loader))
     return evaluate.score(network, loader, numerics=FLOAT32, forward=forward), prefix.samples_reused
 
@@ -89,11 +92,11 @@ def assert_same(found: Scored, expected: Scored) -> None:
 def test_the_second_fit_begins_where_the_first_was_the_foundation(
     foundation: nn.Module, loader: SampleLoader
 ) -> None:
-    shared = SharedActivations(PLENTY).of("one")
+    shared = shared_by(foundation)
     networks = [fitted(foundation, "deconv6", seed=seed) for seed in (1, 2, 3)]
     reused = []
     for network in networks:
-        found, samples = score(network, loader, foundation, shared)
+        found, samples = score(network, loader, shared)
         assert_same(found, score(network, loader)[0])
         reused.append(samples)
     assert reused == [0, SAMPLES - 32, SAMPLES - 32], "all but the batch that is compared"
@@ -101,29 +104,31 @@ def test_the_second_fit_begins_where_the_first_was_the_foundation(
 
 
 def test_another_test_set_is_another_entry(foundation: nn.Module, loader: SampleLoader) -> None:
-    shared = SharedActivations(PLENTY).of("one")
+    shared = shared_by(foundation)
     network = fitted(foundation, "deconv6")
-    score(network, loader, foundation, shared)
-    _, reused = score(network, loader, foundation, shared, test_set="Style_B")
+    score(network, loader, shared)
+    _, reused = score(network, loader, shared, test_set="Style_B")
     assert reused == 0 and len(shared.kept) == 2
 
 
 def test_another_foundation_drops_what_was_kept(
     foundation: nn.Module, loader: SampleLoader
 ) -> None:
-    shared = SharedActivations(PLENTY).of("one")
-    score(fitted(foundation, "deconv6"), loader, foundation, shared)
-    assert shared.of("one").kept and not shared.of("another").kept
+    shared = shared_by(foundation)
+    score(fitted(foundation, "deconv6"), loader, shared)
+    other = copy.deepcopy(foundation)
+    assert shared.of("one", lambda: other).kept and shared.foundation is foundation
+    assert not shared.of("another", lambda: other).kept and shared.foundation is other
 
 
 def test_no_more_is_kept_than_the_budget(foundation: nn.Module, loader: SampleLoader) -> None:
-    whole = SharedActivations(PLENTY).of("one")
-    score(fitted(foundation, "deconv6"), loader, foundation, whole)
+    whole = shared_by(foundation)
+    score(fitted(foundation, "deconv6"), loader, whole)
     (rows,) = whole.kept.values()
     for budget, kept in ((rows.nbytes - 1, 0), (rows.nbytes, 1), (2 * rows.nbytes - 1, 1)):
-        shared = SharedActivations(budget).of("one")
+        shared = shared_by(foundation, budget)
         for test_set in ("Style_A", "Style_B"):
-            score(fitted(foundation, "deconv6"), loader, foundation, shared, test_set)
+            score(fitted(foundation, "deconv6"), loader, shared, test_set)
         assert len(shared.kept) == kept
 
 
@@ -169,11 +174,11 @@ def test_a_network_that_is_not_the_foundation_below_is_scored_alone(
     foundation = copy.deepcopy(foundation)
     block: Any = foundation.get_submodule("convblock2_1")
     block.layers[0].__class__ = Odd
-    shared = SharedActivations(PLENTY).of("one")
-    score(fitted(foundation, "deconv6"), loader, foundation, shared)
+    shared = shared_by(foundation)
+    score(fitted(foundation, "deconv6"), loader, shared)
     assert shared.kept
     network = change(fitted(foundation, "deconv6", seed=2))
-    found, reused = score(network, loader, foundation, shared)
+    found, reused = score(network, loader, shared)
     assert reused == 0
     assert_same(found, score(network, loader)[0])
 
@@ -181,8 +186,8 @@ def test_a_network_that_is_not_the_foundation_below_is_scored_alone(
 def test_layers_that_change_early_leave_nothing_to_share(
     foundation: nn.Module, loader: SampleLoader
 ) -> None:
-    shared = SharedActivations(PLENTY).of("one")
+    shared = shared_by(foundation)
     network = fitted(foundation, "convblock1", "deconv6")
-    found, reused = score(network, loader, foundation, shared)
+    found, reused = score(network, loader, shared)
     assert (reused, shared.kept) == (0, {})
     assert_same(found, score(network, loader)[0])

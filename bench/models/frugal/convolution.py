@@ -102,27 +102,10 @@ class Convolution:
 
         Only the weight's needs the input x itself.
         """
-        if not of_input and not of_weight:
-            return None, None, channel_sum(g) if of_bias else None
-        if self._is_fully_connected(shape, weight):
+        if (of_input or of_weight) and self._is_fully_connected(shape, weight):
             return self._products(g, x if of_weight else None, weight, of_input, of_bias)
-        g_weight = None
-        plain = not self.transposed
-        if (
-            of_weight
-            and x is not None
-            and plain
-            and weight_gradient.applies(g, x, weight, groups=self.groups)
-        ):
-            g_weight = weight_gradient.by_taps(
-                g,
-                x,
-                weight.shape[2:],
-                stride=self.stride,
-                padding=self.padding,
-                dilation=self.dilation,
-            )
-            of_weight = False
+        g_weight = self._by_taps(g, x, weight) if of_weight and x is not None else None
+        of_weight = of_weight and g_weight is None
         g_bias = channel_sum(g) if of_bias and not of_weight else None
         if not of_input and not of_weight:
             return None, g_weight, g_bias
@@ -160,12 +143,12 @@ class Convolution:
         self, g: Tensor, x: Tensor | None, weight: Tensor, of_input: bool, of_bias: bool
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """`gradients` of a fully connected layer; the weight's if x is given."""
-        kind = self.transposed
-        return (
-            fully_connected.input_gradient(g, weight, transposed=kind) if of_input else None,
-            None if x is None else fully_connected.weight_gradient(g, x, weight, transposed=kind),
-            channel_sum(g) if of_bias else None,
-        )
+        g_input = g_weight = None
+        if of_input:
+            g_input = fully_connected.input_gradient(g, weight, transposed=self.transposed)
+        if x is not None:
+            g_weight = fully_connected.weight_gradient(g, x, weight, transposed=self.transposed)
+        return g_input, g_weight, channel_sum(g) if of_bias else None
 
     def _is_fully_connected(self, shape: torch.Size, weight: Tensor) -> bool:
         return fully_connected.applies(
@@ -176,6 +159,19 @@ class Convolution:
             transposed=self.transposed,
             output_padding=self.output_padding,
             groups=self.groups,
+        )
+
+    def _by_taps(self, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
+        """The gradient of the weight, where it is quicker so; else None."""
+        if self.transposed or not weight_gradient.applies(g, x, weight, groups=self.groups):
+            return None
+        return weight_gradient.by_taps(
+            g,
+            x,
+            weight.shape[2:],
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
         )
 
     def input_gradient(self, g: Tensor, shape: torch.Size, weight: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Gradients of convolutions whose kernel covers the whole input, and of transposed ones from a
 single point: fully connected layers, as matrix products.
 
-InversionNet has one of each at its narrowest place, with half of all its parameters. oneDNN runs
+InversionNet has one of each at its narrowest place, with two thirds of its parameters. oneDNN runs
 them in single precision at a tenth of the speed at which a product reads the weights
 (`docs/LOG.md`). The forward pass is left to it, so that outputs are those of stock torch in every
 bit.
