@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from functools import cache, lru_cache
+from operator import is_
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -103,7 +104,10 @@ def _classes(module: ModuleType) -> list[type]:
 
 
 def _replaced(space: Namespace, before: dict[str, Any]) -> list[str]:
-    now = dict(vars(space))
+    present = vars(space)
+    if list(present) == list(before) and all(map(is_, present.values(), before.values())):
+        return []  # the usual case, and thousands of these are compared
+    now = dict(present)
     names = [
         name
         for name, value in before.items()

@@ -6,6 +6,7 @@ A plugin is imported only if it is named or all are asked for; this distribution
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, version
@@ -118,8 +119,9 @@ def _load(entry: EntryPoint) -> tuple[Installed | PluginProblem, PluginProblem |
     distribution, release = entry_points.distribution(entry)
     changed: list[str] = []
     result: Installed | PluginProblem
+    own = distribution == HARNESS  # as trusted as its other modules, and three dozen
     try:
-        with contained(changed):
+        with nullcontext() if own else contained(changed):
             entry_points.check_unique(entry, _entries(), "method")
             result = Installed(
                 method=_import(entry),

@@ -12,7 +12,6 @@ from math import prod
 import torch
 from pydantic import PositiveFloat
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.models import backbones
 from bench.protocol import survey
@@ -96,6 +95,8 @@ def measure(backbone: str, *, batch: int) -> PrecisionTiming:
 def calls(network: nn.Module) -> list[LayerCall]:
     """The calls of convolutions, transposed convolutions and linear layers, in the order of a
     forward pass; that of the whole network where it has none of them."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, a quarter of a second
+
     layers: list[LayerCall] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 import psutil
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.entry_points import HARNESS
 from bench.protocol import survey
@@ -156,6 +155,7 @@ def step_cost(model: nn.Module, numerics: Numerics) -> StepCost:
 
     BatchNorm statistics that are in training mode move; gradients are dropped.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, a quarter of a second
 
     def forward(samples: int) -> torch.Tensor:
         x = torch.zeros((samples, *survey.RECORD_SHAPE), device=numerics.device)

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)
@@ -51,6 +50,8 @@ class Estimate:
     @property
     def p_value(self) -> float:
         """Two-sided p-value of the hypothesis that the number is zero."""
+        from scipy.special import stdtr  # half a second that a run's summary does not need
+
         if self.standard_error <= _ROUNDING * abs(self.value):
             return 1.0 if self.value == 0 else 0.0
         return float(2 * stdtr(self.degrees_of_freedom, -abs(self.value) / self.standard_error))
@@ -58,6 +59,8 @@ class Estimate:
     @property
     def probability_below_zero(self) -> float:
         """Probability that the number is below zero, given these data and no other knowledge."""
+        from scipy.special import stdtr
+
         if self.standard_error <= _ROUNDING * abs(self.value):
             return 0.5 if self.value == 0 else float(self.value < 0)
         return float(stdtr(self.degrees_of_freedom, -self.value / self.standard_error))
@@ -207,6 +210,8 @@ def _intervals(
 
     The degrees of freedom are those of the one Student's t that has the same half-width.
     """
+    from scipy.special import stdtrit
+
     quantile = (1 + LEVEL) / 2
     seeds = stdtrit(np.maximum(seed_degrees, 1), quantile) ** 2 * of_seeds
     half = np.sqrt(seeds + stdtrit(sample_degrees, quantile) ** 2 * of_samples)
