@@ -1,4 +1,4 @@
-"""Means, intervals, ratios and gains of the published board again, without the harness's code.
+"""Means, ratios, gains, differences and intervals of the published boards, without our own code.
 
     python examples/recompute.py [leaderboard/records/small] [inversionnet_quarter]
 
@@ -8,52 +8,77 @@ Needs polars, numpy and scipy only; reads records as JSON and per-sample scores 
 import json
 import sys
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
-FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "leaderboard/records/small")
-BACKBONE = sys.argv[2] if len(sys.argv) > 2 else "inversionnet_quarter"
 TARGETS = ("FlatVel_B", "CurveFault_B", "Style_A", "Style_B")
-CELLS = {
-    "in distribution": [(t, t) for t in TARGETS],
-    "out of distribution": [(a, b) for a in TARGETS for b in TARGETS if a != b],
+SOURCES = ("FlatVel_A", "CurveVel_A", "CurveVel_B", "FlatFault_A", "FlatFault_B", "CurveFault_A")
+CHANGES = (
+    *("noise_20db", "noise_10db", "noise_0db", "dead_10", "dead_30", "dead_shot"),
+    *("gain_half", "gain_double", "static_10ms", "source_10hz", "source_20hz", "displaced_10m"),
+)
+ELSEWHERE = [(a, b, "clean") for a in TARGETS for b in TARGETS if a != b]
+PROTOCOLS = {
+    "id": (100, [(t, t, "clean") for t in TARGETS]),
+    "ood": (100, ELSEWHERE),
+    "retention": (100, [(t, s, "clean") for t in TARGETS for s in SOURCES]),
+    "shift": (100, [(t, t, c) for t in TARGETS for c in ("clean", *CHANGES)]),
+    "lowdata 10 %": (10, [*((t, t, "clean") for t in TARGETS), *ELSEWHERE]),
+    "lowdata 25 %": (25, [*((t, t, "clean") for t in TARGETS), *ELSEWHERE]),
 }
+"""Share of the training data, and cells: training dataset, test dataset, acquisition."""
+
+Cell = tuple[str, str, str]
+Scores = dict[tuple[int, Cell], np.ndarray]
+"""MAE of each test sample, by seed and cell."""
 
 
-def read() -> dict[str, dict[tuple[int, str, str], np.ndarray]]:
-    """Per-sample MAE by method and (seed, target, test dataset).
+@dataclass(frozen=True)
+class Row:
+    """A method under a protocol; differences and gains are those against `fft`."""
 
-    A floor's target is its test dataset.
-    """
-    found: dict[str, dict[tuple[int, str, str], np.ndarray]] = defaultdict(dict)
-    for path in sorted(FOLDER.glob("*/record.json")):
+    mean: float
+    half_interval: float
+    times_floor: float | None
+    """Mean over cells of MAE over that of the mean training map; None where there is none."""
+    gain_percent: float
+    difference: float
+    half_interval_of_difference: float
+    seeds: int
+
+
+def read(folder: Path, backbone: str) -> dict[tuple[str, int], Scores]:
+    """Per-sample scores by method and percentage; those of the floor by their test dataset."""
+    found: dict[tuple[str, int], Scores] = defaultdict(dict)
+    for path in sorted(folder.glob("*/record.json")):
         record = json.loads(path.read_text())
-        spec = record["spec"]
-        usable = record["status"] == "done" and spec["backbone"]["name"] == BACKBONE
-        if not usable or spec["kind"] == "pretraining" or spec["percent"] != 100 or spec["holdout"]:
+        spec, table = record["spec"], path.with_name("scores.parquet")
+        usable = record["status"] == "done" and spec["backbone"]["name"] == backbone
+        if not usable or spec["kind"] == "pretraining" or spec["holdout"] or not table.exists():
             continue
         policy = spec["method"]["config"].get("batchnorm")
         name = spec["method"]["name"] + (f" batchnorm={policy}" if policy else "")
-        if not path.with_name("scores.parquet").exists():
-            continue
-        scores = pl.read_parquet(path.with_name("scores.parquet"))
-        clean = scores.filter(pl.col("condition") == "clean", pl.col("split") == "test")
-        for (dataset,), part in clean.sort("sample").partition_by("dataset", as_dict=True).items():
-            key = (spec["seed"], spec["datasets"][0], str(dataset))
-            found[name][key] = part["mae"].to_numpy().astype(float)
+        tested = pl.read_parquet(table).filter(pl.col("split") == "test").sort("sample")
+        for (dataset, condition), part in tested.partition_by(
+            "dataset", "condition", as_dict=True
+        ).items():
+            cell = (spec["datasets"][0], str(dataset), str(condition))
+            mae = part["mae"].to_numpy().astype(float)
+            found[name, spec["percent"]][spec["seed"], cell] = mae
     return found
 
 
-def interval(values: dict[tuple[int, str, str], np.ndarray], cells, seeds) -> tuple[float, float]:
+def interval(values: Scores, cells: list[Cell], seeds: list[int]) -> tuple[float, float]:
     """Mean over cells and half of its 95 % interval: seeds and samples apart, in quadrature."""
-    means = np.array([np.mean([values[s, a, b].mean() for a, b in cells]) for s in seeds])
+    means = np.array([np.mean([values[s, c].mean() for c in cells]) for s in seeds])
     of_seeds = means.var(ddof=1) / len(seeds)
     parts, degrees = [], []
-    for test in sorted({b for _, b in cells}):
-        rows = [values[s, a, b] for a, b in cells if b == test for s in seeds]
+    for test in sorted({dataset for _, dataset, _ in cells}):
+        rows = [values[s, c] for c in cells if c[1] == test for s in seeds]
         per_sample = np.sum(rows, axis=0) / (len(cells) * len(seeds))
         parts.append(per_sample.var(ddof=1) / len(per_sample))
         degrees.append(len(per_sample) - 1)
@@ -66,24 +91,52 @@ def interval(values: dict[tuple[int, str, str], np.ndarray], cells, seeds) -> tu
     return float(means.mean()), float(half)
 
 
+def rows(found: dict[tuple[str, int], Scores], protocol: str) -> dict[str, Row]:
+    """The methods that have every cell of a protocol for two seeds or more; `fft` must be one."""
+    percent, cells = PROTOCOLS[protocol]
+    floors = {cell[1]: mae.mean() for (_, cell), mae in found["floor", 100].items()}
+    whole = {}
+    for (name, share), values in found.items():
+        present = sorted({seed for seed, _ in values})
+        seeds = [s for s in present if all((s, c) in values for c in cells)]
+        if share == percent and len(seeds) > 1:
+            whole[name] = seeds
+    table = {}
+    for name, seeds in sorted(whole.items()) if "fft" in whole else ():
+        values, fft = found[name, percent], found["fft", percent]
+        mean, half = interval(values, cells, seeds)
+        both = [s for s in seeds if s in whole["fft"]]
+        apart = {(s, c): values[s, c] - fft[s, c] for s in both for c in cells}
+        difference, half_difference = interval(apart, cells, both) if name != "fft" else (0.0, 0.0)
+        own = np.array([np.mean([values[s, c].mean() for s in both]) for c in cells])
+        its = np.array([np.mean([fft[s, c].mean() for s in both]) for c in cells])
+        levels = np.array([floors.get(dataset, np.nan) for _, dataset, _ in cells])
+        table[name] = Row(
+            mean=mean,
+            half_interval=half,
+            times_floor=None if np.isnan(levels).any() else float(np.mean(own / levels)),
+            gain_percent=float(np.mean(100 * (1 - own / its))),
+            difference=difference,
+            half_interval_of_difference=half_difference,
+            seeds=len(seeds),
+        )
+    return table
+
+
 def main() -> None:
-    found = read()
-    floors = {b: v.mean() for (_, _, b), v in found.pop("floor").items()}
-    for title, cells in CELLS.items():
-        print(title)
-        for name, values in found.items():
-            seeds = sorted({s for s, _, _ in values})
-            seeds = [s for s in seeds if all((s, a, b) in values for a, b in cells)]
-            if len(seeds) < 2:
-                continue
-            mean, half = interval(values, cells, seeds)
-            cell = {(a, b): np.mean([values[s, a, b].mean() for s in seeds]) for a, b in cells}
-            ratio = np.mean([cell[c] / floors[c[1]] for c in cells])
-            fft = {(a, b): np.mean([found["fft"][s, a, b].mean() for s in seeds]) for a, b in cells}
-            gain = np.mean([100 * (1 - cell[c] / fft[c]) for c in cells])
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "leaderboard/records/small")
+    found = read(folder, sys.argv[2] if len(sys.argv) > 2 else "inversionnet_quarter")
+    for protocol in PROTOCOLS:
+        table = rows(found, protocol)
+        if table:
+            print(protocol)
+        for name, row in table.items():
+            low, high = row.mean - row.half_interval, row.mean + row.half_interval
+            floor = "" if row.times_floor is None else f"  x floor {row.times_floor:.2f}"
             print(
-                f"  {name:24} {mean:.4f} [{mean - half:.4f}, {mean + half:.4f}]"
-                f"  x floor {ratio:.2f}  gain {gain:+.1f} %"
+                f"  {name:22} {row.mean:.4f} [{low:.4f}, {high:.4f}]{floor}"
+                f"  gain {row.gain_percent:+.1f} %"
+                f"  difference {row.difference:+.4f} ± {row.half_interval_of_difference:.4f}"
             )
 
 

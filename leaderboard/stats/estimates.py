@@ -1,12 +1,13 @@
 """Estimates with intervals in closed form: seeds and test samples as crossed random effects.
 
 Every seed is scored on the same test samples, so that a mean over both varies with the seeds and
-with the samples of each test set (the strata). Each part has Student's interval of its own: that
-of the means of seeds, with S − 1 degrees of freedom, and that of the means of samples, with
-Welch's over the strata. Their half-widths are added in quadrature (Howe 1974,
-doi:10.1080/01621459.1974.10480183; Zou and Donner 2008, doi:10.1002/sim.3095): one t with
-Satterthwaite's degrees of freedom covers 92 % instead of 95 % with three seeds. The interaction of
-seeds and samples is in both parts, which makes intervals a little too wide where it dominates.
+with the samples of each test dataset (the strata), which are the same under each condition. Each
+part has Student's interval of its own: that of the means of seeds, with S − 1 degrees of freedom,
+and that of the means of samples, with Welch's over the strata. Their half-widths are added in
+quadrature (Howe 1974, doi:10.1080/01621459.1974.10480183; Zou and Donner 2008,
+doi:10.1002/sim.3095): one t with Satterthwaite's degrees of freedom covers 92 % instead of 95 %
+with three seeds. The interaction of seeds and samples is in both parts, which makes intervals a
+little too wide where it dominates.
 There is no random number in it.
 
 With one seed there is nothing to see of repeated training: results carry ``seeds=1``.
@@ -75,7 +76,7 @@ class Moments:
     of_seeds: Floats
     """(m, m) covariance of the means due to seeds, the interaction included."""
     of_samples: Floats
-    """(strata, m, m) covariance due to the samples of each test set, the interaction included."""
+    """(strata, m, m) covariance due to the samples of each stratum, the interaction included."""
     seeds: int
     samples: tuple[int, ...]
     """Of each stratum."""
@@ -132,10 +133,10 @@ class Moments:
 
 
 def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
-    """Moments of `values` (m, seeds, samples), whose samples belong to test sets `strata`.
+    """Moments of `values` (m, seeds, samples), whose samples belong to test datasets `strata`.
 
-    A number is the sum over test sets of its mean over seeds and samples there: cells of a protocol
-    are weighted before they are added up. Raises `ValueError` for a test set of one sample.
+    A number is the sum over test datasets of its mean over seeds and samples there: cells of a protocol
+    are weighted before they are added up. Raises `ValueError` for a dataset of one sample.
     """
     m, seeds, _ = values.shape
     means, of_seeds = np.zeros(m), np.zeros((m, seeds))

@@ -1,12 +1,12 @@
 """Accuracy under a changed acquisition against how strong the change is."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from bench.protocol import protocols
 from bench.protocol.conditions import CONDITIONS, Condition
+from bench.protocol.protocols import Protocol
 from bench.protocol.spec import CLEAN
 from bench.protocol.survey import CELL_METRES, PEAK_FREQUENCY_HZ, RECEIVERS, SHOTS
 from bench.seismic import metrics
@@ -69,21 +69,23 @@ def of(board: Board) -> ErrorsUnderShift | None:
     """The board's methods that were tested under all conditions; None without such scores."""
     protocol = protocols.get("shift")
     variants, seeds = comparable(board, protocol)
-    found = values.scores(board, variants, protocol, seeds, metrics.METRICS[0])
-    if found is None:
-        return None
-    tests = sorted({(t.dataset, t.split, t.condition) for s in protocol.fits for t in s.tests})
-    conditions = np.array([condition for _, _, condition in tests])
     errors = {}
     for name in (CLEAN, *(c.name for c in CONDITIONS)):
-        own = conditions == name
-        part = own[found.strata]
-        # A cell weighs 1 of all cells in the protocol, and 1 of those of its condition here
-        scaled = found.methods[:, :, part] * (len(tests) / own.sum())
-        moments = values.ScoreArray(scaled, found.strata[part]).moments()
+        found = values.scores(board, variants, _only(protocol, name), seeds, metrics.METRICS[0])
+        if found is None:
+            return None
         keys = [v.key for v in variants]
-        errors[name] = dict(zip(keys, moments.estimates(), strict=True))
+        errors[name] = dict(zip(keys, found.moments().estimates(), strict=True))
     return ErrorsUnderShift(tuple(variants), seeds, errors)
+
+
+def _only(protocol: Protocol, condition: str) -> Protocol:
+    """The cells of a protocol that are tested under one condition."""
+    slots = (
+        replace(slot, tests=tuple(test for test in slot.tests if test.condition == condition))
+        for slot in protocol.slots
+    )
+    return Protocol(name=f"{protocol.name}-{condition}", label="", summary="", slots=tuple(slots))
 
 
 def _severity(c: Condition) -> tuple[float, str, str]:
@@ -108,7 +110,7 @@ def _severity(c: Condition) -> tuple[float, str, str]:
 def _clean(c: Condition) -> float:
     """Place of the clean records on the axis of this condition's group."""
     if c.noise_db is not None:
-        return -np.inf
+        return -math.inf
     if c.source_hz is not None:
         return PEAK_FREQUENCY_HZ
     return 1.0 if c.gain != 1.0 else 0.0

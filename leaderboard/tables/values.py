@@ -13,10 +13,17 @@ from leaderboard.stats.estimates import Floats, Moments, moments
 from leaderboard.tables.boards import Board, Place
 from leaderboard.tables.variants import Variant
 
+Maps = tuple[str, str]
+"""Dataset and split: what test sets that differ only in their records have in common."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoreArray:
-    """Weighted per-sample values, axes (method, seed, sample), and each sample's test set."""
+    """Weighted per-sample values, axes (method, seed, sample), and the set that each sample is of.
+
+    A changed acquisition records the same maps again: their scores are not independent, and a
+    sample's value here is the sum over conditions.
+    """
 
     methods: Floats
     strata: NDArray[np.intp]
@@ -140,13 +147,18 @@ def _cells(
     if places is None:
         return None
     column = board.samples.values[metric.column]
-    known: dict[TestSet, NDArray[np.bool_]] = {}
+    if len({(_maps(place.test), place.count) for place in places}) > len(
+        {_maps(place.test) for place in places}
+    ):
+        return None  # not all samples under all conditions
+    known: dict[Maps, NDArray[np.bool_]] = {}
     for place in places:
         defined = np.logical_not(np.isnan(_gathered(column, place)).any(axis=(0, 1)))
-        known[place.test] = np.logical_and(defined, known.get(place.test, defined))
+        maps = _maps(place.test)
+        known[maps] = np.logical_and(defined, known.get(maps, defined))
     if not all(defined.any() for defined in known.values()):
         return None
-    return (_cell(column, place, known[place.test], metric) for place in places)
+    return (_cell(column, place, known[_maps(place.test)], metric) for place in places)
 
 
 def _cell(
@@ -216,21 +228,25 @@ def _floor(board: Board, cell: _Cell, metric: Metric) -> Floats | None:
 
 
 def _averaged(cells: Iterable[tuple[TestSet, Floats | None]]) -> ScoreArray | None:
-    """Means over cells, test sets in their order; None where one has fewer than two samples.
+    """Means over cells, sets of maps in their order; None where one has fewer than two samples.
 
     None too where the values of a cell are not known.
     """
-    sums: dict[TestSet, Floats] = {}
+    sums: dict[Maps, Floats] = {}
     total = 0
     for test, values in cells:
-        before = sums.get(test)
-        if values is None or (before is not None and before.shape != values.shape):
+        if values is None:
             return None
-        sums[test] = values if before is None else before + values
+        maps = _maps(test)
+        sums[maps] = sums[maps] + values if maps in sums else values
         total += 1
-    tests = sorted(sums, key=lambda test: (test.dataset, test.split, test.condition))
-    counts = [sums[test].shape[2] for test in tests]
+    order = sorted(sums)
+    counts = [sums[maps].shape[2] for maps in order]
     if not counts or min(counts) < 2:
         return None
-    strata = np.repeat(np.arange(len(tests)), counts)
-    return ScoreArray(np.concatenate([sums[test] for test in tests], axis=2) / total, strata)
+    strata = np.repeat(np.arange(len(order)), counts)
+    return ScoreArray(np.concatenate([sums[maps] for maps in order], axis=2) / total, strata)
+
+
+def _maps(test: TestSet) -> Maps:
+    return test.dataset, test.split

@@ -14,13 +14,12 @@ import pytest
 from bench.protocol import protocols
 from bench.protocol.protocols import others
 from bench.protocol.spec import PRETRAINING, TARGETS
-from bench.seismic import metrics
 from leaderboard.figures import forgetting as forgetting_figure
 from leaderboard.figures import order as order_figure
 from leaderboard.figures import palette, svg
 from leaderboard.figures import severity as severity_figure
 from leaderboard.load import records, results
-from leaderboard.tables import backbones, forgetting, marks, robustness, severity, values, worst
+from leaderboard.tables import backbones, forgetting, marks, robustness, severity, worst
 from leaderboard.tables.assembly import gather
 from leaderboard.tables.boards import Board
 
@@ -170,24 +169,6 @@ def test_gain_and_loss_are_differences_to_the_untouched_foundation(
 def test_without_the_untouched_foundation_nothing_is_gained_or_lost(board: Board) -> None:
     others_only = tuple(v for v in board.variants if v.name != robustness.UNTOUCHED)
     assert forgetting.trades(replace(board, variants=others_only)) == []
-
-
-def test_errors_under_shift_are_those_of_a_protocol_of_that_condition(board: Board) -> None:
-    found = severity.of(board)
-    assert found
-    shift = protocols.get("shift")
-    for name in ("clean", "noise_0db", "source_10hz", "dead_30"):
-        slots = tuple(
-            replace(s, tests=tuple(t for t in s.tests if t.condition == name)) for s in shift.fits
-        )
-        alone = replace(shift, name=f"only {name}", slots=slots)
-        array = values.scores(board, found.variants, alone, found.seeds, metrics.METRICS[0])
-        assert array
-        for variant, expected in zip(found.variants, array.moments().estimates(), strict=True):
-            own = found.errors[name][variant.key]
-            assert (own.value, own.low, own.high) == pytest.approx(
-                (expected.value, expected.low, expected.high)
-            )
 
 
 def test_severity_rises_from_the_clean_records_or_to_both_sides(board: Board) -> None:
