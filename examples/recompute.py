@@ -56,6 +56,8 @@ def read(folder: Path, backbone: str) -> dict[tuple[str, int], Scores]:
     found: dict[tuple[str, int], Scores] = defaultdict(dict)
     for path in sorted(folder.glob("*/record.json")):
         record = json.loads(path.read_text())
+        if "evaluations" not in record:
+            continue  # protocol v1
         spec, table = record["spec"], path.with_name("scores.parquet")
         usable = record["status"] == "done" and spec["backbone"]["name"] == backbone
         if not usable or spec["kind"] == "pretraining" or spec["holdout"] or not table.exists():

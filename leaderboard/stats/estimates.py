@@ -135,8 +135,8 @@ class Moments:
 def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
     """Moments of `values` (m, seeds, samples), whose samples belong to test datasets `strata`.
 
-    A number is the sum over test datasets of its mean over seeds and samples there: cells of a protocol
-    are weighted before they are added up. Raises `ValueError` for a dataset of one sample.
+    A number is the sum over test datasets of its mean over seeds and samples there: cells of a
+    protocol are weighted before they are added up. Raises `ValueError` for a dataset of one sample.
     """
     m, seeds, _ = values.shape
     means, of_seeds = np.zeros(m), np.zeros((m, seeds))
