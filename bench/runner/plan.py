@@ -214,7 +214,7 @@ class _Planner:
             for dataset in datasets(self._jobs, self._untrained):
                 if lacking := generate.missing(self._context.data_root, dataset, track.data):
                     to_make[dataset] = lacking
-        resimulated = self._to_resimulate(to_make)
+        resimulated = to_resimulate(self._jobs, to_make, self._context)
         return Plan(
             jobs=tuple(self._jobs),
             untrained=frozenset(self._untrained),
@@ -229,22 +229,27 @@ class _Planner:
             trainable_parameters=self._trainable,
         )
 
-    def _to_resimulate(self, to_make: Container[str]) -> dict[TestSet, int]:
-        """Number of missing records of each test set whose records are simulated anew."""
-        missing = {}
-        for test in dict.fromkeys(test for job in self._jobs for test in job.tests):
-            if test.condition == CLEAN or not conditions.get(test.condition).resimulated:
-                continue
-            pairs = layout.files(test.dataset, "test", self._context.track.data)
-            if test.dataset in to_make:  # their content, which names the folder, is not known yet
-                lacking = sum(pair.samples for pair in pairs)
-            else:
-                condition = conditions.get(test.condition)
-                folder = self._context.condition_folder(test.dataset, condition)
-                lacking = resimulation.missing(folder, pairs)
-            if lacking:
-                missing[test] = lacking
-        return missing
+
+def to_resimulate(
+    jobs: Iterable[Job], to_make: Container[str], context: RunContext
+) -> dict[TestSet, int]:
+    """Number of missing records of each test set whose records are simulated anew.
+
+    `to_make`: datasets that are still to be generated.
+    """
+    missing = {}
+    for test in dict.fromkeys(test for job in jobs for test in job.tests):
+        if test.condition == CLEAN or not conditions.get(test.condition).resimulated:
+            continue
+        pairs = layout.files(test.dataset, "test", context.track.data)
+        if test.dataset in to_make:  # their content, which names the folder, is not known yet
+            lacking = sum(pair.samples for pair in pairs)
+        else:
+            condition = conditions.get(test.condition)
+            lacking = resimulation.missing(context.condition_folder(test.dataset, condition), pairs)
+        if lacking:
+            missing[test] = lacking
+    return missing
 
 
 def _from_scratch(choice: Choice) -> bool:

@@ -16,7 +16,7 @@ from bench.runner import initial_weights, provenance
 from bench.runner.context import RunContext
 from bench.runner.execution import execute_plan
 from bench.runner.jobs import Job
-from bench.runner.plan import Plan, datasets
+from bench.runner.plan import Plan, datasets, to_resimulate
 from bench.runner.reproducibility import Reproduction
 from bench.runner.workspace import Workspace
 from bench.training import numerics
@@ -98,11 +98,13 @@ def replay(
             )
         jobs = _jobs(record, context, workspace)
         to_make = _borrow_data(record, jobs, context, workspace)
+        resimulated = to_resimulate(jobs, to_make, context)
         plan = Plan(
             jobs=jobs,
             untrained=frozenset(job.key for job in jobs),
             datasets_to_make=tuple(to_make),
-            records_to_simulate=sum(to_make.values()),
+            records_to_resimulate=resimulated,
+            records_to_simulate=sum(to_make.values()) + sum(resimulated.values()),
         )
         with settings.active():
             replayed = execute_plan(plan, context)[-1]
@@ -114,11 +116,14 @@ def replay(
 def note(comparison: Reproduction, path: Path) -> bool:
     """Note in the record at `path` that the harness has repeated the run with agreeing numbers.
 
-    Returns whether it could: a run that disagrees keeps the level that it has.
+    Returns whether it could: a run that disagrees keeps the level that it has, and so does one that
+    has been trained or scored again meanwhile. Cells that were added meanwhile stay.
     """
-    if comparison.agrees:
-        write(comparison.recorded.model_copy(update={"level": "replayed"}), path.parent)
-    return comparison.agrees
+    now, compared = read(path), comparison.recorded
+    same = now.counts == compared.counts and all(cell in now.cells for cell in compared.cells)
+    if comparison.agrees and same:
+        write(now.model_copy(update={"level": "replayed"}), path.parent)
+    return comparison.agrees and same
 
 
 def _check_method(record: Record, context: RunContext) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.records.record import Record
+from bench.records.record import Execution, Record
 
 RELATIVE = 0.05
 """Allowed where runs cannot be bit-identical."""
@@ -79,7 +79,7 @@ class Reproduction:
 
     @property
     def agrees(self) -> bool:
-        if self.replayed.status != "done" or not self.same_cells:
+        if self.replayed.status != "done" or not self.same_cells or not self.differences:
             return False
         if not self.tolerance.reasons:
             return self.identical
@@ -92,6 +92,8 @@ class Reproduction:
             return f"Disagrees: the replay is {self.replayed.status}: {self.replayed.error}"
         if not self.same_cells:
             return "Disagrees: the record's cells are not those of its specification."
+        if not self.differences:
+            return "Disagrees: no metric has the version that it has in the record."
         if self.identical:
             return "Agrees bit for bit, scores and weights."
         if not self.tolerance.reasons:
@@ -114,7 +116,25 @@ def tolerance(recorded: Record, replayed: Record) -> Tolerance:
     the bit, also where it was interrupted and resumed. Elsewhere sums are rounded in another order,
     and training amplifies that.
     """
-    a, b = recorded.execution, replayed.execution
+    pairs = [(recorded.execution, replayed.execution)]
+    for scored in recorded.evaluations:  # perhaps later than training, and elsewhere
+        cells = {cell.test_set for cell in scored.cells}
+        pairs += [
+            (scored.execution, again.execution)
+            for again in replayed.evaluations
+            if cells & {cell.test_set for cell in again.cells}
+        ]
+    reasons = [reason for a, b in pairs for reason in _reasons(a, b)]
+    if recorded.data_sha256 != replayed.data_sha256:
+        reasons.append("the data have another content hash")
+    if recorded.foundation_sha256 != replayed.foundation_sha256:
+        reasons.append("the foundation was pretrained again and differs")
+    each = tuple(dict.fromkeys(reasons))
+    return Tolerance(relative=RELATIVE if each else 0.0, reasons=each)
+
+
+def _reasons(a: Execution, b: Execution) -> list[str]:
+    """Why what was executed as `a` may come out otherwise as `b`."""
     reasons = []
     settings = (a.determinism, b.determinism)
     if any(s.device != "cpu" and not s.deterministic_algorithms for s in settings):
@@ -134,11 +154,9 @@ def tolerance(recorded: Record, replayed: Record) -> Tolerance:
             reasons.append(f"{package} {b.versions.get(package)}, not {version}")
     if a.commit != b.commit:
         reasons.append(f"harness of commit {_short(b.commit)}, not {_short(a.commit)}")
-    if recorded.data_sha256 != replayed.data_sha256:
-        reasons.append("the data have another content hash")
-    if recorded.foundation_sha256 != replayed.foundation_sha256:
-        reasons.append("the foundation was pretrained again and differs")
-    return Tolerance(relative=RELATIVE if reasons else 0.0, reasons=tuple(reasons))
+    if a.dirty or b.dirty:
+        reasons.append("a harness with changes that were not committed")
+    return reasons
 
 
 def _names(record: Record) -> set[tuple[str, int]]:

@@ -5,12 +5,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import homes
 import pytest
 from conftest import Inside
 
 from bench.protocol.spec import TestSet
 from bench.records.reader import read
 from bench.records.record import Cell, Execution, Record, write
+from bench.runner import replay
 from bench.runner.reproducibility import Reproduction
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
@@ -18,10 +20,13 @@ Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def recorded(ran: Ran) -> Record:
-    """Of lora on Style_A."""
+    """Of lora on Style_A, as if nobody had changed the harness since the last commit."""
     found = [read(path) for path in ran[0].glob("runs/*/record.json")]
     (one,) = (r for r in found if r.spec.method.name == "lora" and r.spec.datasets == ("Style_A",))
-    return one
+    (scored,) = one.evaluations
+    clean = [e.model_copy(update={"dirty": False}) for e in (one.execution, scored.execution)]
+    evaluations = (scored.model_copy(update={"execution": clean[1]}),)
+    return one.model_copy(update={"execution": clean[0], "evaluations": evaluations})
 
 
 def with_cells(record: Record, cells: tuple[Cell, ...]) -> Record:
@@ -94,6 +99,41 @@ def test_from_nothing_but_the_record(ran: Ran, inside: Inside, tmp_path: Path) -
     assert code == 0, out + error
     assert "Agrees bit for bit, scores and weights." in out
     assert not files(tmp_path / "home")
+
+
+def test_records_that_are_simulated_under_another_source_are_simulated_again(
+    ran: Ran, inside: Inside, tiny_track: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    homes.copy(ran[0], home, "data", "foundations")
+    words = ("--method", "none", "--protocol", "shift", "--track", tiny_track)
+    code, out, error = inside("run", *words, home=home)
+    assert code == 0, out + error
+    record = next(
+        r for r in homes.records(home, "none").values() if r.spec.datasets == ("Style_A",)
+    )
+    assert {"source_10hz", "source_20hz"} < {c.test_set.condition for c in record.cells}
+    path = home / "runs" / record.run_id
+    code, out, error = inside("replay", path, home=home)
+    assert code == 0, out + error
+    assert "Agrees bit for bit, scores and weights." in out
+
+
+def test_noting_a_replay_keeps_what_was_added_meanwhile(recorded: Record, tmp_path: Path) -> None:
+    compared = Reproduction(recorded=recorded, replayed=recorded)
+    (scored,) = recorded.evaluations
+    other = TestSet(dataset="FlatVel_A")
+    cells = tuple(c.model_copy(update={"test_set": other}) for c in scored.cells[:1])
+    added = recorded.with_evaluation(scored.model_copy(update={"cells": cells}))
+    path = write(added, tmp_path)
+    assert replay.note(compared, path)
+    assert read(path) == added.model_copy(update={"level": "replayed"})
+    assert recorded.counts is not None
+    counts = recorded.counts.model_copy(update={"adapter_sha256": "0" * 64})
+    retrained = added.model_copy(update={"counts": counts})
+    write(retrained, tmp_path)
+    assert not replay.note(compared, path)
+    assert read(path) == retrained
 
 
 @pytest.mark.parametrize(
@@ -199,6 +239,35 @@ def test_elsewhere_scores_may_differ_by_the_tolerance_and_the_verdict_says_why(
         assert found.verdict.startswith(f"{word}: the largest relative difference is 0.0")
         assert "allowed is 0.05, because " in found.verdict
         assert reason in found.verdict
+
+
+def test_scores_from_elsewhere_may_differ_too(recorded: Record) -> None:
+    """Trained here, scored on another machine: only the scores' last bits are not promised."""
+    (scored,) = recorded.evaluations
+    machine = scored.execution.machine.model_copy(update={"processor": "Other CPU"})
+    execution = scored.execution.model_copy(update={"machine": machine})
+    away = recorded.model_copy(
+        update={"evaluations": (scored.model_copy(update={"execution": execution}),)}
+    )
+    replayed = beside(recorded, 2**-52).replayed
+    found = Reproduction(recorded=away, replayed=replayed)
+    assert found.agrees
+    assert "not Other CPU" in found.verdict
+
+
+def test_uncommitted_changes_promise_no_bits(recorded: Record) -> None:
+    found = beside(recorded, 2**-52, dirty=True)
+    assert found.agrees
+    assert "changes that were not committed" in found.verdict
+
+
+def test_without_a_metric_in_common_nothing_agrees(recorded: Record) -> None:
+    cells = tuple(
+        c.model_copy(update={"versions": dict.fromkeys(c.versions, 99)}) for c in recorded.cells
+    )
+    found = Reproduction(recorded=with_cells(recorded, cells), replayed=recorded)
+    assert not found.agrees
+    assert found.verdict == "Disagrees: no metric has the version that it has in the record."
 
 
 def test_cells_that_are_not_of_the_specification_disagree(recorded: Record) -> None:
