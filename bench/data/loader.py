@@ -163,9 +163,11 @@ class Datasets:
         return self._training[key]
 
     def held_out(self, sources: list[tuple[str, Indices]]) -> SampleLoader:
-        """Validation samples, few and for a moment, in the device's memory."""
+        """Validation samples, in the device's memory for a moment where they fit."""
         opened = [(self.samples(name, "train"), indices) for name, indices in sources]
-        return SampleLoader(opened, device=self._device, resident=True)
+        total = sum(len(indices) for _, indices in sources)
+        resident = total * BYTES_PER_LOADED_SAMPLE < self._test_limit
+        return SampleLoader(opened, device=self._device, resident=resident)
 
     def test(self, dataset: str) -> SampleLoader:
         """The whole test split of a dataset; kept from call to call."""

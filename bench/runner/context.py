@@ -72,8 +72,10 @@ class RunContext:
     """The claim of the job that is executed now."""
     step_costs: dict[str, StepCost] = field(default_factory=dict)
     """Measured costs of a training step, by method specification."""
-    refusals: dict[str, str | None] = field(default_factory=dict)
-    """Reasons why fits of methods are refused, None for those that are not; keys as of `_owner`."""
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Reasons why fits of methods are refused; keys as of `_owner`."""
+    _checked: dict[str, str | None] = field(default_factory=dict)
+    """What a check has found against methods, by specification; None where nothing."""
     _foundations: dict[int, Foundation] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
 
@@ -209,10 +211,16 @@ class RunContext:
         self.refusals[_owner(fit)] = f"Method '{fit.method.name}' is not tried: {reason}"
 
     def refusal(self, fit: FitSpec, check: Callable[[], str | None]) -> str | None:
-        """Reason why fits of this method are refused; `check` is called once per method."""
-        if _owner(fit) not in self.refusals:
-            self.refusals[_owner(fit)] = check()
-        return self.refusals[_owner(fit)]
+        """Reason why fits of this method are refused.
+
+        `check` is called once for each config of a method: what a method promises may depend on it.
+        """
+        if _owner(fit) in self.refusals:
+            return self.refusals[_owner(fit)]
+        key = fit.method.model_dump_json()
+        if key not in self._checked:
+            self._checked[key] = check()
+        return self._checked[key]
 
     def parts(self, fit: FitSpec, method: Method) -> dict[str, subsets.Parts]:
         """Training and validation samples of a fit, by dataset."""

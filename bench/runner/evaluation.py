@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from bench.data import layout, subsets
 from bench.errors import FoundationError, MethodError
@@ -19,6 +20,7 @@ from bench.records.record import Cell, Evaluation, Phase, Record, write
 from bench.runner import networks, provenance
 from bench.runner.context import RunContext
 from bench.runner.floor import MeanMap
+from bench.runner.workspace import Workspace
 from bench.seismic import metrics
 from bench.training import evaluate, probe
 from bench.training.evaluate import Scored
@@ -49,13 +51,7 @@ def load(record: Record, context: RunContext) -> nn.Module:
     Raises `FoundationError` for weights that are not those of the record, and what adapting raises.
     """
     path = context.workspace.weights(record.spec)
-    tensors, _ = load_safetensors(path)
-    expected = record.counts.adapter_sha256 if record.counts else None
-    if content_hash(tensors) != expected:
-        raise FoundationError(
-            f"{path}: the content does not have the hash in its record; repeat the fit with "
-            "`bench run … --again`."
-        )
+    tensors = _weights(record, path)
     if record.spec.kind == "floor":
         return MeanMap(tensors["mean"]).to(context.numerics.device)
     adapted, foundation_sha256 = networks.adapted(record.spec, context)
@@ -66,6 +62,27 @@ def load(record: Record, context: RunContext) -> nn.Module:
         )
     delta.restore(adapted.model, tensors)
     return adapted.model
+
+
+def damaged(record: Record, workspace: Workspace) -> bool:
+    """Whether the weights of a recorded fit cannot be read, or are not those of its record."""
+    try:
+        _weights(record, workspace.weights(record.spec))
+    except FoundationError:
+        return True
+    return False
+
+
+def _weights(record: Record, path: Path) -> dict[str, Tensor]:
+    repeat = "repeat the fit with `bench run … --again`."
+    try:
+        tensors, _ = load_safetensors(path)
+    except FoundationError as error:
+        raise FoundationError(f"{str(error).rstrip('.')}; {repeat}") from error
+    expected = record.counts.adapter_sha256 if record.counts else None
+    if content_hash(tensors) != expected:
+        raise FoundationError(f"{path}: the content does not have the hash in its record; {repeat}")
+    return tensors
 
 
 def scores_of(

@@ -12,7 +12,14 @@ from pathlib import Path
 from bench.errors import BenchError, ConfigError, MethodError, describe
 from bench.leases import LeaseLostError
 from bench.protocol.spec import RULES
-from bench.records.record import Record, Status, write
+from bench.records.record import (
+    MAPS_FILE,
+    MISFIT_FILE,
+    SCORES_FILE,
+    Record,
+    Status,
+    write,
+)
 from bench.runner import provenance, resume
 from bench.runner.floor import FloorTraining
 from bench.runner.training import FitTraining
@@ -26,13 +33,19 @@ def write_outcome(
 ) -> Record:
     """Write and return the record of a training that has ended.
 
-    On disk, the record of a training that succeeded is replaced only by that of another success.
+    On disk, the record of a training that succeeded is replaced only by that of another success,
+    and what was scored with the weights of before is gone then.
     """
     context, folder = training.context, training.context.workspace.run(training.spec)
     record = _record(training, started, status, error)
     before = context.workspace.record(training.spec)
+    if status == "done":
+        for name in (SCORES_FILE, MAPS_FILE, MISFIT_FILE):
+            (folder / name).unlink(missing_ok=True)
     if status == "done" or before is None or not before.is_trained:
         write(record, folder)
+    elif status != "interrupted":
+        write(before, folder)  # it is newer now: other processes see that it has been tried
     if status in ("done", "failed"):
         shutil.rmtree(folder / resume.FOLDER, ignore_errors=True)
     return record

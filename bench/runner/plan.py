@@ -81,7 +81,8 @@ def plan(
     """Plan what a protocol asks of these methods and seeds, minus what is recorded.
 
     `candidates` are the configs that slots with a holdout try. With `again`, fits that were
-    recorded with other code or from another foundation are trained again. Raises `DataError` for
+    recorded with other code or from another foundation, or whose weights are not those of their
+    record, are trained again. Raises `DataError` for
     records of real files with another content than those at hand.
     """
     planner = _Planner(context, again)
@@ -153,7 +154,9 @@ class _Planner:
         if record and other_start and not self._again and foundation is not None:
             self._other_foundation.append(record)
             return False
-        repeat = record is not None and self._again and (other_start or changed)
+        repeat = (
+            record is not None and self._again and (other_start or changed or self._damaged(record))
+        )
         if record is None or repeat:
             self._untrained.add(fit.run_id)
             wanted = tests
@@ -175,15 +178,16 @@ class _Planner:
         if any(job.key == fit.run_id for job in self._jobs):
             return
         record = self._context.workspace.trained(fit)
-        wanted = evaluation.missing(record, slot.tests) if record else slot.tests
-        if record is None:
+        repeat = record is not None and self._again and self._damaged(record)
+        wanted = evaluation.missing(record, slot.tests) if record and not repeat else slot.tests
+        if record is None or repeat:
             self._untrained.add(fit.run_id)
         elif record.status == "done" and not wanted:
             if record.run_id not in {done.run_id for done in self._done}:
                 self._done.append(record)
             return
         self._trainable[fit.run_id] = 0
-        self._jobs.append(self._job(fit, wanted))
+        self._jobs.append(self._job(fit, wanted, again=repeat))
 
     def _add_foundation(
         self, fit: FitSpec, record: Record | None, tests: tuple[TestSet, ...], *, place: int
@@ -198,6 +202,9 @@ class _Planner:
         count = parameter_counts.backbone_parameters(fit.backbone.name)
         self._trainable[fit.run_id] = count
         self._jobs.insert(place, self._job(fit, wanted))
+
+    def _damaged(self, record: Record) -> bool:
+        return evaluation.damaged(record, self._context.workspace)
 
     def _note_backbone(self, record: Record | None) -> None:
         if record is not None and provenance.other_backbone_code(record):

@@ -1,6 +1,7 @@
 """The training stage of one fit: adapt, train, save the weights, count the costs."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import conformance
+from bench.contract import Config, Method
 from bench.data import subsets
 from bench.data.loader import SampleLoader
-from bench.errors import MethodError
+from bench.errors import ConfigError, MethodError
 from bench.isolation import isolated
 from bench.models import delta
 from bench.plugins import adaptation, batchnorm, options
@@ -34,8 +36,6 @@ class FitTraining:
         self.spec, self.context = spec, context
         self.installed = context.installed(spec)
         self.budget = context.track.budget(spec.kind)
-        self.config = self.installed.method.config(**spec.method.config)
-        self.method = batchnorm.effective(self.installed.method, self.config)
         self.curve: list[Epoch] = []
         self.resumed = 0
         self.foundation_sha256: str | None = None
@@ -44,7 +44,17 @@ class FitTraining:
         self.facts: dict[str, Any] = {}
         self._checkpoints: resume.CheckpointStore | None = None
         self._prefix: FrozenPrefix | None = None
-        self._earlier_seconds = 0.0
+        self._earlier_seconds, self._earlier_epochs = 0.0, 0
+
+    @cached_property
+    def config(self) -> Config:
+        """The method's options. Raises what `options.validate` raises."""
+        return options.validate(self.installed, self.spec.method.config)
+
+    @cached_property
+    def method(self) -> Method:
+        """The method, with the traits that it has under its options. Raises `MethodError`."""
+        return batchnorm.effective(self.installed.method, self.config)
 
     def run(self) -> nn.Module:
         """Adapt, train from the last checkpoint, and save the weights; returns the trained network.
@@ -66,8 +76,9 @@ class FitTraining:
             size = resume.checkpoint_bytes(adapted)
             schedule = resume.CheckpointSchedule(context.checkpoint_share, size)
             stage = context.progress.stage(spec.title, self.budget.epochs * len(loader), "samples")
+            earlier = self._earlier_epochs * len(loader)
             with stage as advance, probe.measure(context.numerics.device) as meter:
-                advance(len(self.curve) * len(loader))
+                advance(earlier)
                 for epoch in self._epochs(adapted, adam, loader, advance):
                     meter.samples += len(loader)
                     meter.warmed_up(len(loader))
@@ -78,7 +89,7 @@ class FitTraining:
                 self._recompute_statistics(adapted, loader)
                 if adapted.finish is not None:
                     self._finish(adapted, loader, parts)
-            self.cost = self._cost(meter)
+            self.cost = self._cost(meter, earlier)
             adaptation.check_frozen(self.method, adapted, initial)
             context.check_claim()
             self._save(adapted, adam, initial, cost)
@@ -112,12 +123,15 @@ class FitTraining:
         if stopping:
             raise KeyboardInterrupt
 
-    def _cost(self, meter: probe.Meter) -> Phase:
-        """The measured cost of training, with the time before the last interruption."""
+    def _cost(self, meter: probe.Meter, earlier: int) -> Phase:
+        """The measured cost of training, with the time and the `earlier` samples before the last
+        interruption; what energy those took is not known."""
         assert meter.phase is not None
         return meter.phase.model_copy(
             update={
                 "seconds": meter.phase.seconds + self._earlier_seconds,
+                "samples": meter.phase.samples + earlier,
+                "joules": None if self.resumed else meter.phase.joules,
                 "prefix_bytes": self._prefix.nbytes or None if self._prefix else None,
             }
         )
@@ -192,7 +206,8 @@ class FitTraining:
                 changed={name: value for name, value in state.items() if name in free},
                 optimiser=adam.state_dict() if adam else None,
                 curve=self.curve,
-                seconds=self._earlier_seconds + sum(e.seconds for e in self.curve),
+                seconds=self._earlier_seconds
+                + sum(e.seconds for e in self.curve[self._earlier_epochs :]),
                 resumed=self.resumed,
             )
         )
@@ -234,11 +249,15 @@ class FitTraining:
     @property
     def card(self) -> MethodCard:
         """The method's description of itself, for the record."""
+        try:
+            method = self.method
+        except (ConfigError, MethodError):  # so does the fit
+            method = self.installed.method
         return MethodCard(
-            category=self.method.traits.category,
-            summary=self.method.summary,
-            source=self.method.source,
-            start=self.method.traits.start,
+            category=method.traits.category,
+            summary=method.summary,
+            source=method.source,
+            start=method.traits.start,
         )
 
     @property
@@ -247,13 +266,19 @@ class FitTraining:
         return provenance.release(self.installed)
 
     def _key(self) -> str:
-        """Hash of everything that the numbers of this fit depend on."""
+        """Hash of everything that the numbers of this fit depend on: of the harness's own code its
+        version, of method and backbone the code itself."""
+        settings = self.context.numerics.describe()
+        if self.context.numerics.device.type != "cpu":
+            settings = settings.model_copy(update={"threads": 1})  # torchrun's own is another
         return digest(
             [
                 self.spec.run_id,
+                self.release.code,
+                provenance.backbone_release(self.spec.backbone).code,
                 self.foundation_sha256,
                 self.context.data_sha256(self.spec.datasets),
-                self.context.numerics.describe().model_dump(),
+                settings.model_dump(),
                 probe.machine().processor,
                 probe.versions(),
             ]
@@ -275,7 +300,7 @@ class FitTraining:
         if adam is not None and checkpoint.optimiser is not None:
             adam.load_state_dict(checkpoint.optimiser)
         self.curve, self.resumed = list(checkpoint.curve), checkpoint.resumed + 1
-        self._earlier_seconds = checkpoint.seconds
+        self._earlier_seconds, self._earlier_epochs = checkpoint.seconds, len(self.curve)
         self.context.progress.say(f"Going on with {self.spec.title} after epoch {len(self.curve)}.")
 
     def _save(

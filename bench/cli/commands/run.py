@@ -113,8 +113,8 @@ def run(
         bool,
         typer.Option(
             "--again",
-            help="Repeat fits recorded with other code of the same version, or from another "
-            "foundation.",
+            help="Repeat fits recorded with other code of the same version or from another "
+            "foundation, or whose weights are not those of their record.",
         ),
     ] = False,
     workers: Annotated[
