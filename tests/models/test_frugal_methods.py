@@ -131,6 +131,7 @@ def saved(name: str, *, frugally: bool) -> float:
     return probe.step_cost(adapted.model, numerics).saved_bytes_per_sample
 
 
+@pytest.mark.exhaustive
 def test_stock_torch_saves_27_mib_whatever_is_trained() -> None:
     assert saved("fft", frugally=False) == pytest.approx(STOCK_FULL, rel=0.01)
     assert saved("bitfit", frugally=False) == pytest.approx(STOCK_FULL, rel=0.01)
@@ -141,13 +142,13 @@ def test_stock_torch_saves_27_mib_whatever_is_trained() -> None:
     [
         ("fft", 0.53),
         ("lora", 0.53),
-        ("bitfit", 0.035),
-        ("batchnorm", 0.25),
-        ("ssf", 0.25),
+        pytest.param("bitfit", 0.035, marks=pytest.mark.exhaustive),
+        pytest.param("batchnorm", 0.25, marks=pytest.mark.exhaustive),
+        pytest.param("ssf", 0.25, marks=pytest.mark.exhaustive),
         # What the gradients need: the last block's input, 32 × 70 × 70 numbers, and its output.
         ("head", 1.001 * 33 * 70 * 70 * 2 / STOCK_FULL),
         ("prompt", 0.035),  # one bit for each of 6.9 million activations
-        ("batchnorm_stats", 0.0),
+        pytest.param("batchnorm_stats", 0.0, marks=pytest.mark.exhaustive),
     ],
 )
 def test_inversionnet_keeps_the_memory_promise(name: str, limit: float) -> None:

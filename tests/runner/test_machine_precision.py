@@ -160,6 +160,7 @@ def test_an_unknown_precision_is_refused(inside: Inside, tmp_path: Path) -> None
     assert not home.exists()
 
 
+@pytest.mark.exhaustive
 def test_a_replay_takes_the_precision_of_the_record(
     serial: Path, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

@@ -120,7 +120,8 @@ def test_torchrun_of_any_width_gives_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", matrix.part(["leader", "another"], "another"))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("which", ["leader", "another"])
 def test_a_killed_process_is_replaced_and_the_end_is_the_same(
     which: str, alone: Path, home: Path, track: Path
 ) -> None:
@@ -155,7 +156,8 @@ def test_torchrun_started_by_the_user_restarts_a_killed_process(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", matrix.part([signal.SIGINT, signal.SIGKILL], signal.SIGINT))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_command_and_fewer_devices_go_on(
     number: signal.Signals, bench: Bench, alone: Path, home: Path, track: Path
 ) -> None:
@@ -201,14 +203,12 @@ backbone = Backbone(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("trouble", "sentence", "starts"),
     [
         ("raise ValueError('no luck at all')", "ValueError: no luck at all", 1),
-        pytest.param(
-            *("os.kill(os.getpid(), signal.SIGKILL)", "processes died, also after 3 restarts", 4),
-            marks=pytest.mark.exhaustive,
-        ),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "processes died, also after 3 restarts", 4),
     ],
 )
 def test_trouble_that_comes_again_ends_in_a_failed_record(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import matrix
 import pytest
 from conftest import Bench
 from homes import assert_same, copy, records
@@ -20,7 +19,7 @@ from bench.leases import Owner
 from bench.runner import slurm as scheduler
 from bench.runner.workspace import Workspace
 
-JOBS = 33
+JOBS, KILLS = 33, 20
 SECONDS = 900
 
 pytestmark = pytest.mark.slow
@@ -33,9 +32,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield environment
 
 
-@pytest.mark.parametrize("kills", matrix.part([4, 20], 4))  # each way once, five times
-def test_kills_lose_nothing(
-    kills: int,
+@pytest.mark.exhaustive
+def test_twenty_kills_lose_nothing(
     slurm: dict[str, str],
     serial: Path,
     many_jobs: tuple[str, ...],
@@ -56,13 +54,13 @@ def test_kills_lose_nothing(
     hit: set[str] = set()
     ways = itertools.cycle((_kill, _requeue, _cancel, _warn))
     end = time.monotonic() + SECONDS
-    while len(hit) < kills and (victim := _victim(tmp_path, hit, end)):
+    while len(hit) < KILLS and (victim := _victim(tmp_path, hit, end)):
         next(ways)(victim, environment)
         hit.add(victim.title)
     while len(records(tmp_path)) < JOBS or _ask(environment, "squeue", "--noheader"):
         assert time.monotonic() < end, _logs(tmp_path)
         time.sleep(1.0)
-    assert len(hit) == kills, _logs(tmp_path)
+    assert len(hit) == KILLS, _logs(tmp_path)
     said = bench("status", home=tmp_path).stdout
     assert "33 jobs: 33 done, 0 failed, 0 at work, 0 waiting." in said
     assert_same(tmp_path, serial)

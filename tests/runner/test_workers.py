@@ -64,6 +64,7 @@ def test_four_workers_one_of_them_killed_equal_one_process(
     assert "33 jobs: 33 done, 0 failed, 0 at work, 0 waiting." in after
 
 
+@pytest.mark.exhaustive
 def test_a_fit_that_kills_two_workers_is_recorded_and_the_others_go_on(
     serial: Path, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

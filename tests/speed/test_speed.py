@@ -152,6 +152,7 @@ class FourSamples:
         return np.full((len(rows), 1, 70, 70), 3000, np.float32)
 
 
+@pytest.mark.exhaustive
 def test_each_means_of_being_fast_can_be_turned_off() -> None:
     bfloat16 = Numerics(device=CPU, bfloat16=True)
     installed, source = registry.load().get("head"), cast(Samples, FourSamples())
