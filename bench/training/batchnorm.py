@@ -23,9 +23,9 @@ def recompute(
 ) -> int:
     """Set the running statistics of `layers` to the mean over batches of their batch statistics.
 
-    Forward passes in float32, in which the network is scored, with these layers in training mode
-    and all others in evaluation mode. `batches` are pairs of scaled records (b, 5, 1000, 70) and
-    maps. Returns the number of samples.
+    Forward passes in the precision in which the network is scored (float32; on a GPU its products
+    in TF32), with these layers in training mode and all others in evaluation mode. `batches` are
+    pairs of scaled records (b, 5, 1000, 70) and maps. Returns the number of samples.
     """
     momenta = [layer.momentum for layer in layers]
     model.eval()

@@ -45,6 +45,8 @@ def score(
 ) -> Scored:
     """Score every sample in evaluation mode and float32, without batch statistics.
 
+    On a GPU that has it, products are in TF32 (`Numerics.active`): factors rounded to ten bits.
+
     Maps are kept of the first `kept_maps` samples and, unless that is 0, of the one with the
     largest MAE.
 

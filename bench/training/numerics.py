@@ -22,7 +22,7 @@ class Numerics:
 
     device: torch.device
     bfloat16: bool
-    """Autocast in training. Scoring is in float32."""
+    """Autocast in training. Scoring is in float32, on a GPU with products in TF32."""
     channels_last: bool = True
     frugal: bool = True
     """Run networks through `bench.models.frugal`, which keeps less for the backward pass and folds

@@ -227,15 +227,18 @@ def weight_is_trained(module: nn.Module) -> bool:
 
 
 def channel_sum(g: Tensor) -> Tensor:
-    """Sum over all axes but the second: (n, channels, *space) → (channels,), single or double."""
+    """Sum over all axes but the second: (n, channels, *space) → (channels,), single or double.
+
+    On a CPU sums of bfloat16 are accumulated in single precision and rounded to bfloat16, as torch
+    rounds the gradient of a bias.
+    """
     if (
         g.device.type == "cpu"
         and g.dtype == torch.bfloat16
         and g.dim() == 4
         and g.is_contiguous(memory_format=torch.channels_last)
     ):
-        # A matrix product with ones accumulates in single precision, like the sum, at five times
-        # its speed.
+        # A matrix product with ones is five times as fast as the sum
         rows = g.permute(0, 2, 3, 1).flatten(0, 2)
         return (rows.new_ones(1, len(rows)) @ rows)[0].float()
     axes = [axis for axis in range(g.dim()) if axis != 1]
