@@ -61,16 +61,22 @@ def replay(
     scratch: Path,
     progress: Progress,
     data_folder: Path | None = None,
+    device: str | None = None,
+    precision: str | None = None,
 ) -> Reproduction:
     """Repeat a run in the folder `scratch`; the workspace is only read.
 
-    Data and foundation are taken from the workspace where their hashes are those of the record, and
-    made again elsewhere. Raises `ConfigError` where this program or machine cannot repeat it,
-    `DataError` for other real files than those of the record.
+    `device` and `precision` are words of `numerics.choose`; None: those of the record, with as many
+    threads. Data and foundation are taken from the workspace where their hashes are those of the
+    record, and made again elsewhere.
+
+    Raises `ConfigError` where this program or machine cannot repeat it, `DataError` for other real
+    files than those of the record.
     """
-    settings = _numerics(record)
+    settings = _numerics(record, device, precision)
     threads = torch.get_num_threads()
-    torch.set_num_threads(record.execution.determinism.threads)
+    if device is None:
+        torch.set_num_threads(record.execution.determinism.threads)
     try:
         context = RunContext(
             workspace=Workspace(scratch),
@@ -142,9 +148,11 @@ def _check_method(record: Record, context: RunContext) -> None:
         )
 
 
-def _numerics(record: Record) -> numerics.Numerics:
+def _numerics(record: Record, device: str | None, precision: str | None) -> numerics.Numerics:
     wanted = record.execution.determinism
-    chosen = numerics.choose(wanted.device, frugal=wanted.frugal, precision=wanted.precision)
+    chosen = numerics.choose(
+        device or wanted.device, frugal=wanted.frugal, precision=precision or wanted.precision
+    )
     return replace(chosen, channels_last=wanted.channels_last)
 
 

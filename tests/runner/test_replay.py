@@ -7,6 +7,7 @@ from typing import Any
 
 import homes
 import pytest
+import torch
 from conftest import Inside
 
 from bench.protocol.spec import TestSet
@@ -99,6 +100,28 @@ def test_from_nothing_but_the_record(ran: Ran, inside: Inside, tmp_path: Path) -
     assert code == 0, out + error
     assert "Agrees bit for bit, scores and weights." in out
     assert not files(tmp_path / "home")
+
+
+def test_a_run_of_a_gpu_is_repeated_on_a_processor_if_asked(
+    ran: Ran, recorded: Record, inside: Inside, tmp_path: Path
+) -> None:
+    """The record says that it was made on a GPU, in the precision that this run did not have."""
+    wanted = recorded.execution.determinism.model_copy(
+        update={"device": "cuda", "precision": "bfloat16", "threads": 16}
+    )
+    execution = recorded.execution.model_copy(update={"determinism": wanted})
+    path = write(recorded.model_copy(update={"execution": execution}), tmp_path)
+    if not torch.cuda.is_available():
+        code, _, error = inside("replay", path, home=ran[0])
+        assert code == 2
+        assert "torch finds no CUDA GPU on this machine; use --device cpu" in error
+    words = ("--device", "cpu", "--precision", recorded.execution.determinism.precision)
+    code, out, error = inside("replay", path, *words, home=ran[0])
+    assert code == 0, out + error
+    assert "Agrees bit for bit" in out
+    content = json.loads(inside("replay", path, *words, "--json", home=ran[0])[1])
+    assert content["tolerance"]["relative"] == 0.05
+    assert "on cpu, not cuda" in content["tolerance"]["reasons"]
 
 
 def test_records_that_are_simulated_under_another_source_are_simulated_again(

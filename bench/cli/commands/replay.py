@@ -18,6 +18,12 @@ def replay(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the real files, for track openfwi.")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:N. Default: that of the record.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="bfloat16 or float32. Default: that of the record.")
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="If they agree, note in the record that it was replayed."),
@@ -25,6 +31,8 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Repeat a recorded run from its record alone and compare; exit code 0 if they agree, else 1.
+
+    On another device or in another precision, scores agree if they differ by 5 % at most.
 
     It runs in a folder of its own, which is removed; the home stays as it is, but for the level of
     verification that --verify notes.
@@ -53,6 +61,8 @@ def replay(
             scratch=Path(scratch),
             progress=progress,
             data_folder=data,
+            device=device,
+            precision=precision,
         )
     if as_json:
         _print_json(result)
