@@ -42,10 +42,27 @@ PercentOption = Annotated[
         show_default=False,
     ),
 ]
+RecordsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--records",
+        help="Folder of published runs, such as leaderboard/records of a checkout. Default: that "
+        "of the checkout that is installed with pip install -e.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 _LARGEST = 2**53
 """Largest integer that every reader of a record's JSON sees exactly."""
+
+
+def check_records(folder: Path | None) -> None:
+    """Raise `RecordError` for ``--records`` that names no folder."""
+    from bench.errors import RecordError
+
+    if folder is not None and not folder.is_dir():
+        raise RecordError(f"--records {folder} is not a folder; name one that holds runs.")
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:

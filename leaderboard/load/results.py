@@ -69,9 +69,12 @@ class Results:
     """Ids of runs of which there are several copies."""
 
 
-def read(sources: Sequence[Path]) -> Results:
-    """The records of these workspaces and the published ones."""
-    return merged(facts(*admitted(paths)) for paths in batches(list(walk(sources))))
+def read(sources: Sequence[Path], *, published: Path | None = None) -> Results:
+    """The records of these workspaces and the published ones.
+
+    `published` is the folder of published records; None: that of the checkout.
+    """
+    return merged(facts(*admitted(paths)) for paths in batches(list(walk(sources, published))))
 
 
 def batches(paths: Sequence[Place]) -> Iterator[Sequence[Place]]:

@@ -430,3 +430,20 @@ def test_one_fraction_of_low_data_is_compared_by_itself(inside: Inside, three_se
         inside, three_seeds, "lora", "fft", "--protocol", "lowdata", "--percent", "100,50"
     )
     assert two["low_data"]["curves"]["lora"]["fractions_percent"] == [50, 100]
+
+
+def test_published_runs_are_compared_without_a_home(
+    inside: Inside, three_seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the package that `pip install .` makes, which has no records, in an empty account."""
+    expected = compare(inside, three_seeds, "lora", "fft")
+    monkeypatch.delenv("BENCH_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "nothing"))
+    words = ("compare", "lora", "fft", "--json", "--records")
+    code, out, error = inside(*words, three_seeds)
+    assert code == 0, error
+    assert json.loads(out) == expected
+    assert not (tmp_path / "nothing").exists()
+    code, _, error = inside(*words, tmp_path / "nothing")
+    assert code == 2
+    assert "nothing is not a folder; name one that holds runs." in error

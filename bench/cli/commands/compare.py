@@ -14,7 +14,9 @@ from bench.cli.options import (
     HomeOption,
     JsonOption,
     PercentOption,
+    RecordsOption,
     WeightsOption,
+    check_records,
     whole_numbers,
 )
 
@@ -51,6 +53,7 @@ def compare(
         bool, typer.Option("--reference", help="Show published numbers beside ours.")
     ] = False,
     home: HomeOption = None,
+    records: RecordsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods pairwise on the same seeds and samples, with 95 % intervals."""
@@ -73,7 +76,8 @@ def compare(
     view = protocols.get(protocol)
     if percent is not None:
         view = protocols.at(view, whole_numbers("--percent", percent))
-    boards = gather(results.read([to_read(home).folder]))
+    check_records(records)
+    boards = gather(results.read([to_read(home).folder], published=records))
     try:
         board = _board(boards, names, view, track, backbone, weights)
         result = comparison.compare(

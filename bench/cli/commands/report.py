@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import HomeOption
+from bench.cli.options import HomeOption, RecordsOption, check_records
 
 _NOT_INSTALLED = (
     "the installed package has none; name those of a checkout with --records leaderboard/records."
@@ -18,14 +18,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the site. Default: `site` in the home.")
     ] = None,
-    records: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of published runs, such as leaderboard/records of a checkout. Default: "
-            "that of the checkout that is installed with pip install -e.",
-            show_default=False,
-        ),
-    ] = None,
+    records: RecordsOption = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Render the leaderboard as a static site that opens without a server or a network."""
@@ -33,12 +26,10 @@ def report(
     # which numbers are added up; the libraries read this when they are imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    from bench.errors import RecordError
     from bench.runner.workspace import to_read
     from leaderboard.build import render
 
-    if records is not None and not records.is_dir():
-        raise RecordError(f"--records {records} is not a folder; name one that holds runs.")
+    check_records(records)
     place = to_read(home)
     result = render.build([place.folder], out or place.site, published=records)
     for problem in result.problems:
