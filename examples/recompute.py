@@ -94,24 +94,26 @@ def interval(values: Scores, cells: list[Cell], seeds: list[int]) -> tuple[float
 
 
 def rows(found: dict[tuple[str, int], Scores], protocol: str) -> dict[str, Row]:
-    """The methods that have every cell of a protocol for two seeds or more; `fft` must be one."""
+    """The methods that have every cell of a protocol for two seeds or more, over the seeds that all
+    of them have; `fft` must be one of them."""
     percent, cells = PROTOCOLS[protocol]
     floors = {cell[1]: mae.mean() for (_, cell), mae in found["floor", 100].items()}
-    whole = {}
+    complete: dict[str, set[int]] = {}
     for (name, share), values in found.items():
-        present = sorted({seed for seed, _ in values})
-        seeds = [s for s in present if all((s, c) in values for c in cells)]
-        if share == percent and len(seeds) > 1:
-            whole[name] = seeds
+        whole = {s for s, _ in values if all((s, c) in values for c in cells)}
+        if share == percent and len(whole) > 1:
+            complete[name] = whole
+    if "fft" not in complete:
+        return {}
+    seeds = sorted(set.intersection(*complete.values()))
     table = {}
-    for name, seeds in sorted(whole.items()) if "fft" in whole else ():
+    for name in sorted(complete):
         values, fft = found[name, percent], found["fft", percent]
         mean, half = interval(values, cells, seeds)
-        both = [s for s in seeds if s in whole["fft"]]
-        apart = {(s, c): values[s, c] - fft[s, c] for s in both for c in cells}
-        difference, half_difference = interval(apart, cells, both) if name != "fft" else (0.0, 0.0)
-        own = np.array([np.mean([values[s, c].mean() for s in both]) for c in cells])
-        its = np.array([np.mean([fft[s, c].mean() for s in both]) for c in cells])
+        apart = {(s, c): values[s, c] - fft[s, c] for s in seeds for c in cells}
+        difference, half_difference = interval(apart, cells, seeds) if name != "fft" else (0.0, 0.0)
+        own = np.array([np.mean([values[s, c].mean() for s in seeds]) for c in cells])
+        its = np.array([np.mean([fft[s, c].mean() for s in seeds]) for c in cells])
         levels = np.array([floors.get(dataset, np.nan) for _, dataset, _ in cells])
         table[name] = Row(
             mean=mean,
