@@ -17,6 +17,18 @@ PROTOCOL_WEIGHT_DECAY = 1e-4
 """What protocol v1 gives every parameter in pretraining, `baseline` and `fft` (as OpenFWI)."""
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+REARRANGING = (
+    *(nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
+    *(nn.Flatten, nn.Unflatten, nn.Fold, nn.Unfold),
+)
+"""Layers without weights that change the number or order of channels."""
+RESIZING = (
+    *(nn.Upsample, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd),
+    *(nn.modules.pooling._AdaptiveMaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd),
+    *(nn.modules.pooling._LPPoolNd, nn.FractionalMaxPool2d),
+    *(nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.ConstantPad2d, nn.CircularPad2d),
+)
+"""Layers without weights that keep channels and change width and height."""
 PROJECTIONS = ("q", "k", "v")
 """Queries, keys and values, in the order in which fused projections hold their rows."""
 WEIGHT_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -81,12 +93,14 @@ def _names(pattern: str, name: str) -> bool:
 
 
 def sequences(model: nn.Module) -> dict[str, nn.Sequential]:
-    """The sequences that directly hold a convolution, such as convolution–BatchNorm–activation."""
+    """The sequences that directly hold a convolution, such as convolution–BatchNorm–activation, but
+    for those in which something else changes the number of channels or axes."""
     return {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.Sequential)
         and any(isinstance(child, CONVOLUTIONS) for child in module)
+        and not any(isinstance(child, REARRANGING) for child in module)
     }
 
 

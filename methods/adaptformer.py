@@ -15,7 +15,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
-from methods._surgery import check_encoder, convolution, parameters_of
+from methods._surgery import RESIZING, check_encoder, convolution, parameters_of
 from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
@@ -103,7 +103,8 @@ def adapt(model: nn.Module, config: AdaptFormerConfig) -> Adapted:
     branches = [beside_mlp(block, config) for block in blocks(model)]
     for name, sequence in convolutional.items():
         layers = [m for m in sequence if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-        if not all(map(keeps_shape, layers)):
+        resized = any(isinstance(module, RESIZING) for module in sequence)
+        if resized or not all(map(keeps_shape, layers)):
             continue
         inputs, outputs = layers[0].in_channels, convolution(sequence).out_channels
         branch = Branch(inputs, outputs, config.width, config.scale)

@@ -2,7 +2,8 @@
 
 Liu et al. 2024, DoRA: Weight-Decomposed Low-Rank Adaptation, arXiv:2402.09353: for each output
 channel W' = m · (W + s·BA) / ‖W + s·BA‖, with the magnitude m trained and started at ‖W‖. As the
-authors advise (section 4.3), the norm counts as a constant in the gradient. Rank and alpha as in
+authors advise (section 4.3), the norm counts as a constant in the gradient. The groups of a grouped
+transposed convolution share their magnitudes, as they share B. Rank and alpha as in
 `lora` (Ghosal et al. 2024); BatchNorm is frozen for the same reason as there.
 """
 

@@ -2,9 +2,9 @@
 
 Gao et al. 2024, Parameter-Efficient Fine-Tuning with Discrete Fourier Transform,
 arXiv:2405.03003, equations 2 to 4: W + scale · Re(IDFT₂(F)), F zero but for n real coefficients
-at random places, which stay where they are. n = 1000 and scale 300 are the authors' for vision
-transformers. min(n, weights) parameters a layer; 24,288 on InversionNet, whose last layer has 288
-weights.
+at random places, which stay where they are. Scale 300 is the authors' for vision transformers, for
+which they take 3,000 coefficients and more; n = 1000 is their number for language models.
+min(n, weights) parameters a layer; 24,288 on InversionNet, whose last layer has 288 weights.
 
 Here all layers draw their own places (in the paper layers of one shape share them), and the
 coefficients start at zero instead of as random normal numbers, so the start is the foundation. On
@@ -21,7 +21,7 @@ from methods._weights import LayersConfig, WeightUpdate, update_weights, weight_
 
 
 class FourierFTConfig(LayersConfig):
-    """The authors' choices for vision transformers."""
+    """The authors' scale for vision transformers, and their number for language models."""
 
     coefficients: PositiveInt = 1000
     """Trained coefficients of each layer; at most as many as it has weights."""

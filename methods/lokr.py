@@ -5,6 +5,8 @@ W + alpha / rank · W₁ ⊗ W₂. Both channel numbers are split near their squ
 in = m · n with p ≤ k and m ≤ n; W₁ is (p, m). W₂ is (k, n · kernel), and a product of two factors
 of the given rank where the rank is below max(k, n) / 2. W₁ starts at zero, W₂ Kaiming uniform.
 
+Where W₂ is full, alpha / rank is a scale alone, as in the PEFT library; LyCORIS has 1 then.
+
 p · m + k · n · kernel parameters a layer, or p · m + rank · (k + n · kernel). On (transposed)
 convolutions the kernel belongs to W₂ whole, as LyCORIS has it. Rank and alpha 16 as in `lora`;
 InversionNet's W₂ are all full then: 111,928 parameters. BatchNorm is frozen.

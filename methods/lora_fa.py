@@ -14,16 +14,16 @@ from torch import nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from methods._low_rank import GRID, LowRankConfig, LowRankUpdate, check_rank
+from methods._projections import weights
 from methods._surgery import reparametrize
-from methods._weights import weight_layers
 
 
 def adapt(model: nn.Module, config: LowRankConfig) -> Adapted:
     """Put a low-rank update on every chosen layer and train its factor B."""
-    layers = weight_layers(model, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
     updates, fold = reparametrize(
-        layers.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
+        chosen.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
     )
     group = ParameterGroup(name="lora_B", parameters=tuple(u.get_parameter("B") for u in updates))
     return Adapted(model=model, groups=(group,), merge=lambda: fold(model))

@@ -12,8 +12,8 @@ from torch import nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from methods._low_rank import LowRankConfig, LowRankUpdate, check_rank
+from methods._projections import weights
 from methods._surgery import reparametrize
-from methods._weights import weight_layers
 
 
 class LoRAPlusConfig(LowRankConfig):
@@ -25,10 +25,10 @@ class LoRAPlusConfig(LowRankConfig):
 
 def adapt(model: nn.Module, config: LoRAPlusConfig) -> Adapted:
     """Put a low-rank update on every chosen layer, its factors in two groups."""
-    layers = weight_layers(model, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
     updates, fold = reparametrize(
-        layers.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
+        chosen.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
     )
     a, b = (tuple(u.get_parameter(name) for u in updates) for name in "AB")
     groups = (

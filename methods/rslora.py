@@ -12,9 +12,11 @@ import math
 from pydantic import PositiveFloat, PositiveInt
 from torch import nn
 
-from bench.contract import Adapted, Method, Traits
+from bench.contract import Adapted, Method, ParameterGroup, Traits
 from methods._low_rank import GRID, LowRankUpdate, check_rank
-from methods._weights import LayersConfig, update_weights, weight_layers
+from methods._projections import weights
+from methods._surgery import parameters_of, reparametrize
+from methods._weights import LayersConfig
 
 
 class RsLoRAConfig(LayersConfig):
@@ -26,12 +28,14 @@ class RsLoRAConfig(LayersConfig):
 
 def adapt(model: nn.Module, config: RsLoRAConfig) -> Adapted:
     """Put a low-rank update on the weight of every chosen layer."""
-    layers = weight_layers(model, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
     scale = config.alpha / math.sqrt(config.rank)
-    return update_weights(
-        model, layers.values(), lambda layer: LowRankUpdate(layer, config.rank, scale), "rslora"
+    updates, fold = reparametrize(
+        chosen.values(), lambda layer: LowRankUpdate(layer, config.rank, scale)
     )
+    group = ParameterGroup(name="rslora", parameters=parameters_of(updates))
+    return Adapted(model=model, groups=(group,), merge=lambda: fold(model))
 
 
 method = Method(

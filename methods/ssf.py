@@ -40,32 +40,36 @@ class Shift(nn.Module):
 class Scale(nn.Module):
     """weight ↦ scale · weight along the output channels, with a scale of its own."""
 
-    def __init__(self, weight: Tensor, axis: int) -> None:
+    def __init__(self, weight: Tensor, axis: int, groups: int) -> None:
         super().__init__()
-        self.axis = axis
-        self.scale = nn.Parameter(weight.new_ones(weight.shape[axis]))
+        self.axis, self.groups = axis, groups
+        self.scale = nn.Parameter(weight.new_ones(groups * weight.shape[axis]))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return along(weight, self.scale, self.axis)
+        return along(weight, self.scale, self.axis, self.groups)
 
 
 class SharedScale(nn.Module):
     """weight ↦ scale · weight along the output channels, with the scale of a `Shift`."""
 
-    def __init__(self, shift: Shift, axis: int) -> None:
+    def __init__(self, shift: Shift, axis: int, groups: int) -> None:
         super().__init__()
         self._shift = (shift,)  # in a tuple: its parameters are saved once, with the bias
-        self.axis = axis
+        self.axis, self.groups = axis, groups
 
     def forward(self, weight: Tensor) -> Tensor:
-        return along(weight, self._shift[0].scale, self.axis)
+        return along(weight, self._shift[0].scale, self.axis, self.groups)
 
 
-def along(weight: Tensor, scale: Tensor, axis: int) -> Tensor:
-    """The weight times one factor for each index of the axis."""
+def along(weight: Tensor, scale: Tensor, axis: int, groups: int) -> Tensor:
+    """The weight times one factor for each index of the axis in each of the groups, which lie one
+    after the other along the first axis (those of a transposed convolution; else there is one)."""
     shape = [1] * weight.ndim
     shape[axis] = -1
-    return weight * scale.view(shape)
+    if groups == 1:
+        return weight * scale.view(shape)
+    scaled: Tensor = weight.unflatten(0, (groups, -1)) * scale.view(groups, *shape)
+    return scaled.flatten(0, 1)
 
 
 def targets(model: nn.Module) -> list[tuple[nn.Module, str, str]]:
@@ -98,15 +102,15 @@ def adapt(model: nn.Module, config: Config) -> Adapted:
     folded: list[tuple[nn.Module, str]] = []
     made: list[nn.Module] = []
     for layer, weight, bias in targets(model):
-        axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+        axis, groups = (1, layer.groups) if isinstance(layer, nn.ConvTranspose2d) else (0, 1)
         if layer._parameters.get(bias) is None:
-            scale = Scale(layer.get_parameter(weight).detach(), axis)
+            scale = Scale(layer.get_parameter(weight).detach(), axis, groups)
             parametrize.register_parametrization(layer, weight, scale)
             made.append(scale)
         else:
             shift = Shift(layer.get_parameter(bias).detach())
             parametrize.register_parametrization(layer, bias, shift)
-            parametrize.register_parametrization(layer, weight, SharedScale(shift, axis))
+            parametrize.register_parametrization(layer, weight, SharedScale(shift, axis, groups))
             made.append(shift)
             folded.append((layer, bias))
         folded.append((layer, weight))

@@ -41,11 +41,12 @@ def adapt(method: Method, model: nn.Module, config: Config) -> Checked:
     check_needs(method, model)
     with isolated(f"Method '{method.name}'", "adapt"):
         model.requires_grad_(False)
+        scales_and_shifts = batchnorm.affine(model)
         affine = Storages(_affine(model))
         foundation = Storages([*model.parameters(), *model.buffers()])
         classes = {module: type(module) for module in model.modules()}
         adapted = groups.check_types(method, method.adapt(model, config))
-        adapted = batchnorm.with_policy(method, adapted, config)
+        adapted = batchnorm.with_policy(method, adapted, config, scales_and_shifts)
         trainable = groups.trainable(method, adapted)
         if (adapted.finish is not None) != method.traits.holdout:
             raise MethodError(

@@ -4,6 +4,7 @@ So that a difference between two methods is not one between their BatchNorm poli
 be run under another one (`Config.batchnorm`, ``bench run --batchnorm``). It is part of the config.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import nn
@@ -22,8 +23,13 @@ def effective(method: Method, config: Config) -> Method:
     return replace(method, traits=replace(method.traits, batchnorm=config.batchnorm))
 
 
-def with_policy(method: Method, adapted: Adapted, config: Config) -> Adapted:
+def with_policy(
+    method: Method, adapted: Adapted, config: Config, before: Mapping[int, nn.Parameter]
+) -> Adapted:
     """An adapted network whose groups hold the BatchNorm parameters that the config asks for.
+
+    `before` is what `affine` found before the network was adapted: a method may have put something
+    of its own on these parameters.
 
     ``both`` adds every scale and shift that is in no group, without weight decay; ``frozen`` and
     ``statistics`` take all of them out. Raises `ConfigError` for a network without BatchNorm, and
@@ -35,19 +41,20 @@ def with_policy(method: Method, adapted: Adapted, config: Config) -> Adapted:
         raise ConfigError(
             f"Method '{method.name}' trains nothing: a BatchNorm policy has no meaning for it."
         )
-    affine = _affine(adapted.model)
-    if not affine:
+    present = {id(parameter) for parameter in adapted.model.parameters()}
+    known = {key: parameter for key, parameter in before.items() if key in present}
+    if not known:
         raise ConfigError(
             "The network has no BatchNorm layer with a scale and shift, so a BatchNorm policy has "
             "no meaning; leave it out."
         )
     if config.batchnorm == "both":
         grouped = {id(p) for group in adapted.groups for p in group.parameters}
-        rest = tuple(p for key, p in affine.items() if key not in grouped)
+        rest = tuple(p for key, p in known.items() if key not in grouped)
         added = (ParameterGroup(name="batchnorm", parameters=rest),) if rest else ()
         return replace(adapted, groups=(*adapted.groups, *added))
     kept = tuple(
-        replace(group, parameters=tuple(p for p in group.parameters if id(p) not in affine))
+        replace(group, parameters=tuple(p for p in group.parameters if id(p) not in known))
         for group in adapted.groups
     )
     groups = tuple(group for group in kept if group.parameters)
@@ -79,7 +86,8 @@ def moving_layers(method: Method, adapted: Adapted) -> tuple[_BatchNorm, ...]:
     )
 
 
-def _affine(model: nn.Module) -> dict[int, nn.Parameter]:
+def affine(model: nn.Module) -> dict[int, nn.Parameter]:
+    """Scales and shifts of the BatchNorm layers of a network that is not adapted, by id."""
     return {
         id(parameter): parameter
         for module in model.modules()

@@ -22,7 +22,7 @@ def simulation(track: Track) -> Simulation | None:
     """How this program generates the track's samples; None for real files."""
     if track.data.source != "generated":
         return None
-    return Simulation(generator_version=survey.GENERATOR_VERSION, survey=_survey())
+    return Simulation(generator_version=survey.GENERATOR_VERSION, survey=survey_constants())
 
 
 def ingredients(
@@ -62,12 +62,12 @@ def data_key(track: Track) -> str:
         {
             "data": track.data.model_dump(mode="json", exclude_none=True),
             "generator_version": survey.GENERATOR_VERSION,
-            "survey": _survey(),
+            "survey": survey_constants(),
         }
     )
 
 
-def _survey() -> dict[str, object]:
+def survey_constants() -> dict[str, object]:
     """All constants of the survey and the forward operator, under names of the fingerprint's own:
     to rename a constant changes no fingerprint."""
     return {

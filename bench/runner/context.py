@@ -1,7 +1,7 @@
 """The run context: what jobs need in their process and cannot be serialised."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,15 @@ from bench.plugins.registry import Installed
 from bench.progress import Progress
 from bench.protocol import conditions, fingerprint, spec
 from bench.protocol.conditions import Condition
-from bench.protocol.spec import CLEAN, BackboneSpec, FitSpec, MethodSpec, TestSet, Track
+from bench.protocol.spec import (
+    CLEAN,
+    BackboneSpec,
+    FitSpec,
+    MethodSpec,
+    TestSet,
+    Track,
+    digest,
+)
 from bench.records.record import Record
 from bench.runner import initial_weights
 from bench.runner.workspace import Workspace
@@ -230,7 +238,8 @@ class RunContext:
                 dataset=name,
                 percent=fit.percent,
                 seed=fit.seed,
-                holdout=fit.holdout or method.traits.holdout,
+                holdout=fit.holdout,
+                chooses=method.traits.holdout,
             )
             for name in fit.datasets
         }
@@ -250,12 +259,19 @@ class RunContext:
         return self.datasets.held_out([(test_set.dataset, parts.validation)])
 
     def condition_folder(self, dataset: str, condition: Condition) -> Path:
-        """Folder of records simulated under a condition, keyed by the content of their maps."""
+        """Folder of records simulated under a condition, keyed by all that they depend on: the
+        content of their maps, which of them are tested on, the condition, and the simulation."""
         (content,) = self.data_sha256((dataset,)).values()
-        return self.workspace.conditions / content[:16] / f"{dataset}@{condition.name}"
+        pairs = layout.files(dataset, "test", self.track.data)
+        settings = asdict(condition) | {"label": "", "group": ""}
+        key = digest(
+            [content, [asdict(p) for p in pairs], settings, fingerprint.survey_constants()]
+        )
+        return self.workspace.conditions / key / f"{dataset}@{condition.name}"
 
     def network(self) -> nn.Module:
-        """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
+        """The network to pretrain, on the CPU: freshly initialised, with the backbone's initial
+        weights if it has any. Seed torch first for a repeatable one.
 
         Raises `FoundationError` for initial weights that are not in the workspace.
         """

@@ -42,7 +42,8 @@ def samples(fit: FitSpec, test_set: TestSet, context: RunContext) -> int:
     if test_set.split == "test":
         return layout.size(test_set.dataset, "test", context.track.data)
     size = layout.size(test_set.dataset, "train", context.track.data)
-    return subsets.validation_size(subsets.size(size, fit.percent))
+    held = subsets.validation_size(subsets.size(size, fit.percent))
+    return subsets.scored_size(held, chooses=context.installed(fit).method.traits.holdout)
 
 
 def load(record: Record, context: RunContext) -> nn.Module:

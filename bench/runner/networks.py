@@ -12,12 +12,18 @@ from bench.training.scoring_prefix import ScoringPrefix
 
 
 def unadapted(spec: FitSpec, context: RunContext) -> tuple[nn.Module, str | None]:
-    """The network that a fit adapts, on the CPU, and its foundation's hash; None from scratch."""
+    """The network that a fit adapts, on the CPU, and its foundation's hash; None from scratch.
+
+    Initial weights (``--weights``) are where pretraining starts; a method that starts from scratch
+    gets random ones all the same.
+    """
     if context.installed(spec).method.traits.start == "foundation":
         foundation = context.foundation(spec.seed)
         return backbones.restore(spec.backbone.name, foundation.state), foundation.sha256
     seed_everything(derive(spec.seed, "network"))
-    return context.network(), None
+    if spec.kind == "pretraining":
+        return context.network(), None
+    return backbones.build(spec.backbone.name), None
 
 
 def adapted(spec: FitSpec, context: RunContext) -> tuple[Checked, str | None]:

@@ -223,12 +223,12 @@ class FitTraining:
     def _finish(
         self, adapted: Checked, training: SampleLoader, parts: Mapping[str, subsets.Parts]
     ) -> None:
-        """Let the method choose its final weights on the validation part.
+        """Let the method choose its final weights on validation samples.
 
         BatchNorm statistics belong to weights: they are recomputed for each weights it tries.
         """
         assert adapted.finish is not None
-        held = [(name, part.validation) for name, part in parts.items()]
+        held = [(name, part.choice) for name, part in parts.items()]
         loader = self.context.datasets.held_out(held)
 
         def validate() -> float:

@@ -89,10 +89,18 @@ def structural_similarity(prediction: "Tensor", truth: "Tensor") -> "Tensor":
         return F.conv2d(x, window.view(1, 1, 1, -1), padding=(0, size // 2))
 
     x, y = (prediction.float() + 1) / 2, (truth.float() + 1) / 2
-    mean_x, mean_y = blur(x), blur(y)
-    var_x = blur(x * x) - mean_x**2
-    var_y = blur(y * y) - mean_y**2
-    cov = blur(x * y) - mean_x * mean_y
+    # Variances are small differences of large numbers, for which TF32 has too few digits
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        mean_x, mean_y = blur(x), blur(y)
+        var_x = blur(x * x) - mean_x**2
+        var_y = blur(y * y) - mean_y**2
+        cov = blur(x * y) - mean_x * mean_y
     c1, c2 = SSIM_C1, SSIM_C2
     similarity = ((2 * mean_x * mean_y + c1) * (2 * cov + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)

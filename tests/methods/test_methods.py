@@ -296,6 +296,55 @@ def test_ssf_scales_and_shifts_the_output(bias: bool) -> None:
         assert adapted.merge().state_dict().keys() == layer.state_dict().keys()
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_ssf_has_a_pair_for_each_channel_of_a_grouped_layer(bias: bool) -> None:
+    """The output channels of a transposed convolution lie in its groups."""
+    layer = nn.ConvTranspose2d(6, 8, 3, groups=2, bias=bias)
+    network = nn.Sequential(copy.deepcopy(layer))
+    method = registry.get("ssf").method
+    (group,) = adaptation.adapt(method, network, method.config()).groups
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in group.parameters:
+            parameter.copy_(torch.randn_like(parameter))
+    x = torch.randn(2, 6, 5, 5)
+    scale = group.parameters[0].view(1, -1, 1, 1)
+    expected = layer(x) * scale
+    if bias:
+        expected = expected + group.parameters[1].view(1, -1, 1, 1)
+    assert scale.numel() == 8
+    assert torch.allclose(network(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["statistics", "both"])
+def test_a_batchnorm_policy_holds_for_a_method_that_folds_into_batchnorm(
+    policy: BatchNorm, small: nn.Module
+) -> None:
+    """SSF puts its pair on BatchNorm's own scale and shift, which the policy is about."""
+    network = copy.deepcopy(small)
+    layers = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    affine = {id(p) for layer in layers for p in layer.parameters()}
+    assert affine
+    method = registry.get("ssf").method
+    adapted = adaptation.adapt(method, network, method.config(batchnorm=policy))
+    trained = {id(p) for group in adapted.groups for p in group.parameters}
+    assert affine & trained == (affine if policy == "both" else set())
+    assert trained - affine
+
+
+@pytest.mark.parametrize("name", ["adapter", "adaptformer", "conv_adapter"])
+@pytest.mark.parametrize("end", [nn.MaxPool2d(2), nn.PixelShuffle(2), nn.Upsample(scale_factor=2)])
+def test_blocks_that_end_in_another_shape_keep_it(name: str, end: nn.Module) -> None:
+    last = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), end)
+    first = nn.Sequential(nn.Conv2d(5, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+    network = nn.Sequential(first, last).eval()
+    x = torch.randn(2, 5, 8, 8)
+    expected = network(x)
+    method = registry.get(name).method
+    adapted = adaptation.adapt(method, network, method.config())
+    assert torch.equal(adapted.model.eval()(x), expected)
+
+
 def test_prompt_changes_the_border_and_nothing_else(small: nn.Module) -> None:
     adapted = adapt("prompt", small, width=7)
     assert sum(p.numel() for p in trainable(adapted).values()) == 5 * (1000 * 70 - 800 * 56)

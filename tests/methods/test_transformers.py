@@ -413,3 +413,21 @@ def test_counts_on_the_networks_that_ship(name: str, backbone: str) -> None:
     with torch.device("meta"):
         network = backbones.build(backbone)
     assert count(adapt(name, network)) == SHIPPED[name, backbone]
+
+
+@pytest.mark.parametrize("name", ["dora", "lora_plus", "lora_fa", "rslora"])
+def test_relatives_of_lora_adapt_the_same_weights(name: str) -> None:
+    """Those of torch's attention among them, and by name the parts of a fused projection."""
+
+    def shapes(name: str, network: nn.Module, **options: object) -> list[tuple[int, ...]]:
+        method = registry.get(name).method
+        adapted = adaptation.adapt(method, network, method.config(**options))
+        return sorted(
+            tuple(p.shape) for n, p in adapted.model.named_parameters() if n.endswith(".A")
+        )
+
+    torch.manual_seed(0)
+    for build in (lambda: TorchBlocks().eval(), vit):
+        assert shapes(name, build(), rank=2) == shapes("lora", build(), rank=2)
+    parts = {"layers": "*.q,*.v", "rank": 2}
+    assert shapes(name, vit(), **parts) == shapes("lora", vit(), **parts) != []

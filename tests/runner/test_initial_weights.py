@@ -10,12 +10,17 @@ from conftest import Inside
 from homes import copy
 from torch import nn
 
+from bench.contract import Config
 from bench.errors import FoundationError
 from bench.models import backbones
+from bench.plugins import options, registry
+from bench.progress import Silent
 from bench.protocol import fingerprint, tracks
 from bench.records.reader import read
-from bench.runner import initial_weights
+from bench.runner import initial_weights, networks
+from bench.runner.context import RunContext
 from bench.runner.workspace import Workspace
+from bench.training import numerics
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +146,28 @@ def test_a_run_starts_from_them_and_says_so(
     run = next(r.run_id for r in records if r.spec.method.name == "none")
     code, out, error = inside("replay", run, home=home)
     assert code == 0, out + error
+
+
+def test_from_scratch_means_from_random_weights(tmp_path: Path, tiny_track: Path) -> None:
+    """Initial weights are where pretraining starts; `baseline` is what one has without them."""
+    source, workspace = tmp_path / "file.pth", Workspace(tmp_path / "home")
+    network = backbones.build("inversionnet_quarter")
+    torch.save(network.state_dict(), source)
+    found = initial_weights.match(source, "inversionnet_quarter")
+    spec = initial_weights.keep(found, workspace, backbones.spec("inversionnet_quarter"))
+    context = RunContext(
+        workspace=workspace,
+        track=tracks.load(str(tiny_track)),
+        backbone=spec,
+        numerics=numerics.choose("cpu"),
+        progress=Silent(),
+        command=(),
+    )
+    started, _ = networks.unadapted(context.foundation_spec(0), context)
+    kept = network.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in started.state_dict().items())
+    method = options.method_spec(registry.get("baseline"), Config())
+    scratch, sha256 = networks.unadapted(context.fit_spec(method, ("Style_A",), seed=0), context)
+    assert sha256 is None
+    name = "convblock1.layers.0.weight"
+    assert not torch.equal(scratch.state_dict()[name], kept[name])

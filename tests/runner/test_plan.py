@@ -277,6 +277,23 @@ def test_the_plan_counts_what_a_fit_trains_on(samples: int, percent: int, holdou
         assert len(parts.validation) >= min(32, counted // 2)
 
 
+@given(samples=st.integers(3, 2000), percent=st.sampled_from(PERCENTS))
+def test_what_a_method_chooses_on_does_not_score_it(samples: int, percent: int) -> None:
+    """Where configs are compared on validation data, a method that chooses its weights on some has
+    a part of its own; it trains on what the others train on."""
+    where = {"samples": samples, "dataset": "Style_A", "percent": percent, "seed": 0}
+    others = subsets.parts(**where, holdout=True)
+    both = subsets.parts(**where, holdout=True, chooses=True)
+    alone = subsets.parts(**where, holdout=False, chooses=True)
+    assert both.train.tolist() == others.train.tolist() == alone.train.tolist()
+    assert alone.choice.tolist() == others.validation.tolist()
+    held = len(others.validation)
+    assert len(both.validation) == subsets.scored_size(held, chooses=True) >= 1
+    if held > 1:
+        assert sorted([*both.choice, *both.validation]) == sorted(others.validation)
+        assert len(both.validation) - len(both.choice) in (0, 1)
+
+
 def test_a_job_travels_as_json_and_runs_from_the_workspace_alone(
     ran: Ran, tiny_track: Path, tmp_path: Path
 ) -> None:

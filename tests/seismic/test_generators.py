@@ -18,6 +18,7 @@ from skimage.filters import sobel_h, sobel_v
 from bench.errors import BenchError
 from bench.protocol.spec import DATASETS
 from bench.protocol.survey import GENERATOR_VERSION
+from bench.seeds import derive
 from bench.seismic.generators import FAULT_LAYERS, faulted, velocity_map
 
 Maps = NDArray[np.float32]
@@ -133,6 +134,17 @@ def test_every_seed_gives_a_valid_map(seed: int, dataset: str) -> None:
     assert velocity.shape == (70, 70)
     assert velocity.min() >= 1500.0
     assert velocity.max() <= 4500.0
+    assert np.isfinite(velocity).all()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "seed", "number"), [("CurveVel_B", 2, 3169), ("CurveVel_A", 32, 2065)]
+)
+def test_a_curve_may_end_before_the_last_column(dataset: str, seed: int, number: int) -> None:
+    """Its knots lie too close to reach it, once in 200,000 maps; it goes on flat."""
+    rng = np.random.default_rng(derive(seed, "map", dataset, number))
+    velocity = velocity_map(dataset, rng)
+    assert velocity.shape == (70, 70)
     assert np.isfinite(velocity).all()
 
 

@@ -35,8 +35,10 @@ def bends(
     depths = swing + rng.uniform(-looseness, looseness, (count, knots))
 
     columns = np.arange(WIDTH_CELLS)
-    right = np.searchsorted(place, columns, side="right")
+    # Narrow distances may leave the last columns behind the last knot: the curve ends flat there
+    right = np.minimum(np.searchsorted(place, columns, side="right"), knots - 1)
     part = (columns - place[right - 1]) / (place[right] - place[right - 1])
+    part[columns >= place[-1]] = 1.0
     weight = 0.5 - 0.5 * np.cos(np.pi * part)
     curves: NDArray[np.float64] = depths[:, right - 1] * (1.0 - weight) + depths[:, right] * weight
     return curves
