@@ -169,8 +169,8 @@ _PROTOCOLS = {
         Protocol(
             name="shift",
             label="Shifted acquisition",
-            summary="Fits on all of each target, tested on the same with noise, dead receivers, "
-            "another source and more.",
+            summary="Fits on all of each target, tested on the same: clean, and under twelve "
+            "changes (noise, dead receivers, another source and more).",
             slots=_SHIFT,
         ),
         Protocol(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import polars as pl
 from markupsafe import Markup
 
 from bench.protocol.columns import COUNTED
@@ -10,6 +11,7 @@ from leaderboard.figures import cost, palette, svg
 from leaderboard.pages import columns
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
+from leaderboard.stats.comparisons import FEWEST_SEEDS
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import text, verdicts
 from leaderboard.tables.advice import Advice
@@ -63,6 +65,7 @@ def write(
         cases=cases,
         seeds=sorted({s for row in rows for s in row.seeds}),
         families=_families(rows),
+        foundations=_most_foundations(board),
         **urls.common(board),
     )
 
@@ -85,6 +88,16 @@ def _verdicts(rows: list[Row]) -> list[verdicts.Verdict]:
     """In words, for each protocol: the winner, and the paper's pair."""
     found = (verdicts.verdict(rows, view.name, view.label) for view in ranked())
     return [verdict for verdict in found if verdict]
+
+
+def _most_foundations(board: Board) -> int:
+    """The largest number of foundations that fits of one seed start from."""
+    counts = (
+        board.fits.filter(pl.col("kind") == "adaptation", pl.col("foundation").is_not_null())
+        .group_by("seed")
+        .agg(pl.col("foundation").n_unique())
+    )
+    return max(counts.get_column("foundation").to_list(), default=0)
 
 
 def _families(rows: list[Row]) -> list[tuple[str, int]]:
@@ -121,8 +134,7 @@ def _scores(row: Row, ranges: dict[tuple[str, str], tuple[float, float]]) -> lis
         for metric in (m.name for m in metrics.METRICS):
             score, gain = standing.scores.get(metric), standing.gains.get(metric)
             if score is None:
-                missing = f"{standing.fits} of {standing.wanted} fits"
-                items.append(Item("", text.NOTHING, missing, "open"))
+                items.append(Item("", text.NOTHING, standing.missing, "open"))
             else:
                 items.append(_score(score, metric, ranges.get((view.name, metric)), row))
             items.append(_gain(gain))
@@ -131,7 +143,8 @@ def _scores(row: Row, ranges: dict[tuple[str, str], tuple[float, float]]) -> lis
             items.append(Item("", text.NOTHING, mark="open"))
         else:
             chance = standing.comparison.probability_better
-            items.append(Item(f"{chance:.4f}", _probability(chance)))
+            mark = "open" if standing.provisional else ""
+            items.append(Item(f"{chance:.4f}", _probability(chance), mark=mark))
     return items
 
 
@@ -140,14 +153,16 @@ def _ratio(standing: Standing) -> Item:
     if standing.ratio is None:
         return Item("", text.NOTHING, mark="open")
     r = standing.ratio
-    mark = "" if r.low <= 1 <= r.high else "up" if r.value < 1 else "down"
+    told = r.seeds >= FEWEST_SEEDS and not r.low <= 1 <= r.high
+    mark = ("up" if r.value < 1 else "down") if told else ""
     return Item(f"{r.value:.4f}", f"{r.value:.2f}", f"{r.low:.2f} … {r.high:.2f}", mark)
 
 
 def _gain(gain: Estimate | None) -> Item:
     if gain is None:
         return Item("", text.NOTHING, mark="open")
-    mark = ("up" if gain.value > 0 else "down") if gain.excludes_zero else "open"
+    told = gain.excludes_zero and gain.seeds >= FEWEST_SEEDS
+    mark = ("up" if gain.value > 0 else "down") if told else "open"
     below = f"{text.signed(gain.low)} … {text.signed(gain.high)}"
     return Item(f"{gain.value:.4f}", text.signed(gain.value), below, mark)
 

@@ -28,6 +28,8 @@ LEVEL = 0.95
 _ROUNDING = 1e-12
 """A standard error below this part of the value is rounding of scores that do not vary."""
 _HALVINGS = 50
+_SMALLEST = 1e-15
+"""Tail probability below which p-values are not told apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +45,18 @@ class Estimate:
     """1: the interval reflects the test samples only, not the spread between trainings."""
     samples: int
     """Of the smallest test set."""
+    p_value: float
+    """Two-sided, of the hypothesis that the number is zero: at the level 1 − p its interval ends
+    there."""
 
     @property
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
     @property
-    def p_value(self) -> float:
-        """Two-sided p-value of the hypothesis that the number is zero."""
-        from scipy.special import stdtr  # half a second that a run's summary does not need
-
-        if self.standard_error <= _ROUNDING * abs(self.value):
-            return 1.0 if self.value == 0 else 0.0
-        return float(2 * stdtr(self.degrees_of_freedom, -abs(self.value) / self.standard_error))
-
-    @property
     def probability_below_zero(self) -> float:
         """Probability that the number is below zero, given these data and no other knowledge."""
-        from scipy.special import stdtr
-
-        if self.standard_error <= _ROUNDING * abs(self.value):
-            return 0.5 if self.value == 0 else float(self.value < 0)
-        return float(stdtr(self.degrees_of_freedom, -self.value / self.standard_error))
+        return self.p_value / 2 if self.value > 0 else 1 - self.p_value / 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,9 +105,9 @@ class Moments:
         spread = (strata**2 / (counts - 1)).sum(axis=0)
         most = np.full_like(value, (counts - 1).sum())
         welch = np.divide(samples**2, spread, out=most.copy(), where=spread > 0)
-        error, degrees, half = _intervals(
-            seeds, np.full_like(value, self.seeds - 1), samples, np.clip(welch, 1.0, most)
-        )
+        seed_degrees, welch = np.full_like(value, self.seeds - 1), np.clip(welch, 1.0, most)
+        error, degrees, half = _intervals(seeds, seed_degrees, samples, welch)
+        p_values = _p_values(value, seeds, seed_degrees, samples, welch)
         return tuple(
             Estimate(
                 value=v,
@@ -125,9 +117,15 @@ class Moments:
                 degrees_of_freedom=d,
                 seeds=self.seeds,
                 samples=min(self.samples),
+                p_value=p,
             )
-            for v, h, e, d in zip(
-                value.tolist(), half.tolist(), error.tolist(), degrees.tolist(), strict=True
+            for v, h, e, d, p in zip(
+                value.tolist(),
+                half.tolist(),
+                error.tolist(),
+                degrees.tolist(),
+                p_values.tolist(),
+                strict=True,
             )
         )
 
@@ -183,6 +181,7 @@ def by_group(groups: Mapping[Key, Floats]) -> dict[Key, Estimate]:
         rows.append((by_sample.mean(), of_seeds, seeds, by_sample.var(ddof=1) / samples, samples))
     value, of_seeds_, s, of_samples, n = np.array(rows).T
     error, degrees, half = _intervals(of_seeds_, s - 1, of_samples, n - 1)
+    p_values = _p_values(value, of_seeds_, s - 1, of_samples, n - 1)
     return {
         key: Estimate(
             value=v,
@@ -192,13 +191,15 @@ def by_group(groups: Mapping[Key, Floats]) -> dict[Key, Estimate]:
             degrees_of_freedom=d,
             seeds=x.shape[0],
             samples=x.shape[1],
+            p_value=p,
         )
-        for (key, x), v, h, e, d in zip(
+        for (key, x), v, h, e, d, p in zip(
             known.items(),
             value.tolist(),
             half.tolist(),
             error.tolist(),
             degrees.tolist(),
+            p_values.tolist(),
             strict=True,
         )
     }
@@ -213,18 +214,53 @@ def _intervals(
     """
     from scipy.special import stdtrit
 
-    quantile = (1 + LEVEL) / 2
-    seeds = stdtrit(np.maximum(seed_degrees, 1), quantile) ** 2 * of_seeds
-    half = np.sqrt(seeds + stdtrit(sample_degrees, quantile) ** 2 * of_samples)
+    half = _half_width((1 - LEVEL) / 2, of_seeds, seed_degrees, of_samples, sample_degrees)
     error = np.sqrt(of_seeds + of_samples)
     low = np.where(seed_degrees > 0, np.minimum(seed_degrees, sample_degrees), sample_degrees)
     high = np.maximum(seed_degrees, sample_degrees)
     wanted = np.divide(half, error, out=np.zeros_like(half), where=error > 0)
     for _ in range(_HALVINGS):  # the quantile falls as the degrees rise
         middle = (low + high) / 2
-        wider = stdtrit(middle, quantile) > wanted
+        wider = stdtrit(middle, (1 + LEVEL) / 2) > wanted
         low, high = np.where(wider, middle, low), np.where(wider, high, middle)
     return error, high, half
+
+
+def _p_values(
+    value: Floats,
+    of_seeds: Floats,
+    seed_degrees: Floats,
+    of_samples: Floats,
+    sample_degrees: Floats,
+) -> Floats:
+    """Two-sided p-values of zero, element by element.
+
+    One Student's t with the degrees of freedom of the interval would be too sure far out in the
+    tail, where the few seeds weigh more than at 95 %.
+    """
+    low, high = np.full_like(value, np.log10(_SMALLEST)), np.full_like(value, np.log10(0.5))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        half = _half_width(10**middle, of_seeds, seed_degrees, of_samples, sample_degrees)
+        inside = half > np.abs(value)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    certain = np.sqrt(of_seeds + of_samples) <= _ROUNDING * np.abs(value)
+    return np.where(certain, np.where(value == 0, 1.0, 0.0), 2 * 10**high)
+
+
+def _half_width(
+    tail: float | Floats,
+    of_seeds: Floats,
+    seed_degrees: Floats,
+    of_samples: Floats,
+    sample_degrees: Floats,
+) -> Floats:
+    """Half of the interval that leaves the probability `tail` on each side (Howe 1974)."""
+    from scipy.special import stdtrit  # half a second that a run's summary does not need
+
+    seeds = stdtrit(np.maximum(seed_degrees, 1), tail) ** 2 * of_seeds
+    width: Floats = np.sqrt(seeds + stdtrit(sample_degrees, tail) ** 2 * of_samples)
+    return width
 
 
 def _quadratic(weights: Floats, covariance: Floats) -> Floats:

@@ -76,7 +76,11 @@ def _certainty(board: Board, variant: Variant, found: Mapping[str, Standing]) ->
     """How sure its place is, in words."""
     standing = found[variant.key]
     if standing.rank is None:
-        return "not compared: it has no seeds in common with the others"
+        others = [s for key, s in found.items() if key != variant.key and s.rank]
+        if not others:
+            return "not compared: no other method can be"
+        seeds = ", ".join(map(str, standing.compared))
+        return f"not compared: the others are, on seeds {seeds}, which it lacks"
     best, worst = standing.rank
     place = f"rank {best}" if best == worst else f"rank {best} to {worst}"
     if standing.provisional:

@@ -141,16 +141,15 @@ def _judged(board: Board, finding: Finding) -> Finding:
         note = f"{d.seeds} {'seed' if d.seeds == 1 else 'seeds'}: {FEWEST_SEEDS} are needed."
         return replace(finding, verdict="not resolved", note=note)
     apart = _averages(board, finding)
+    if not comparison.resolved:
+        corrected = (
+            f"The interval excludes zero; after Holm’s correction for {comparison.comparisons} "
+            "claims it is not resolved."
+        )
+        notes = (corrected if d.excludes_zero else "", apart)
+        return replace(finding, note=" ".join(filter(None, notes)))
     if apart:
         return replace(finding, verdict="depends on the average", note=apart)
-    if not comparison.resolved:
-        return replace(
-            finding,
-            note=f"The interval excludes zero; after Holm’s correction for "
-            f"{comparison.comparisons} claims it is not resolved."
-            if d.excludes_zero
-            else "",
-        )
     if not comparison.favours_method:
         return replace(finding, verdict="does not hold")
     against = _against(board, finding) if finding.claim.every else []

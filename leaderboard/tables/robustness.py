@@ -16,6 +16,7 @@ from bench.seismic import metrics
 from leaderboard.load.samples import TEST
 from leaderboard.tables.boards import Board
 from leaderboard.tables.protocol_cells import FIT, cells_of
+from leaderboard.tables.standings import comparable
 from leaderboard.tables.variants import Variant
 
 UNTOUCHED = "none"
@@ -51,13 +52,19 @@ def retention(board: Board) -> list[Line]:
 
 
 def _means(board: Board, protocol: Protocol, by: str) -> dict[tuple[str, str], float]:
-    """Mean MAE by variant key and value of the column `by`, over targets and seeds."""
+    """Mean MAE by variant key and value of the column `by`, over targets and seeds: those that are
+    compared, for methods that are."""
     wanted = cells_of(protocol)
+    together, seeds = comparable(board, protocol)
     rows = board.scored.filter(pl.col("kind") == "adaptation").join(wanted, on=[*FIT, *TEST])
     complete = (
         rows.group_by("variant", "seed")
         .len()
-        .filter(pl.col("len") == wanted.height)
+        .filter(
+            pl.col("len") == wanted.height,
+            pl.col("seed").is_in(list(seeds))
+            | ~pl.col("variant").is_in([variant.key for variant in together]),
+        )
         .select("variant", "seed")
     )
     found = (

@@ -43,13 +43,22 @@ class Standing:
     """MAE against the reference method; p-values corrected for all pairs of the board."""
     rank: tuple[int, int] | None = None
     """Best and worst rank by MAE that the data allow."""
+    compared: tuple[int, ...] = ()
+    """Seeds of the comparison that rank, gains and differences are from."""
     mean_rank: float | None = None
     """Mean over cells of the rank by MAE within a cell."""
 
     @property
+    def missing(self) -> str:
+        """What a score lacks, in words."""
+        if self.fits < self.wanted:
+            return f"{self.fits} of {self.wanted} fits"
+        return "not scored everywhere"
+
+    @property
     def provisional(self) -> bool:
         """Whether there are too few seeds to resolve anything."""
-        return len(self.seeds) < FEWEST_SEEDS
+        return len(self.compared if self.rank else self.seeds) < FEWEST_SEEDS
 
 
 def standings(board: Board, protocol: Protocol) -> dict[str, Standing]:
@@ -72,6 +81,7 @@ def standings(board: Board, protocol: Protocol) -> dict[str, Standing]:
             comparison=joint.comparisons.get(variant.key),
             rank=joint.ranks.get(variant.key),
             mean_rank=joint.mean_ranks.get(variant.key),
+            compared=seeds,
         )
     return found
 
@@ -79,8 +89,9 @@ def standings(board: Board, protocol: Protocol) -> dict[str, Standing]:
 def comparable(board: Board, protocol: Protocol) -> tuple[list[Variant], tuple[int, ...]]:
     """Methods that can be compared on common seeds, and these seeds.
 
-    The seeds that all complete methods share; if there is none, the seed that most have. Methods
-    are complete with all per-sample scores.
+    The seeds that all complete methods share, or those of all but the methods with too few, where
+    two or more have enough: one trial of a method must not make the others provisional. If there is
+    no common seed, the one that most have. Methods are complete with all per-sample scores.
     """
     have = board.seeds(protocol)
     sampled = board.sampled_seeds(protocol)
@@ -89,6 +100,10 @@ def comparable(board: Board, protocol: Protocol) -> tuple[list[Variant], tuple[i
     if not known:
         return [], ()
     common = set.intersection(*known.values())
+    enough = [seeds for seeds in known.values() if len(seeds) >= FEWEST_SEEDS]
+    if len(common) < FEWEST_SEEDS and len(enough) > 1:
+        shared = set.intersection(*enough)
+        common = shared if len(shared) >= FEWEST_SEEDS else common
     if not common:
         counts = Counter(seed for seeds in known.values() for seed in seeds)
         common = {min(counts, key=lambda s: (-counts[s], s))}

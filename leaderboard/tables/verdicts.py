@@ -65,7 +65,7 @@ def _pair(rows: Sequence[Row], protocol: str) -> Markup:
     if "mae" not in scores or "mae" not in lora.standings[protocol].scores:
         return Markup()
     d = comparison.difference
-    ends = sorted((abs(d.low), abs(d.high))) if d.excludes_zero else (d.low, d.high)
+    ends = (d.low, d.high) if d.value > 0 else (-d.high, -d.low)
     low, high = (text.error(end, _DIGITS) for end in ends)
     return Markup("{} against {}: LoRA is {} by {} ({} to {}), {}.").format(
         _scored(lora, protocol),

@@ -164,6 +164,7 @@ def test_an_unresolved_gain_is_pale() -> None:
             degrees_of_freedom=8,
             seeds=2,
             samples=9,
+            p_value=0.2,
         )
 
     values = {("a", "x"): gain(-1, 3), ("b", "x"): gain(1, 3)}

@@ -1,0 +1,90 @@
+"""Methods with fewer seeds than the others on a board: what they may and may not change."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.protocol import protocols
+from leaderboard.load import records, results
+from leaderboard.tables import robustness, severity, verdicts
+from leaderboard.tables.advice import cases
+from leaderboard.tables.assembly import gather
+from leaderboard.tables.boards import Board
+from leaderboard.tables.overview import rows
+from leaderboard.tables.standings import standings
+
+OOD = protocols.get("ood")
+
+
+@pytest.fixture(scope="module")
+def board(unpublished: Path) -> Board:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "PUBLISHED", unpublished / "small")
+        boards = gather(results.read([]))
+    return next(b for b in boards if b.key.backbone == "inversionnet_quarter")
+
+
+@pytest.fixture(scope="module")
+def trial(board: Board) -> Board:
+    """The board with one seed of `bitfit`, as after a first try of a new method."""
+    kept = (pl.col("method") != "bitfit") | (pl.col("seed") == 0)
+    return replace(board, fits=board.fits.filter(kept))
+
+
+def test_one_trial_leaves_the_others_on_all_their_seeds(board: Board, trial: Board) -> None:
+    """Once all ranks came from the one seed that everybody had, and were shown as settled."""
+    before, after = standings(board, OOD), standings(trial, OOD)
+    (lone,) = (v.key for v in board.variants if v.name == "bitfit")
+    assert (after[lone].seeds, after[lone].rank, after[lone].provisional) == ((0,), None, True)
+    assert after[lone].scores["mae"].value > 0
+    ranked = [key for key, standing in after.items() if standing.rank]
+    assert len(ranked) >= 6
+    for key in ranked:
+        assert after[key].compared == before[key].compared == (0, 1, 2)
+        assert not after[key].provisional
+        ours, theirs = after[key].comparison, before[key].comparison
+        if ours and theirs:
+            assert ours.difference == theirs.difference
+    made = cases(trial, {(False, 100): after})
+    words = {a.variant.key: a.certainty for _, _, found in made for a in found}
+    assert words[lone] == "not compared: the others are, on seeds 0, 1, 2, which it lacks"
+
+
+def test_where_all_have_one_seed_everything_is_provisional(board: Board) -> None:
+    found = standings(replace(board, fits=board.fits.filter(pl.col("seed") == 0)), OOD)
+    ranked = [standing for standing in found.values() if standing.rank]
+    assert ranked
+    assert all(s.provisional and s.compared == (0,) for s in ranked)
+
+
+def test_a_lone_method_is_told_that_there_is_nothing_to_compare_with(board: Board) -> None:
+    lone = replace(
+        board,
+        fits=board.fits.filter(pl.col("method") == "lora"),
+        variants=tuple(v for v in board.variants if v.name == "lora"),
+    )
+    ((_, _, (advice,)),) = cases(lone, {(False, 100): standings(lone, OOD)})
+    assert advice.certainty == "not compared: no other method can be"
+
+
+def test_values_and_their_intervals_are_of_the_same_seeds(trial: Board) -> None:
+    found = severity.of(trial)
+    assert found
+    table = dict(robustness.shift(trial))
+    for label, errors in found.by_label.items():
+        for key, error in errors.items():
+            assert error.low <= table[label][key].mae <= error.high
+
+
+def test_the_sentence_on_lora_has_its_interval_the_right_way_round(board: Board) -> None:
+    """Frozen fft, whose lead is not resolved, in the place of LoRA."""
+    made = []
+    for row in rows(board):
+        label = {"fft batchnorm=frozen": "lora", "lora": "other"}.get(row.variant.label)
+        variant = replace(row.variant, label=label) if label else row.variant
+        made.append(replace(row, variant=variant))
+    verdict = verdicts.verdict(made, "ood", "")
+    assert verdict
+    assert "better by 0.023 (−0.003 to 0.049), not resolved" in verdict.detail.striptags()
