@@ -1,5 +1,6 @@
 """Replay: repeat a recorded run from its record alone, outside its workspace."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import torch
 
 from bench.data import generate
 from bench.errors import ConfigError, DataError, MethodError, RecordError, UnknownNameError
+from bench.plugins.registry import Installed
 from bench.progress import Progress
 from bench.records.reader import read
 from bench.records.record import FILE, Record, write
@@ -25,13 +27,16 @@ from bench.training import numerics
 def find(workspace: Workspace, word: str) -> Path:
     """The record that a path, a run id or the beginning of one names.
 
-    Raises `RecordError` for an ambiguous beginning, `UnknownNameError` for none.
+    Raises `RecordError` for a path that is not there and an ambiguous beginning, `UnknownNameError`
+    for no run of this home.
     """
     path = Path(word)
     if path.is_dir():
         path = path / FILE
     if path.is_file():
         return path
+    if os.sep in word:
+        raise RecordError(f"{word} is not there; name a run's folder, its record, or a run id.")
     known = {p.parent.name: p for p in workspace.records()}
     matching = [run_id for run_id in known if run_id.startswith(word)]
     if len(matching) == 1:
@@ -87,7 +92,7 @@ def replay(
             command=record.execution.command,
             data_folder=data_folder,
         )
-        _check_method(record, context)
+        installed = _installed(record, context)
         initial_weights.borrow(record.spec.backbone, workspace, context.workspace)
         if other := context.other_data(record):
             raise DataError(
@@ -96,11 +101,17 @@ def replay(
             )
         if context.fingerprint != record.spec.fingerprint:
             version = record.execution.versions.get("fwi-peft-bench", "unknown")
+            known_as = f" ({record.former_id} in its file)" if record.former_id else ""
             raise ConfigError(
-                f"Run {record.run_id} follows another protocol (fingerprint "
+                f"Run {record.run_id}{known_as} follows another protocol (fingerprint "
                 f"{record.spec.fingerprint}; this program has {context.fingerprint}); use the "
                 f"fwi-peft-bench that wrote it: version {version}, commit "
                 f"{record.execution.commit}."
+            )
+        if provenance.other_code(record, installed):
+            progress.say(
+                f"Note: method '{record.spec.method.name}', or what it imports, had other code "
+                "under the same version when the run was recorded, which should change no numbers."
             )
         jobs = _jobs(record, context, workspace)
         to_make = _borrow_data(record, jobs, context, workspace)
@@ -132,20 +143,16 @@ def note(comparison: Reproduction, path: Path) -> bool:
     return comparison.agrees and same
 
 
-def _check_method(record: Record, context: RunContext) -> None:
+def _installed(record: Record, context: RunContext) -> Installed:
+    """The method of the record. Raises `ConfigError` where it is not installed in that version."""
     try:
-        installed = context.installed(record.spec)
+        return context.installed(record.spec)
     except (MethodError, UnknownNameError) as error:
         release = record.method_release.distribution_version
         raise ConfigError(
             f"Run {record.run_id} cannot be repeated: {error} The record names "
             f"{record.spec.method.distribution} {release}."
         ) from error
-    if provenance.other_code(record, installed):
-        context.progress.say(
-            f"Note: method '{record.spec.method.name}' had other code under the same version when "
-            "the run was recorded; the numbers must agree all the same."
-        )
 
 
 def _numerics(record: Record, device: str | None, precision: str | None) -> numerics.Numerics:

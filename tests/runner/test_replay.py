@@ -205,6 +205,9 @@ def test_runs_are_found_by_the_beginning_of_their_id(ran: Ran, inside: Inside) -
     assert code == 2
     assert "Unknown run 'nothing'" in error
     assert "`bench runs` lists them" in error
+    code, _, error = inside("replay", "no/such/run", home=home)
+    assert code == 2
+    assert "no/such/run is not there; name a run's folder, its record, or a run id." in error
 
 
 def beside(recorded: Record, relative: float = 0.0, **changes: Any) -> Reproduction:

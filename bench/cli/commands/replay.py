@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def replay(
-    run: Annotated[str, typer.Argument(help="A run id, its beginning, or a record's path.")],
+    run: Annotated[
+        str, typer.Argument(help="A run of the home, by id or its beginning, or a record's path.")
+    ],
     home: HomeOption = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the real files, for track openfwi.")
@@ -30,9 +32,10 @@ def replay(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Repeat a recorded run from its record alone and compare; exit code 0 if they agree, else 1.
+    """Repeat a recorded run from its record alone and compare; exit code 0 if they agree, 1 if not.
 
-    On another device or in another precision, scores agree if they differ by 5 % at most.
+    With --device the threads are this machine's, and scores agree if they differ by 5 % at most;
+    so they do in another precision.
 
     It runs in a folder of its own, which is removed; the home stays as it is, but for the level of
     verification that --verify notes.
