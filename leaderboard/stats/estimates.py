@@ -105,29 +105,9 @@ class Moments:
         spread = (strata**2 / (counts - 1)).sum(axis=0)
         most = np.full_like(value, (counts - 1).sum())
         welch = np.divide(samples**2, spread, out=most.copy(), where=spread > 0)
-        seed_degrees, welch = np.full_like(value, self.seeds - 1), np.clip(welch, 1.0, most)
-        error, degrees, half = _intervals(seeds, seed_degrees, samples, welch)
-        p_values = _p_values(value, seeds, seed_degrees, samples, welch)
-        return tuple(
-            Estimate(
-                value=v,
-                low=v - h,
-                high=v + h,
-                standard_error=e,
-                degrees_of_freedom=d,
-                seeds=self.seeds,
-                samples=min(self.samples),
-                p_value=p,
-            )
-            for v, h, e, d, p in zip(
-                value.tolist(),
-                half.tolist(),
-                error.tolist(),
-                degrees.tolist(),
-                p_values.tolist(),
-                strict=True,
-            )
-        )
+        degrees = (np.full_like(value, self.seeds - 1), np.clip(welch, 1.0, most))
+        sizes = [(self.seeds, min(self.samples))] * len(value)
+        return _made(value, (seeds, samples), degrees, sizes)
 
 
 def moments(values: Floats, strata: NDArray[np.intp]) -> Moments:
@@ -180,29 +160,38 @@ def by_group(groups: Mapping[Key, Floats]) -> dict[Key, Estimate]:
         of_seeds = by_seed.var(ddof=1) / seeds if seeds > 1 else 0.0
         rows.append((by_sample.mean(), of_seeds, seeds, by_sample.var(ddof=1) / samples, samples))
     value, of_seeds_, s, of_samples, n = np.array(rows).T
-    error, degrees, half = _intervals(of_seeds_, s - 1, of_samples, n - 1)
-    p_values = _p_values(value, of_seeds_, s - 1, of_samples, n - 1)
-    return {
-        key: Estimate(
+    sizes = [x.shape for x in known.values()]
+    made = _made(value, (of_seeds_, of_samples), (s - 1, n - 1), sizes)
+    return dict(zip(known, made, strict=True))
+
+
+def _made(
+    value: Floats,
+    variances: tuple[Floats, Floats],
+    degrees: tuple[Floats, Floats],
+    sizes: Sequence[tuple[int, ...]],
+) -> tuple[Estimate, ...]:
+    """Estimates from the variances of the means of seeds and of samples, their degrees of freedom,
+    and the numbers of both."""
+    (of_seeds, of_samples), (seed_degrees, sample_degrees) = variances, degrees
+    error, freedom, half = _intervals(of_seeds, seed_degrees, of_samples, sample_degrees)
+    p_values = _p_values(value, of_seeds, seed_degrees, of_samples, sample_degrees)
+    columns = (value, half, error, freedom, p_values)
+    return tuple(
+        Estimate(
             value=v,
             low=v - h,
             high=v + h,
             standard_error=e,
             degrees_of_freedom=d,
-            seeds=x.shape[0],
-            samples=x.shape[1],
+            seeds=seeds,
+            samples=samples,
             p_value=p,
         )
-        for (key, x), v, h, e, d, p in zip(
-            known.items(),
-            value.tolist(),
-            half.tolist(),
-            error.tolist(),
-            degrees.tolist(),
-            p_values.tolist(),
-            strict=True,
+        for v, h, e, d, p, (seeds, samples) in zip(
+            *(column.tolist() for column in columns), sizes, strict=True
         )
-    }
+    )
 
 
 def _intervals(

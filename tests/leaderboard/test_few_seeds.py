@@ -69,13 +69,16 @@ def test_a_lone_method_is_told_that_there_is_nothing_to_compare_with(board: Boar
     assert advice.certainty == "not compared: no other method can be"
 
 
-def test_values_and_their_intervals_are_of_the_same_seeds(trial: Board) -> None:
-    found = severity.of(trial)
-    assert found
-    table = dict(robustness.shift(trial))
+def test_values_and_their_intervals_are_of_the_same_seeds(board: Board) -> None:
+    """One method has more seeds than the others, which are all that can be compared."""
+    kept = (pl.col("method") == "lora") | (pl.col("seed") == 0)
+    uneven = replace(board, fits=board.fits.filter(kept))
+    found = severity.of(uneven)
+    assert found and found.seeds == (0,)
+    table = dict(robustness.shift(uneven))
     for label, errors in found.by_label.items():
         for key, error in errors.items():
-            assert error.low <= table[label][key].mae <= error.high
+            assert table[label][key].mae == pytest.approx(error.value, abs=1e-6)
 
 
 def test_the_sentence_on_lora_has_its_interval_the_right_way_round(board: Board) -> None:

@@ -1,6 +1,7 @@
 """Protocol `shift` on a real run: the same fits, scored under other acquisitions."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,15 @@ from conftest import Bench
 from homes import copy, records
 
 from bench.data.loader import Datasets
+from bench.models import backbones
+from bench.progress import Silent
 from bench.protocol import conditions, tracks
 from bench.protocol.conditions import CONDITIONS
 from bench.protocol.spec import CLEAN
+from bench.runner.context import RunContext
+from bench.runner.workspace import Workspace
 from bench.seismic.scaling import scale_records
+from bench.training import numerics
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -53,3 +59,22 @@ def test_every_method_sees_the_same_records(ran: Ran, tiny_track: Path, tmp_path
     raw = Datasets(folder, track, torch.device("cpu")).samples("Style_A", "test")
     scaled = scale_records(torch.from_numpy(raw.records(np.array([0])))).half()
     assert torch.equal(plain, scaled), "clean records are read as ever"
+
+
+def test_records_of_a_condition_are_kept_by_what_they_depend_on(ran: Ran, tiny_track: Path) -> None:
+    """Not by its words, and not by its name alone."""
+    track = tracks.load(str(tiny_track))
+    context = RunContext(
+        workspace=Workspace(ran[0]),
+        track=track,
+        backbone=backbones.spec(track.default_backbone),
+        numerics=numerics.choose("cpu"),
+        progress=Silent(),
+        command=(),
+    )
+    condition = conditions.get("source_10hz")
+    folder = context.condition_folder("Style_A", condition)
+    renamed = replace(condition, label="another word")
+    assert context.condition_folder("Style_A", renamed) == folder
+    changed = replace(condition, source_hz=11.0)
+    assert context.condition_folder("Style_A", changed) != folder

@@ -141,7 +141,7 @@ def test_every_seed_gives_a_valid_map(seed: int, dataset: str) -> None:
     ("dataset", "seed", "number"), [("CurveVel_B", 2, 3169), ("CurveVel_A", 32, 2065)]
 )
 def test_a_curve_may_end_before_the_last_column(dataset: str, seed: int, number: int) -> None:
-    """Its knots lie too close to reach it, once in 200,000 maps; it goes on flat."""
+    """Its knots lie too close to reach it, which is rare; it goes on flat."""
     rng = np.random.default_rng(derive(seed, "map", dataset, number))
     velocity = velocity_map(dataset, rng)
     assert velocity.shape == (70, 70)

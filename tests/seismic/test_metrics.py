@@ -1,6 +1,7 @@
 """Scores against scikit-image, numpy, hand-worked values and laws."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +77,21 @@ def test_ssim_against_scikit_image() -> None:
             full=True,
         )
         assert float(found[i]) == pytest.approx(full[5:-5, 5:-5].mean(), abs=2e-5)
+
+
+def test_ssim_is_not_computed_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs allow it on GPUs; the setting of before comes back."""
+    allowed, convolve = [], torch.nn.functional.conv2d
+
+    def noted(*arguments: Any, **options: Any) -> torch.Tensor:
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return convolve(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", noted)
+    before = torch.backends.cudnn.allow_tf32
+    metrics.structural_similarity(torch.rand(1, 1, 70, 70), torch.rand(1, 1, 70, 70))
+    assert allowed and not any(allowed)
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 def test_sobel_against_scikit_image() -> None:
