@@ -51,6 +51,7 @@ def appears(home: Path, pattern: str) -> Found:
     return lambda: any(True for _ in home.glob(pattern))
 
 
+@pytest.mark.exhaustive
 def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path) -> None:
     """While simulating, pretraining, training and scoring; then the same command ends it."""
     home, _ = ran
