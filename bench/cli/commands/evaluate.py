@@ -33,7 +33,11 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a weights file on test sets of a track; nothing is recorded."""
+    """Score a weights file on test sets of a track; nothing is recorded.
+
+    Generated tracks draw from one sequence of maps: weights that were trained on another of them
+    may have seen the maps that this one tests on.
+    """
     from bench.cli import terminal
     from bench.cli.interrupts import interruptible
     from bench.data.layout import dataset_named
