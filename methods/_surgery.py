@@ -130,7 +130,8 @@ def check_encoder(method: str, model: nn.Module, added: Iterable[nn.Module]) -> 
     if own.isdisjoint(encoder):
         raise ConfigError(
             f"'{method}' finds nothing to adapt in this network's encoder, the first half of its "
-            "layers; choose another method, or a network with blocks that it knows."
+            "layers; choose another method, or a network with transformer blocks or Sequential "
+            "blocks of convolutions there."
         )
 
 

@@ -1,5 +1,6 @@
 """Announcements of `bench run` before it begins: plan, precision, estimate, submission."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
     """Say what there is to do, and which reused fits ran in another way."""
     say = context.progress.say
+    reused = Counter(record.spec.kind for record in todo.done)
     say(f"Home {context.workspace.folder}")
     say(
         f"To do: simulate {counted(todo.records_to_simulate, 'record')}, "
         f"pretrain {counted(todo.foundations, 'foundation')}, train {counted(todo.fits, 'fit')}, "
-        f"score {counted(todo.cells, 'cell')}. Reused: {counted(len(todo.done), 'recorded fit')}."
+        f"score {counted(todo.cells, 'cell')}. Reused: "
+        f"{counted(reused['pretraining'], 'foundation')}, {counted(reused['adaptation'], 'fit')}."
     )
     others = sum(record.execution.determinism.frugal == stock for record in todo.done)
     if others:

@@ -1,6 +1,7 @@
 """Progress and tables on a terminal: live with Rich, plain lines when piped."""
 
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -119,8 +120,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
 
 
 def printable(text: str) -> str:
-    """A text without control characters: what it came from may be a record of anybody's."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """A text without control characters: what it came from may be a record of anybody's.
+
+    Spaces of all kinds stay: numbers have a no-break space before their unit.
+    """
+    return "".join(c if _is_printable(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _is_printable(character: str) -> bool:
+    return character.isprintable() or character == "\n" or unicodedata.category(character) == "Zs"
 
 
 def duration(seconds: float) -> str:

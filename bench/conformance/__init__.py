@@ -26,8 +26,8 @@ from bench.conformance.case import Case
 from bench.conformance.checks import CHEAP, CHECKS
 from bench.conformance.requirements import NonconformanceError
 from bench.contract import Backbone, Config, Method
-from bench.errors import BackboneError, describe, one_line
-from bench.isolation import contained, is_interruption, listed
+from bench.errors import BackboneError, BenchError, describe, one_line
+from bench.isolation import contained, is_interruption, listed, where
 from bench.training import allocator
 
 __all__ = [
@@ -140,9 +140,10 @@ def first_failure(method: Method, config: Config, network: nn.Module) -> str | N
 
 
 def check_backbone_cheaply(backbone: Backbone) -> None:
-    """Raise `BackboneError` if predictions are no maps, or depend on the rest of the batch.
+    """Raise `BackboneError` if predictions are no maps, or depend on chance or on the rest of the
+    batch.
 
-    Takes nine forward passes of one sample on the CPU. Lets errors about memory through.
+    Takes thirteen forward passes of one sample on the CPU. Lets errors about memory through.
     """
     case = BackboneCase(backbone, samples=2, settled=False)
     for check in CHEAP_BACKBONE_CHECKS:
@@ -183,7 +184,8 @@ def _outcome(check: Callable[[AnyCase], str], case: AnyCase) -> tuple[bool, str]
     except BaseException as error:  # a plugin may fail in any way
         if is_interruption(error) or allocator.is_exhausted(error):
             raise
-        passed, detail = False, describe(error)
+        place = "" if isinstance(error, BenchError) else where(error)
+        passed, detail = False, f"{describe(error)}{place}"
     if changed:
         passed, detail = False, f"{detail}; it changed {listed(changed)} of the whole process"
     return passed, detail

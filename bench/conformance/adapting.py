@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bench.conformance.case import Case, predict
+from bench.conformance.case import Case
 from bench.conformance.requirements import difference, require
 from bench.contract import OUTPUT_SHAPE
 from bench.plugins import adaptation
@@ -86,7 +86,8 @@ def predicts_maps(case: Case) -> str:
 
 def starts_as_declared(case: Case) -> str:
     """Where an identity at the start is declared, the first prediction is bit-equal."""
-    apart = difference(predict(case.fresh().model, case.x), case.foundation_prediction)
+    prediction = adaptation.check_output(case.method, case.fresh().model, case.x)
+    apart = difference(prediction, case.foundation_prediction)
     if not case.method.traits.identity_at_start:
         return f"no identity declared; differs by {apart:.2g}"
     require(apart == 0, f"an identity is declared, but the prediction differs by {apart:.2g}")

@@ -250,6 +250,7 @@ BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
 
 CHEAP_BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
     predicts_maps,
+    predicts_the_same_again,
     scores_each_sample_alone,
 )
 """Those that train nothing: a run makes them before it measures and trains."""

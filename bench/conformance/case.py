@@ -238,7 +238,7 @@ def choose_network(method: Method) -> nn.Module:
         return network
     raise MethodError(
         f"Method '{method.name}' needs {', '.join(sorted(method.traits.needs))}, which none of the "
-        "suite's tiny networks has; pass network=… to check it on one of your own."
+        "suite's tiny networks has; check it on one that has them, with --backbone or network=…."
     )
 
 

@@ -34,8 +34,8 @@ def neighbours_matter(distance: float) -> str:
     """What to say of a network whose predictions differ so much alone and in a batch."""
     return (
         f"alone and in a batch differ by {distance:.2g}; in evaluation mode a prediction may not "
-        "depend on the other samples, as it does through a mean over dimension 0 or BatchNorm "
-        "without running statistics"
+        "depend on the other samples or on chance, as it does through a mean over dimension 0, "
+        "BatchNorm without running statistics, or dropout that stays on"
     )
 
 

@@ -17,15 +17,18 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+import torch
+
 from bench.errors import BenchError, ConfigError, MethodError, PluginError, describe
 from bench.isolation.functions import Functions
 from bench.isolation.settings import Settings
 from bench.isolation.streams import Streams
 
-__all__ = ["contained", "is_interruption", "isolated", "listed"]
+__all__ = ["contained", "is_interruption", "isolated", "listed", "where"]
 
 _PUT_BACK = "what can be put back has been"  # threads cannot be ended
 _HARNESS = str(Path(__file__).parents[1]) + os.sep
+_TORCH = str(Path(torch.__file__).parent) + os.sep
 
 
 @contextmanager
@@ -137,7 +140,7 @@ def _raise(
     if isinstance(problem, ConfigError):
         raise ConfigError(describe(problem)) from problem
     text = describe(problem).rstrip(".")
-    raise error(f"{who} failed in {place}: {text}{_where(problem)}.{also}") from problem
+    raise error(f"{who} failed in {place}: {text}{where(problem)}.{also}") from problem
 
 
 def _ends_in_harness(trace: TracebackType | None) -> bool:
@@ -146,11 +149,15 @@ def _ends_in_harness(trace: TracebackType | None) -> bool:
     return bool(frames) and frames[-1].filename.startswith(_HARNESS)
 
 
-def _where(problem: BaseException) -> str:
+def where(problem: BaseException) -> str:
+    """The plugin's line that an error comes from, such as `` (my_method.py:12)``, whatever code of
+    torch or of the harness it has called; empty for an attempt to end the process."""
     frames = traceback.extract_tb(problem.__traceback__)
     if not frames or frames[-1].filename == __file__:
         return ""
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
+    theirs = [frame for frame in frames if not frame.filename.startswith((_HARNESS, _TORCH))]
+    last = theirs[-1] if theirs else frames[-1]
+    return f" ({Path(last.filename).name}:{last.lineno})"
 
 
 def listed(changed: list[str]) -> str:

@@ -59,7 +59,8 @@ def trainable(method: Method, adapted: Adapted) -> set[int]:
     elif not seen and method.traits.batchnorm != "statistics":
         raise MethodError(
             f"{who} returns no trainable parameter, and its BatchNorm policy "
-            f"'{method.traits.batchnorm}' is not 'statistics': nothing would change."
+            f"'{method.traits.batchnorm}' is not 'statistics', so nothing would change; return "
+            "parameters in groups, or declare Traits(trains=False)."
         )
     if not seen and adapted.groups:
         raise MethodError(f"{who} returns groups without any parameter.")

@@ -112,9 +112,11 @@ def choose(
 
     A setting ``rank=8`` goes to every chosen method that has the option, ``lora.rank=8`` to one.
     Raises `ConfigError` for a setting that is malformed, unknown or out of range, or that the
-    network cannot take, and `MethodError` for a method that the network cannot take.
+    network cannot take, `MethodError` for a method that the network cannot take, and what
+    `backbones.build` raises.
     """
     configs = configure(chosen, settings)
+    parameter_counts.check_builds(backbone)
     choices, left_out = [], []
     for installed in chosen:
         name = installed.method.name

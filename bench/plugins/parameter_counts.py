@@ -27,6 +27,11 @@ def _skeleton(backbone: str) -> nn.Module:
         return backbones.build(backbone)
 
 
+def check_builds(backbone: str) -> None:
+    """Raises what `backbones.build` raises for a network that cannot be built."""
+    _skeleton(backbone)
+
+
 def check_needs(method: Method, backbone: str) -> None:
     """Raises `MethodError` when the network lacks layers that the method needs."""
     adaptation.check_needs(method, _skeleton(backbone))

@@ -31,7 +31,7 @@ def tables(found: Results) -> Iterator[Table]:
     if rows := _results(tested):
         columns = ["data", "method", "#%"]
         columns += [f"#{where} {text.label(metric)}" for where, metric in _SCORES]
-        columns += [f"#{c.label}" for c in COSTS if c.name in _COSTS]
+        columns += [f"#{c.label} {text.unit(c)}".rstrip() for c in COSTS if c.name in _COSTS]
         yield "Results (means over datasets and seeds)", [*columns, "#fits"], rows
     yield from _pretraining(tested)
     held = found.fits.filter(pl.col("holdout"))

@@ -126,6 +126,8 @@ def test_second_run_repeats_nothing(ran: Ran, bench: Bench, tiny_track: Path) ->
     again = bench(*words, "--track", str(tiny_track), home=home)
     assert again.returncode == 0
     assert "Nothing to do" in again.stdout
+    assert "\N{NO-BREAK SPACE}KiB" in again.stdout, "numbers have their unit"
+    assert "\N{REPLACEMENT CHARACTER}" not in again.stdout
     assert before == {path: path.stat().st_mtime_ns for path in home.glob("*/*/*")}
 
 

@@ -225,6 +225,7 @@ def test_the_suite_catches(
     ("build", "says"),
     [
         (WrongShape, r"\(predicts maps\): .* is needed\. `bench check --backbone good` runs"),
+        (DrawsInEvaluation, r"\(predicts the same again\): two predictions differ by"),
         (LooksAtNeighbours, r"\(scores each sample alone\): .* may not depend on the other"),
     ],
 )

@@ -124,6 +124,22 @@ def test_whatever_a_plugin_raises_ends_there(error: BaseException) -> None:
     assert "test_isolation.py:" in str(caught.value)
 
 
+def test_the_line_is_the_plugins_whoever_raised() -> None:
+    """Torch and the harness say what is wrong, not where it was asked of them."""
+
+    def in_torch() -> None:
+        nn.Conv2d(3, 4, 1, groups=2)
+
+    def in_the_harness() -> None:
+        metrics.mean_absolute_error(torch.ones(2, 3), torch.ones(4))
+
+    for call in (in_torch, in_the_harness):
+        with pytest.raises(MethodError) as caught, isolated("Method 'bad'", "adapt"):
+            call()
+        line = call.__code__.co_firstlineno + 1
+        assert f"(test_isolation.py:{line})" in str(caught.value)
+
+
 def test_errors_of_the_harness_and_of_configs_pass() -> None:
     with pytest.raises(UnknownNameError, match="track 'nowhere'"), isolated("x", "adapt"):
         tracks.load("nowhere")

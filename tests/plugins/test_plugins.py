@@ -336,3 +336,14 @@ backbone = Backbone(name="bare", summary="s", source="s", build=build)
     assert "inversionnet" in shown.stdout
     assert "Backbone 'bare' failed in build: ModuleNotFoundError" in shown.stderr
     assert "Traceback" not in shown.stderr
+    words = ("run", "-m", "fft", "--track", "smoke", "--backbone", "bare", "--home", str(tmp_path))
+    refused = python("-m", "bench", *words, path=tmp_path, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("Error: Backbone 'bare' failed in build")
+    asks = source.replace("import a_module_that_is_not_there", "raise ConfigError('use a library')")
+    asks = "from bench.errors import ConfigError\n" + asks
+    (tmp_path / "no_build.py").write_text(asks)
+    refused = python("-m", "bench", *words, path=tmp_path, cwd=tmp_path)
+    assert (refused.returncode, refused.stderr) == (2, "Error: use a library\n"), (
+        "no method's fault"
+    )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
 from commands import Command
 from conftest import Bench, Inside
 from homes import assert_same, copy, records, remove_runs

@@ -28,7 +28,12 @@ def run(
     ] = None,
     protocol: Annotated[
         list[str] | None,
-        typer.Option("--protocol", "-p", help="One or several, id,ood: see `bench protocols`."),
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="One or several, id,ood: see `bench protocols`. Default: ood; on track smoke, "
+            "smoke, which is nearly all of them.",
+        ),
     ] = None,
     track: Annotated[
         str | None,

@@ -100,7 +100,8 @@ def spec(name: str) -> BackboneSpec:
 def build(name: str) -> nn.Module:
     """A freshly initialised backbone on the CPU; seed torch first for a repeatable one.
 
-    Raises what `get` raises, and `BackboneError` where building fails.
+    Raises what `get` raises, `BackboneError` where building fails, and the `ConfigError` of a
+    plugin that lacks something.
     """
     return _build(get(name).backbone)
 

@@ -43,7 +43,7 @@ def write(name: str, folder: Path, kind: Kind = "method") -> Path:
     if not registry.valid_name(name) or keyword.iskeyword(name):
         raise ConfigError(
             f"'{name}' is no valid {kind} name; use lower-case letters, digits and underscores, "
-            f"starting with a letter, such as 'my_{kind}'."
+            f"starting with a letter, and no word of Python's own, such as 'my_{kind}'."
         )
     if name in _installed(kind):
         raise ConfigError(f"A {kind} '{name}' is installed already; choose another name.")
