@@ -137,7 +137,7 @@ def try_on(layer: nn.Module, config: HfConfig) -> Trial:
                 refusal=f"its fan-in is {fan_in}; the option max_fan_in, which bounds the time of "
                 f"a step, allows {bound}."
             )
-    alone = nn.Sequential(copy.deepcopy(layer)).eval()
+    alone = nn.Sequential(copy.deepcopy(layer))
     weight = layer.get_parameter("weight")
     peft_config = tuner_config(config, ["0"])
     with torch.random.fork_rng(devices=[]), torch.no_grad(), _quiet():
@@ -146,6 +146,7 @@ def try_on(layer: nn.Module, config: HfConfig) -> Trial:
             wrapped = _inject(peft_config, alone)
             if not wrapped:
                 return Trial(refusal="the library leaves it as it is.")
+            alone.eval()  # with what the tuner has added, dropout above all
             moved = not torch.equal(wrapped["0"].get_base_layer().weight, weight)
             for parameter in alone.parameters():
                 if parameter.requires_grad:

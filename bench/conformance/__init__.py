@@ -140,10 +140,10 @@ def first_failure(method: Method, config: Config, network: nn.Module) -> str | N
 
 
 def check_backbone_cheaply(backbone: Backbone) -> None:
-    """Raise `BackboneError` if predictions are no maps, or depend on chance or on the rest of the
-    batch.
+    """Raise `BackboneError` if predictions are no maps, or depend on chance, the memory format or
+    the rest of the batch.
 
-    Takes thirteen forward passes of one sample on the CPU. Lets errors about memory through.
+    Takes seventeen forward passes of one sample on the CPU. Lets errors about memory through.
     """
     case = BackboneCase(backbone, samples=2, settled=False)
     for check in CHEAP_BACKBONE_CHECKS:

@@ -16,6 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bench.conformance.backbone_case import BackboneCase
 from bench.conformance.requirements import (
     BFLOAT16_TOLERANCE,
+    LAYOUT_TOLERANCE,
+    RUN_NUMERICS,
     TOLERANCE,
     difference,
     neighbours_matter,
@@ -82,6 +84,15 @@ def predicts_maps(case: BackboneCase) -> str:
         require(finite, f"{what} the prediction is not finite")
     require(torch.equal(x, case.x), "it changes the records that it is given")
     return f"(n, {', '.join(map(str, OUTPUT_SHAPE))})"
+
+
+def takes_channels_last(case: BackboneCase) -> str:
+    """With weights in channels-last memory, as runs have them, the prediction is the same."""
+    network = copy.deepcopy(case.network)
+    RUN_NUMERICS.place(network)
+    distance = difference(case.predict(network), case.predict(case.network))
+    require(distance <= LAYOUT_TOLERANCE, f"the prediction differs by {distance:.2g}")
+    return f"differs by {distance:.2g}"
 
 
 def sees_the_records(case: BackboneCase) -> str:
@@ -238,6 +249,7 @@ BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
     predicts_maps,
     sees_the_records,
     predicts_the_same_again,
+    takes_channels_last,
     scores_each_sample_alone,
     gradients_reach_everything,
     training_repeats,
@@ -251,6 +263,7 @@ BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
 CHEAP_BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
     predicts_maps,
     predicts_the_same_again,
+    takes_channels_last,
     scores_each_sample_alone,
 )
 """Those that train nothing: a run makes them before it measures and trains."""

@@ -1,11 +1,16 @@
 """What the checks of methods and of backbones share: tolerances, and how a check fails."""
 
+import torch
 from torch import Tensor
 
 from bench.contract import Backbone, Method
+from bench.training.numerics import Numerics
 
 TOLERANCE = 1e-5
 """Largest difference of predictions on [-1, 1] that counts as the same in float32."""
+LAYOUT_TOLERANCE = 1e-4
+"""The same between two memory formats, whose kernels add up in other orders: InversionNet's
+predictions differ by 7e-6."""
 FRUGAL_LOSS_TOLERANCE = 1e-2
 """Largest relative difference of a loss after a few steps, between torch's own layers and the
 memory-frugal pass in float32. Adam makes a rate of each rounding error where gradients are zero."""
@@ -13,6 +18,9 @@ FRUGAL_GRADIENT_TOLERANCE = 1e-4
 """Largest difference of gradients between the two, relative to the largest gradient."""
 BFLOAT16_TOLERANCE = 0.02
 """Mean difference of predictions on [-1, 1] between bfloat16 and float32."""
+
+RUN_NUMERICS = Numerics(device=torch.device("cpu"), bfloat16=False)
+"""How a run on a processor places a network: convolutions in channels-last memory."""
 
 
 class NonconformanceError(AssertionError):

@@ -67,6 +67,12 @@ class WrongShape(Toy):
         return super().forward(x)[..., 1:]
 
 
+class ViewsMemory(Toy):
+    def features(self, x: Tensor) -> Tensor:
+        y = super().features(x)
+        return y.view(len(y), -1).view(y.shape)
+
+
 class IgnoresAShot(Toy):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.index_fill(1, torch.tensor([4], device=x.device), 0))
@@ -192,6 +198,7 @@ class BuiltOnTheCPU(Toy):
     [
         (WrongShape, "predicts maps", r"predicts \(3, 1, 70, 69\); \(3, 1, 70, 70\) is needed"),
         (ChangesItsInput, "predicts maps", "changes the records"),
+        (ViewsMemory, "takes channels last", r"view size .* \(test_backbone_conformance.py:"),
         (IgnoresAShot, "sees the records", "does not depend on shot 5"),
         (UsesNumpy, "follows the seed", "'out.weight' differs from itself"),
         (AlwaysTheSame, "follows the seed", "another seed gives the same weights"),
@@ -225,6 +232,7 @@ def test_the_suite_catches(
     ("build", "says"),
     [
         (WrongShape, r"\(predicts maps\): .* is needed\. `bench check --backbone good` runs"),
+        (ViewsMemory, r"\(takes channels last\): RuntimeError: view size"),
         (DrawsInEvaluation, r"\(predicts the same again\): two predictions differ by"),
         (LooksAtNeighbours, r"\(scores each sample alone\): .* may not depend on the other"),
     ],
@@ -240,5 +248,5 @@ def test_a_name_that_cannot_be_typed_is_told() -> None:
 
 
 def test_all_failures_are_in_one_error() -> None:
-    with pytest.raises(conformance.NonconformanceError, match=r"'good' fails \d+ of 13 checks"):
+    with pytest.raises(conformance.NonconformanceError, match=r"'good' fails \d+ of 14 checks"):
         conformance.check_backbone(replace(GOOD, build=WrongShape))
