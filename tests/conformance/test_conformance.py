@@ -220,13 +220,6 @@ def wrapped(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Config],
     return adapt
 
 
-def views_memory(model: nn.Module, config: Config) -> Adapted:
-    """Needs the memory of a convolution's output in the order of its axes."""
-    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    first.register_forward_hook(lambda module, inputs, y: y.view(len(y), -1).view(y.shape))
-    return head_tuning(model, config)
-
-
 def claims_to_merge(model: nn.Module, config: Config) -> Adapted:
     model = Wrapped(model, lambda y: y)
     return Adapted(model=model, groups=group(model.gain), merge=lambda: model.model)
@@ -346,7 +339,6 @@ BROKEN = {
     "lists a dead parameter": (lists_a_dead_parameter, {}, "trainables get gradients"),
     "cuts the graph": (wrapped(lambda y: y.detach() * 1), ADDED, "trainables get gradients"),
     "crops": (wrapped(lambda y: y[..., 1:]), ADDED, "predicts maps"),
-    "views memory": (views_memory, {}, "takes channels last"),
     "gives NaN": (wrapped(lambda y: y / 0 * 0), ADDED, "predicts maps"),
     "mixes the batch": (wrapped(mixes_the_batch), LOOSE_START, "scores each sample alone"),
     "is far off in bfloat16": (
