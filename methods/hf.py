@@ -92,6 +92,9 @@ class Trial:
     """Why it does not take the layer; None if it does."""
     moves_weight: bool = False
     """Whether it puts another matrix in the place of the frozen weight."""
+    views_weights: bool = False
+    """Whether it views a convolution's weights as a matrix, which channels-last memory, in which
+    runs hold them, does not allow."""
 
 
 def tuner_config(config: HfConfig, targets: Iterable[str]) -> Any:
@@ -147,6 +150,7 @@ def try_on(layer: nn.Module, config: HfConfig) -> Trial:
             if not wrapped:
                 return Trial(refusal="the library leaves it as it is.")
             alone.eval()  # with what the tuner has added, dropout above all
+            views = isinstance(layer, CONVOLUTIONS) and _views_weights(alone, x)
             moved = not torch.equal(wrapped["0"].get_base_layer().weight, weight)
             for parameter in alone.parameters():
                 if parameter.requires_grad:
@@ -158,7 +162,18 @@ def try_on(layer: nn.Module, config: HfConfig) -> Trial:
             return Trial(refusal=_told(error))
     if not apart <= _TOLERANCE:
         return Trial(refusal="merged, it gives another output.")
-    return Trial(refusal=None, moves_weight=moved)
+    return Trial(refusal=None, moves_weight=moved, views_weights=views)
+
+
+def _views_weights(alone: nn.Sequential, x: Tensor) -> bool:
+    alone.to(memory_format=torch.channels_last)
+    try:
+        alone(x)
+    except RuntimeError:
+        return True
+    finally:
+        alone.to(memory_format=torch.contiguous_format)
+    return False
 
 
 def trials(model: nn.Module, config: HfConfig) -> dict[str, Trial]:
@@ -209,6 +224,9 @@ def adapt(model: nn.Module, config: HfConfig) -> Adapted:
             weight = model.get_parameter(f"{name}.weight").detach().clone()
             model.get_submodule(name).weight = nn.Parameter(weight, requires_grad=False)
     wrapped = _inject(tuner_config(config, chosen), model)
+    for name, wrapper in wrapped.items():
+        if chosen[name].views_weights:
+            wrapper.register_forward_pre_hook(_in_order_of_axes)
     # Torch's fused way through such a block reads the weights itself, past what wraps them
     hooks = [
         module.register_forward_pre_hook(_no_change)
@@ -251,6 +269,7 @@ def _unwrap(model: nn.Module, wrapped: dict[str, Any]) -> None:
     """Fold what is trained into the layers, and put them back in their places."""
     with _quiet():
         for name, wrapper in wrapped.items():
+            _in_order_of_axes(wrapper)
             wrapper.merge()
             model.set_submodule(name, wrapper.get_base_layer())
 
@@ -280,6 +299,13 @@ def _told(error: Exception) -> str:
     """The first sentence of an error."""
     text = str(error).strip().partition("\n")[0] or type(error).__name__
     return text.partition(". ")[0].rstrip(".") + "."
+
+
+def _in_order_of_axes(wrapper: nn.Module, inputs: tuple[Any, ...] = ()) -> None:
+    """Hook before a forward pass: all weights in memory that can be viewed as a matrix."""
+    for parameter in wrapper.parameters():
+        if not parameter.is_contiguous():
+            parameter.data = parameter.data.contiguous()
 
 
 def _no_change(module: nn.Module, inputs: tuple[Any, ...]) -> None:

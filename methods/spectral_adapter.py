@@ -6,12 +6,12 @@ is wider for low frequencies, where solutions of differential equations have the
 of B has the width min + (max − min) · (1 − centre_b)^p, with p = 2, B = 4, min and max half and
 twice the given width. The up-projection starts at zero.
 
-The networks here have no Fourier layers, so the output of every (transposed) convolution with a
-spatial kernel is transformed, adapted, transformed back and added: y + F⁻¹(adapter(F y)). Chosen
-here: a mode's frequency is the larger of its two wave numbers; only wave numbers below `modes` are
-adapted; and the bands share one adapter of which they use the first hidden units, instead of one
-each, so that a place with a small map (a bottleneck of 1 × 1) trains all its units too. Linear
-layers have no maps and are left alone.
+Most networks here have no Fourier layers, and those of `fourier_deeponet` are left alone, so the
+output of every (transposed) convolution with a spatial kernel is transformed, adapted, transformed
+back and added: y + F⁻¹(adapter(F y)). Chosen here: a mode's frequency is the larger of its two wave
+numbers; only wave numbers below `modes` are adapted; and the bands share one adapter of which they
+use the first hidden units, instead of one each, so that a place with a small map (a bottleneck of 1
+× 1) trains all its units too. Linear layers have no maps and are left alone.
 
 2 · w · out + w + out parameters a layer, w the width of the lowest band, 26 by default: 229,663 on
 InversionNet. Not mergeable: the adapter is not linear. BatchNorm is frozen.

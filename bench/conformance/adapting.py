@@ -3,8 +3,13 @@
 import torch
 from torch import Tensor
 
-from bench.conformance.case import Case
-from bench.conformance.requirements import difference, require
+from bench.conformance.case import Case, predict
+from bench.conformance.requirements import (
+    LAYOUT_TOLERANCE,
+    RUN_NUMERICS,
+    difference,
+    require,
+)
 from bench.contract import OUTPUT_SHAPE
 from bench.plugins import adaptation
 from bench.plugins.storages import Storages
@@ -55,6 +60,16 @@ def keeps_the_foundation(case: Case) -> str:
                 f"'{name}' of the foundation is another one after adapting",
             )
     return f"{len(tensors)} tensors bit-equal"
+
+
+def takes_channels_last(case: Case) -> str:
+    """In channels-last memory, as runs have convolutions, the first prediction is the same."""
+    model = case.fresh().model
+    before = predict(model, case.x)
+    RUN_NUMERICS.place(model)
+    apart = difference(predict(model, case.x), before)
+    require(apart <= LAYOUT_TOLERANCE, f"the prediction differs by {apart:.2g}")
+    return f"differs by {apart:.2g}"
 
 
 def penalty_is_a_number(case: Case) -> str:

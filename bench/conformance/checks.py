@@ -17,6 +17,7 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
     adapting.keeps_the_foundation,
     adapting.predicts_maps,
     adapting.starts_as_declared,
+    adapting.takes_channels_last,
     adapting.penalty_is_a_number,
     learning.trainables_get_gradients,
     learning.training_has_an_effect,

@@ -220,6 +220,13 @@ def wrapped(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Config],
     return adapt
 
 
+def views_memory(model: nn.Module, config: Config) -> Adapted:
+    """Needs the memory of a convolution's output in the order of its axes."""
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_hook(lambda module, inputs, y: y.view(len(y), -1).view(y.shape))
+    return head_tuning(model, config)
+
+
 def claims_to_merge(model: nn.Module, config: Config) -> Adapted:
     model = Wrapped(model, lambda y: y)
     return Adapted(model=model, groups=group(model.gain), merge=lambda: model.model)
@@ -339,6 +346,7 @@ BROKEN = {
     "lists a dead parameter": (lists_a_dead_parameter, {}, "trainables get gradients"),
     "cuts the graph": (wrapped(lambda y: y.detach() * 1), ADDED, "trainables get gradients"),
     "crops": (wrapped(lambda y: y[..., 1:]), ADDED, "predicts maps"),
+    "views memory": (views_memory, {}, "takes channels last"),
     "gives NaN": (wrapped(lambda y: y / 0 * 0), ADDED, "predicts maps"),
     "mixes the batch": (wrapped(mixes_the_batch), LOOSE_START, "scores each sample alone"),
     "is far off in bfloat16": (
@@ -441,6 +449,12 @@ def test_the_suite_catches_a_method_that(what: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(conformance, "CHECKS", meant)
     (result,) = conformance.run(broken(adapt, **changes))
     assert (result.name, result.passed) == (check, False)
+
+
+def test_a_run_is_told_of_a_wrong_shape_before_it_trains() -> None:
+    crops = broken(wrapped(lambda y: y[..., 1:]), **ADDED)
+    told = conformance.first_failure(crops, Config(), toy_networks.convolutional())
+    assert told and "predicts (1, 1, 70, 69); (1, 1, 70, 70) is needed" in told
 
 
 # --- what the harness itself refuses, before any training -----------------------------------------

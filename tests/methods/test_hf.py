@@ -93,6 +93,13 @@ def records() -> Tensor:
     return torch.randn(2, 5, 1000, 70, generator=torch.Generator().manual_seed(1))
 
 
+def test_a_tuner_with_dropout_is_taken() -> None:
+    """Its dropout rests while it is tried: in training, merged and unmerged outputs differ."""
+    config = hf.HfConfig(tuner="lora", options={"lora_dropout": 0.5})
+    for layer in (nn.Linear(6, 4), nn.Conv2d(3, 4, 3)):
+        assert hf.try_on(layer, config).refusal is None
+
+
 # --- conformance ----------------------------------------------------------------------------------
 
 

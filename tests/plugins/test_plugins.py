@@ -344,6 +344,5 @@ backbone = Backbone(name="bare", summary="s", source="s", build=build)
     asks = "from bench.errors import ConfigError\n" + asks
     (tmp_path / "no_build.py").write_text(asks)
     refused = python("-m", "bench", *words, path=tmp_path, cwd=tmp_path)
-    assert (refused.returncode, refused.stderr) == (2, "Error: use a library\n"), (
-        "no method's fault"
-    )
+    assert refused.returncode == 2
+    assert refused.stderr == "Error: use a library\n", "no method is at fault"
