@@ -9,7 +9,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Config, ConfigError
-from methods._surgery import LayerNames
+from methods._surgery import LayerNames, Weight
 
 _SIZES = (4, 8, 16, 32, 64, 128)
 GRID = {"rank": _SIZES, "alpha": tuple(map(float, _SIZES))}
@@ -76,14 +76,14 @@ def full_precision(weight: Tensor) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def check_rank(rank: int, layers: Mapping[str, nn.Module]) -> None:
-    """Raise `ConfigError` for a rank beyond what the largest of the layers allows.
+def check_rank(rank: int, weights: Mapping[str, Weight]) -> None:
+    """Raise `ConfigError` for a rank beyond what the largest of the weights allows.
 
-    A layer allows min(out, in · kernel), the rank of its weight as a matrix. Smaller layers among
+    A weight allows min(out, in · kernel), its rank as a matrix. Smaller layers among
     larger ones take the common rank all the same, as the paper's count of 1.1 M has it for the
     network's last layer with its single output.
     """
-    allowed = {name: _full_rank(layer) for name, layer in layers.items()}
+    allowed = {name: _full_rank(weight.stand_in()) for name, weight in weights.items()}
     name = max(allowed, key=lambda key: allowed[key])
     if rank > allowed[name]:
         raise ConfigError(

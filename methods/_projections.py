@@ -1,6 +1,7 @@
 """Weights by name, those of attention's projections included where they are fused or bare."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from torch import nn
 
@@ -28,13 +29,14 @@ def weights(model: nn.Module, names: Iterable[str] = ()) -> dict[str, Weight]:
         fused = None
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             fused, above = f"{name}.in_proj".lstrip("."), name
-            found[fused] = Weight(layer=module, tensor="in_proj_weight")
+            found[fused] = Weight(layer=module, tensor="in_proj_weight", fused=True)
         elif isinstance(module, nn.Linear) and above in attention and _is_fused(module, name):
             fused = name
+            found[name] = Weight(layer=module, fused=True)
         if fused is not None:
             for index, part in enumerate(PROJECTIONS):
                 key = f"{above}.{part}".lstrip(".")
-                found[key] = Weight(layer=module, tensor=found[fused].tensor, part=index)
+                found[key] = replace(found[fused], part=index)
                 parts[key] = fused
     if not found:
         raise ConfigError("The network has no convolution and no linear layer to adapt.")

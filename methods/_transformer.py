@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from methods._surgery import WEIGHT_LAYERS, sequences
+from methods._surgery import WEIGHT_LAYERS, activated_convolutions, sequences
 
 ATTENTION = frozenset({"MultiheadAttention", "Attention"})
 """Class names of attention layers in torch and in timm."""
@@ -45,10 +45,14 @@ def blocks(model: nn.Module) -> list[TransformerBlock]:
     return [block for module in model.modules() if (block := _block(module)) is not None]
 
 
-def convolutional_blocks(model: nn.Module) -> dict[str, nn.Sequential]:
-    """The sequences that directly hold a convolution, outside all transformer blocks, by name."""
+def convolutional_blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """Convolutions with what normalises or activates their maps, outside all transformer blocks.
+
+    By name, the sequences first, and then other modules that hold the two.
+    """
     inside = {module for block in blocks(model) for module in block.module.modules()}
-    return {name: found for name, found in sequences(model).items() if found not in inside}
+    found = sequences(model) | activated_convolutions(model)
+    return {name: block for name, block in found.items() if block not in inside}
 
 
 def _block(module: nn.Module) -> TransformerBlock | None:

@@ -17,8 +17,8 @@ from bench.contract import Adapted, Config, ConfigError, ParameterGroup
 from methods._low_rank import full_precision
 from methods._surgery import (
     CONVOLUTIONS,
-    WEIGHT_LAYERS,
     LayerNames,
+    Weight,
     parameters_of,
     reparametrize,
     select,
@@ -29,7 +29,8 @@ class LayersConfig(Config):
     """Which layers to adapt."""
 
     layers: LayerNames = ()
-    """Layers to adapt, as names or patterns: ``convblock8,deconv*``. None: all of them."""
+    """Layers to adapt, as names or patterns: ``convblock8,deconv*``. None: all of them. Queries,
+    keys and values that are one fused projection have names of their own: ``*.q,*.v``."""
 
 
 @dataclass(frozen=True)
@@ -92,30 +93,31 @@ class WeightUpdate(nn.Module):
 
 
 def update_weights(
-    model: nn.Module, layers: Iterable[nn.Module], make: Callable[[nn.Module], nn.Module], name: str
+    model: nn.Module,
+    chosen: Iterable[nn.Module | Weight],
+    make: Callable[[nn.Module], nn.Module],
+    name: str,
 ) -> Adapted:
-    """Put `make(layer)` on the weight of every layer and train its parameters as one group."""
-    updates, fold = reparametrize(layers, make)
+    """Put `make(layer)` on every weight and train its parameters as one group.
+
+    See `reparametrize`.
+    """
+    updates, fold = reparametrize(chosen, make)
     group = ParameterGroup(name=name, parameters=parameters_of(updates))
     return Adapted(model=model, groups=(group,), merge=lambda: fold(model))
 
 
-def weight_layers(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
-    """Linear layers and (transposed) convolutions by name, limited to `names` if any."""
-    return select(model, WEIGHT_LAYERS, names)
-
-
 def spatial_convolutions(
-    model: nn.Module, names: Iterable[str]
-) -> dict[str, nn.Conv2d | nn.ConvTranspose2d]:
-    """(Transposed) convolutions with a kernel of more than one element, limited to `names` if any.
+    model: nn.Module, names: Iterable[str], others: Iterable[type[nn.Module]] = ()
+) -> dict[str, nn.Module]:
+    """(Transposed) convolutions with a kernel of more than one element, and layers of other kinds.
 
-    Raises `ConfigError` when there is none.
+    Limited to `names` if any. Raises `ConfigError` when there is none.
     """
     layers = {
         name: layer
-        for name, layer in select(model, CONVOLUTIONS, names).items()
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and prod(layer.kernel_size) > 1
+        for name, layer in select(model, (*CONVOLUTIONS, *others), names).items()
+        if not isinstance(layer, CONVOLUTIONS) or prod(layer.kernel_size) > 1
     }
     if not layers:
         raise ConfigError(

@@ -9,13 +9,11 @@ paper gives LoRA. On InversionNet one adapter after each of the 25 blocks, biase
 last one after Tanh: 142,993 parameters. BatchNorm is frozen, as in the rest of the foundation.
 """
 
-from typing import Any
-
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
-from methods._surgery import check_encoder, convolution, parameters_of
+from methods._surgery import append, check_encoder, convolution, follow, parameters_of
 from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
@@ -42,21 +40,12 @@ class Adapter(nn.Module):
         return x + change
 
 
-def change(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-    """Hook behind a sublayer: its adapter. Torch's attention also returns its weights."""
-    adapter = module.get_submodule("adapter")
-    if isinstance(output, tuple):
-        return (adapter(output[0]), *output[1:])
-    return adapter(output)
-
-
 def after_sublayers(block: TransformerBlock, width: int) -> list[Adapter]:
-    """Adapters behind a transformer block's mixer and MLP; hooks keep the names of its modules."""
+    """Adapters behind a transformer block's mixer and MLP."""
     adapters = []
     for sublayer in (block.mixer, block.last):
         adapter = Adapter(block.width, width, maps=block.maps)
-        sublayer.add_module("adapter", adapter)
-        sublayer.register_forward_hook(change)
+        follow(sublayer, "adapter", adapter)
         adapters.append(adapter)
     return adapters
 
@@ -65,9 +54,9 @@ def adapt(model: nn.Module, config: AdapterConfig) -> Adapted:
     """Put adapters into every transformer block, and behind every convolutional block."""
     convolutional = convolutional_blocks(model)
     adapters = [a for block in blocks(model) for a in after_sublayers(block, config.width)]
-    for sequence in convolutional.values():
-        adapter = Adapter(convolution(sequence).out_channels, config.width)
-        sequence.append(adapter)
+    for block in convolutional.values():
+        adapter = Adapter(convolution(block).out_channels, config.width)
+        append(block, "adapter", adapter)
         adapters.append(adapter)
     check_encoder("adapter", model, adapters)
     group = ParameterGroup(name="adapters", parameters=parameters_of(adapters))
@@ -81,5 +70,5 @@ method = Method(
     traits=Traits(category="additive", batchnorm="frozen"),
     config=AdapterConfig,
     adapt=adapt,
-    version=2,
+    version=3,
 )

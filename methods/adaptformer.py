@@ -15,7 +15,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
-from methods._surgery import RESIZING, check_encoder, convolution, parameters_of
+from methods._surgery import RESIZING, check_encoder, parameters_of
 from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
@@ -64,8 +64,11 @@ class Parallel(nn.Sequential):
         return x + change
 
 
-class BesideMlp(Branch):
-    """A branch that takes what the MLP's first layer takes, and adds to what its last gives."""
+class Beside(Branch):
+    """A branch that takes what one layer takes, and adds to what a later one gives.
+
+    It stands in the first; hooks keep the names of all modules.
+    """
 
     _change: Tensor | None = None
     """Between the two layers of one forward pass."""
@@ -79,14 +82,36 @@ class BesideMlp(Branch):
         change, self._change = self._change, None
         return output if change is None else output + change
 
+    def put(self, first: nn.Module, last: nn.Module) -> None:
+        """Run beside all that is between two layers, themselves included."""
+        first.add_module("branch", self)
+        first.register_forward_pre_hook(self.take)
+        last.register_forward_hook(self.give)
+
 
 def beside_mlp(block: TransformerBlock, config: AdaptFormerConfig) -> Branch:
-    """A branch beside a transformer block's MLP; hooks keep the names of its modules."""
-    branch = BesideMlp(block.width, block.width, config.width, config.scale, maps=block.maps)
-    block.first.add_module("branch", branch)
-    block.first.register_forward_pre_hook(branch.take)
-    block.last.register_forward_hook(branch.give)
+    """A branch beside a transformer block's MLP."""
+    branch = Beside(block.width, block.width, config.width, config.scale, maps=block.maps)
+    branch.put(block.first, block.last)
     return branch
+
+
+def beside_block(model: nn.Module, name: str, config: AdaptFormerConfig) -> Branch | None:
+    """A branch beside a convolutional block; None where that does not keep its input's shape."""
+    block = model.get_submodule(name)
+    first, *others = block.children()
+    layers = [m for m in (first, *others) if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    resized = any(isinstance(module, RESIZING) for module in (first, *others))
+    if resized or not all(map(keeps_shape, layers)):
+        return None
+    sizes = layers[0].in_channels, layers[-1].out_channels, config.width, config.scale
+    if isinstance(block, nn.Sequential):
+        branch = Branch(*sizes)
+        model.set_submodule(name, Parallel(block, branch))
+        return branch
+    beside = Beside(*sizes)
+    beside.put(first, others[-1])
+    return beside
 
 
 def keeps_shape(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
@@ -101,15 +126,10 @@ def adapt(model: nn.Module, config: AdaptFormerConfig) -> Adapted:
     """Put a branch beside every MLP, and every convolutional block that keeps its input's shape."""
     convolutional = convolutional_blocks(model)
     branches = [beside_mlp(block, config) for block in blocks(model)]
-    for name, sequence in convolutional.items():
-        layers = [m for m in sequence if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-        resized = any(isinstance(module, RESIZING) for module in sequence)
-        if resized or not all(map(keeps_shape, layers)):
-            continue
-        inputs, outputs = layers[0].in_channels, convolution(sequence).out_channels
-        branch = Branch(inputs, outputs, config.width, config.scale)
-        model.set_submodule(name, Parallel(sequence, branch))
-        branches.append(branch)
+    for name in convolutional:
+        branch = beside_block(model, name, config)
+        if branch is not None:
+            branches.append(branch)
     check_encoder("adaptformer", model, branches)
     group = ParameterGroup(name="branches", parameters=parameters_of(branches))
     return Adapted(model=model, groups=(group,))
@@ -122,5 +142,5 @@ method = Method(
     traits=Traits(category="additive", batchnorm="frozen"),
     config=AdaptFormerConfig,
     adapt=adapt,
-    version=2,
+    version=3,
 )

@@ -9,14 +9,13 @@ convolution's bias would have no effect and no gradient.
 from torch import nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
-from methods._surgery import WEIGHT_LAYERS, select
+from methods._projections import weights
 
 
 def adapt(model: nn.Module, config: Config) -> Adapted:
-    """Train the bias of every convolution and linear layer."""
-    layers = select(model, WEIGHT_LAYERS).values()
-    own = [dict(layer.named_parameters(recurse=False)) for layer in layers]
-    biases = tuple(p["bias"] for p in own if "bias" in p)
+    """Train the bias of every convolution and linear layer, attention's projections included."""
+    found = (weight.bias for weight in weights(model).values())
+    biases = tuple(bias for bias in found if bias is not None)
     if not biases:
         raise ConfigError("The network's convolutions and linear layers have no biases to train.")
     group = ParameterGroup(name="biases", parameters=biases)
@@ -29,4 +28,5 @@ method = Method(
     source="Cai et al. 2020, TinyTL, arXiv:2007.11622",
     traits=Traits(category="selective", batchnorm="frozen", mergeable=True),
     adapt=adapt,
+    version=2,
 )

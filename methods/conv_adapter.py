@@ -19,7 +19,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
-from methods._surgery import CONVOLUTIONS, check_encoder, convolution, parameters_of
+from methods._surgery import (
+    CONVOLUTIONS,
+    append,
+    check_encoder,
+    convolution,
+    follow,
+    parameters_of,
+)
 from methods._transformer import blocks, convolutional_blocks
 
 
@@ -49,12 +56,6 @@ class ConvAdapter(nn.Module):
         return x + change
 
 
-def change(mixer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    """Hook behind a mixer: its adapter."""
-    adapted: Tensor = mixer.get_submodule("adapter")(output)
-    return adapted
-
-
 def adapt(model: nn.Module, config: ConvAdapterConfig) -> Adapted:
     """Put an adapter behind every convolutional block, and every mixer of tokens on maps."""
     if config.kernel % 2 == 0:
@@ -67,15 +68,15 @@ def adapt(model: nn.Module, config: ConvAdapterConfig) -> Adapted:
     for block in blocks(model):
         if block.maps:
             adapter = ConvAdapter(block.width, config.kernel, config.compression)
-            block.mixer.add_module("adapter", adapter)
-            block.mixer.register_forward_hook(change)
+            follow(block.mixer, "adapter", adapter)
             adapters.append(adapter)
-    for sequence in convolutional.values():
-        if isinstance(sequence[-1], CONVOLUTIONS):  # a readout
+    for found in convolutional.values():
+        *_, last = found.children()
+        if isinstance(last, CONVOLUTIONS):  # a readout
             continue
-        channels = convolution(sequence).out_channels
+        channels = convolution(found).out_channels
         adapter = ConvAdapter(channels, config.kernel, config.compression)
-        sequence.append(adapter)
+        append(found, "adapter", adapter)
         adapters.append(adapter)
     check_encoder("conv_adapter", model, adapters)
     group = ParameterGroup(name="adapters", parameters=parameters_of(adapters))
@@ -89,5 +90,5 @@ method = Method(
     traits=Traits(category="additive", batchnorm="frozen"),
     config=ConvAdapterConfig,
     adapt=adapt,
-    version=2,
+    version=3,
 )

@@ -39,7 +39,7 @@ class Decomposed(nn.Module):
 def adapt(model: nn.Module, config: LowRankConfig) -> Adapted:
     """Put a magnitude and a low-rank direction on the weight of every chosen layer."""
     chosen = weights(model, config.layers)
-    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
+    check_rank(config.rank, chosen)
     updates, fold = reparametrize(
         chosen.values(), lambda layer: Decomposed(layer, config.rank, config.scale)
     )

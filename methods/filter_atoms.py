@@ -19,13 +19,13 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
+from methods._projections import weights
 from methods._weights import (
     LayersConfig,
     WeightUpdate,
     largest_divisor,
     principal_directions,
     update_weights,
-    weight_layers,
 )
 
 
@@ -69,10 +69,10 @@ class AtomUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: FilterAtomsConfig) -> Adapted:
     """Train the filter atoms of every chosen layer."""
-    layers = weight_layers(model, config.layers)
+    chosen = weights(model, config.layers)
     return update_weights(
         model,
-        layers.values(),
+        chosen.values(),
         lambda layer: AtomUpdate(layer, config.atoms, config.block),
         "filter_atoms",
     )
@@ -86,4 +86,5 @@ method = Method(
     config=FilterAtomsConfig,
     grid={"atoms": (3, 6, 9, 16)},
     adapt=adapt,
+    version=2,
 )

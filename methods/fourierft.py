@@ -17,7 +17,8 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
-from methods._weights import LayersConfig, WeightUpdate, update_weights, weight_layers
+from methods._projections import weights
+from methods._weights import LayersConfig, WeightUpdate, update_weights
 
 
 class FourierFTConfig(LayersConfig):
@@ -50,10 +51,10 @@ class SpectralUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: FourierFTConfig) -> Adapted:
     """Put a sparse spectrum on the weight of every chosen layer."""
-    layers = weight_layers(model, config.layers)
+    chosen = weights(model, config.layers)
     return update_weights(
         model,
-        layers.values(),
+        chosen.values(),
         lambda layer: SpectralUpdate(layer, config.coefficients, config.scale),
         "fourierft",
     )
@@ -67,4 +68,5 @@ method = Method(
     config=FourierFTConfig,
     grid={"coefficients": (300, 1000, 3000), "scale": (100.0, 300.0)},
     adapt=adapt,
+    version=2,
 )

@@ -6,18 +6,21 @@ values of attention and the inner activations of each MLP. They are folded into 
 
 Elsewhere the paper has nothing to say. Chosen here: the input channels of every (transposed)
 convolution and linear layer are rescaled, of which the MLP's second layer is the paper's l_ff;
-only a fused projection to queries, keys and values (a linear layer called `qkv`) is scaled at its
-output instead, keys and values alone, as in the paper. `in` parameters a layer, 2 / 3 · out for a
-fused projection; 4,325 on InversionNet. BatchNorm is frozen.
+only a fused projection to queries, keys and values (timm's `qkv`, `in_proj` of torch's attention)
+is scaled at its output instead, keys and values alone, as in the paper; `layers` can name one of
+the two. `in` parameters a layer, 2 / 3 · out for a fused projection; 4,325 on InversionNet.
+BatchNorm is frozen.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bench.contract import Adapted, Method, ParameterGroup, Traits
+from bench.contract import Adapted, ConfigError, Method, ParameterGroup, Traits
 from methods._low_rank import full_precision
-from methods._weights import LayersConfig, weight_layers
+from methods._projections import weights
+from methods._surgery import Weight
+from methods._weights import LayersConfig
 
 
 class InputScale(nn.Module):
@@ -43,54 +46,64 @@ class InputScale(nn.Module):
 
 
 class KeyValueScale(nn.Module):
-    """Rows of keys and values ↦ rows · scale, for the weight of a fused projection."""
+    """Rows of keys and values ↦ rows · scale, for the weight or the bias of a fused projection.
 
-    def __init__(self, layer: nn.Module) -> None:
+    `part` is 1 for keys alone, 2 for values alone, None for both.
+    """
+
+    def __init__(self, weight: Tensor, part: int | None) -> None:
         super().__init__()
-        weight = layer.get_parameter("weight")
-        self.scale = nn.Parameter(weight.new_ones(2 * (len(weight) // 3)))
+        third = len(weight) // 3
+        self.first = third if part is None else part * third
+        self.scale = nn.Parameter(weight.new_ones(2 * third if part is None else third))
 
     def forward(self, rows: Tensor) -> Tensor:
         with full_precision(rows):
-            ones = self.scale.new_ones(len(rows) - len(self.scale))
-            return rows * torch.cat((ones, self.scale)).view(-1, *[1] * (rows.ndim - 1))
+            before = self.scale.new_ones(self.first)
+            behind = self.scale.new_ones(len(rows) - self.first - len(self.scale))
+            factors = torch.cat((before, self.scale, behind))
+            return rows * factors.view(-1, *[1] * (rows.ndim - 1))
 
 
 class SameScale(nn.Module):
     """The bias scaled as the weight is."""
 
-    def __init__(self, weights: KeyValueScale) -> None:
+    def __init__(self, rows: KeyValueScale) -> None:
         super().__init__()
-        self._weights = (weights,)  # in a tuple: its parameters are saved once, with the weight
+        self._rows = (rows,)  # in a tuple: its parameters are saved once, with the weight
 
     def forward(self, bias: Tensor) -> Tensor:
-        scaled: Tensor = self._weights[0](bias)
+        scaled: Tensor = self._rows[0](bias)
         return scaled
+
+
+def scale_of(weight: Weight, name: str) -> InputScale | KeyValueScale:
+    """The factors for a weight; raises `ConfigError` for queries."""
+    if not weight.fused:
+        return InputScale(weight.layer)
+    if weight.part == 0:
+        raise ConfigError(
+            f"Method 'ia3' scales keys and values, not the queries '{name}'; name other layers."
+        )
+    return KeyValueScale(weight.layer.get_parameter(weight.tensor), weight.part)
 
 
 def adapt(model: nn.Module, config: LayersConfig) -> Adapted:
     """Fold a scale of its inputs, or of keys and values, into every chosen layer."""
-    parametrized: list[tuple[nn.Module, str]] = []
+    chosen = weights(model, config.layers)
+    folded: list[tuple[nn.Module, str, nn.Module]] = []
     scales = []
-
-    def fold_into(layer: nn.Module, tensor: str, module: nn.Module) -> None:
+    for name, weight in chosen.items():
+        factors = scale_of(weight, name)
+        scales.append(factors.scale)
+        folded.append((weight.layer, weight.tensor, factors))
+        if isinstance(factors, KeyValueScale) and weight.bias is not None:
+            folded.append((weight.layer, weight.bias_name, SameScale(factors)))
+    for layer, tensor, module in folded:
         parametrize.register_parametrization(layer, tensor, module, unsafe=True)
-        parametrized.append((layer, tensor))
-
-    for name, layer in weight_layers(model, config.layers).items():
-        if name.rpartition(".")[2] == "qkv" and isinstance(layer, nn.Linear):
-            keys_values = KeyValueScale(layer)
-            scales.append(keys_values.scale)
-            fold_into(layer, "weight", keys_values)
-            if layer.bias is not None:
-                fold_into(layer, "bias", SameScale(keys_values))
-        else:
-            inputs = InputScale(layer)
-            scales.append(inputs.scale)
-            fold_into(layer, "weight", inputs)
 
     def merge() -> nn.Module:
-        for layer, tensor in reversed(parametrized):
+        for layer, tensor in dict.fromkeys((layer, tensor) for layer, tensor, _ in folded):
             parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
         return model
 
@@ -105,4 +118,5 @@ method = Method(
     traits=Traits(category="additive", batchnorm="frozen", mergeable=True),
     config=LayersConfig,
     adapt=adapt,
+    version=2,
 )

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
 from methods._low_rank import check_rank
-from methods._weights import LayersConfig, WeightUpdate, update_weights, weight_layers
+from methods._projections import weights
+from methods._weights import LayersConfig, WeightUpdate, update_weights
 
 
 class LoHaConfig(LayersConfig):
@@ -49,11 +50,11 @@ class HadamardUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: LoHaConfig) -> Adapted:
     """Put a Hadamard product of low-rank updates on the weight of every chosen layer."""
-    layers = weight_layers(model, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, chosen)
     scale = config.alpha / config.rank
     return update_weights(
-        model, layers.values(), lambda layer: HadamardUpdate(layer, config.rank, scale), "loha"
+        model, chosen.values(), lambda layer: HadamardUpdate(layer, config.rank, scale), "loha"
     )
 
 
@@ -65,4 +66,5 @@ method = Method(
     config=LoHaConfig,
     grid={"rank": (2, 4, 8, 16, 32), "alpha": (4.0, 8.0, 16.0)},
     adapt=adapt,
+    version=2,
 )

@@ -19,13 +19,8 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
-from methods._weights import (
-    LayersConfig,
-    WeightUpdate,
-    largest_divisor,
-    update_weights,
-    weight_layers,
-)
+from methods._projections import weights
+from methods._weights import LayersConfig, WeightUpdate, largest_divisor, update_weights
 
 
 class LoKrConfig(LayersConfig):
@@ -61,10 +56,10 @@ class KroneckerUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: LoKrConfig) -> Adapted:
     """Put a Kronecker product on the weight of every chosen layer."""
-    layers = weight_layers(model, config.layers)
+    chosen = weights(model, config.layers)
     scale = config.alpha / config.rank
     return update_weights(
-        model, layers.values(), lambda layer: KroneckerUpdate(layer, config.rank, scale), "lokr"
+        model, chosen.values(), lambda layer: KroneckerUpdate(layer, config.rank, scale), "lokr"
     )
 
 
@@ -76,4 +71,5 @@ method = Method(
     config=LoKrConfig,
     grid={"rank": (4, 8, 16, 32), "alpha": (4.0, 8.0, 16.0, 32.0)},
     adapt=adapt,
+    version=2,
 )

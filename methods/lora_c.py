@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
 from methods._low_rank import check_rank
-from methods._weights import LayersConfig, WeightUpdate, update_weights, weight_layers
+from methods._projections import weights
+from methods._weights import LayersConfig, WeightUpdate, update_weights
 
 
 class LoRACConfig(LayersConfig):
@@ -51,11 +52,11 @@ class UnfoldedUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: LoRACConfig) -> Adapted:
     """Put a low-rank update of the unfolded weight on every chosen layer."""
-    layers = weight_layers(model, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, chosen)
     scale = config.alpha / config.rank
     return update_weights(
-        model, layers.values(), lambda layer: UnfoldedUpdate(layer, config.rank, scale), "lora_c"
+        model, chosen.values(), lambda layer: UnfoldedUpdate(layer, config.rank, scale), "lora_c"
     )
 
 
@@ -67,4 +68,5 @@ method = Method(
     config=LoRACConfig,
     grid={"rank": (1, 2, 4, 8, 16), "alpha": (1.0, 2.0, 4.0, 8.0, 16.0)},
     adapt=adapt,
+    version=2,
 )

@@ -21,7 +21,7 @@ from methods._surgery import reparametrize
 def adapt(model: nn.Module, config: LowRankConfig) -> Adapted:
     """Put a low-rank update on every chosen layer and train its factor B."""
     chosen = weights(model, config.layers)
-    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
+    check_rank(config.rank, chosen)
     updates, fold = reparametrize(
         chosen.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
     )

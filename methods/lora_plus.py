@@ -26,7 +26,7 @@ class LoRAPlusConfig(LowRankConfig):
 def adapt(model: nn.Module, config: LoRAPlusConfig) -> Adapted:
     """Put a low-rank update on every chosen layer, its factors in two groups."""
     chosen = weights(model, config.layers)
-    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
+    check_rank(config.rank, chosen)
     updates, fold = reparametrize(
         chosen.values(), lambda layer: LowRankUpdate(layer, config.rank, config.scale)
     )

@@ -14,7 +14,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
-from methods._weights import LayersConfig, WeightUpdate, update_weights, weight_layers
+from methods._projections import weights
+from methods._weights import LayersConfig, WeightUpdate, update_weights
 
 
 class MiSSConfig(LayersConfig):
@@ -40,9 +41,9 @@ class SharedShards(WeightUpdate):
 
 def adapt(model: nn.Module, config: MiSSConfig) -> Adapted:
     """Put a shared shard on the weight of every chosen layer."""
-    layers = weight_layers(model, config.layers)
+    chosen = weights(model, config.layers)
     return update_weights(
-        model, layers.values(), lambda layer: SharedShards(layer, config.rank), "miss"
+        model, chosen.values(), lambda layer: SharedShards(layer, config.rank), "miss"
     )
 
 
@@ -54,4 +55,5 @@ method = Method(
     config=MiSSConfig,
     grid={"rank": (16, 32, 64, 128)},
     adapt=adapt,
+    version=2,
 )

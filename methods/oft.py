@@ -18,14 +18,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.contract import Adapted, ConfigError, Method, Traits
-from methods._weights import (
-    Geometry,
-    LayersConfig,
-    WeightUpdate,
-    largest_divisor,
-    update_weights,
-    weight_layers,
-)
+from methods._projections import weights
+from methods._weights import Geometry, LayersConfig, WeightUpdate, largest_divisor, update_weights
 
 
 class OFTConfig(LayersConfig):
@@ -59,16 +53,23 @@ class Rotation(WeightUpdate):
         return torch.einsum("onb,nbc->onc", blocks, turn).flatten(1)
 
 
+def block_size(layer: nn.Module, config: OFTConfig) -> int:
+    """Columns of a layer's matrix that are turned together."""
+    return largest_divisor(Geometry.of(layer).columns, config.block)
+
+
 def adapt(model: nn.Module, config: OFTConfig) -> Adapted:
     """Put a rotation on the weight of every chosen layer whose columns can be turned in blocks."""
-    sizes = {
-        layer: largest_divisor(Geometry.of(layer).columns, config.block)
-        for layer in weight_layers(model, config.layers).values()
-    }
-    layers = [layer for layer, size in sizes.items() if size > 1]
-    if not layers:
+    chosen = [
+        weight
+        for weight in weights(model, config.layers).values()
+        if block_size(weight.stand_in(), config) > 1
+    ]
+    if not chosen:
         raise ConfigError(f"No layer's columns can be split into blocks of 2 to {config.block}.")
-    return update_weights(model, layers, lambda layer: Rotation(layer, sizes[layer]), "oft")
+    return update_weights(
+        model, chosen, lambda layer: Rotation(layer, block_size(layer, config)), "oft"
+    )
 
 
 method = Method(
@@ -79,4 +80,5 @@ method = Method(
     config=OFTConfig,
     grid={"block": (4, 8, 16, 32, 64)},
     adapt=adapt,
+    version=2,
 )

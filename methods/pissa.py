@@ -18,13 +18,8 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
 from methods._low_rank import GRID, check_rank
-from methods._weights import (
-    LayersConfig,
-    WeightUpdate,
-    principal_directions,
-    update_weights,
-    weight_layers,
-)
+from methods._projections import weights
+from methods._weights import LayersConfig, WeightUpdate, principal_directions, update_weights
 
 
 class PiSSAConfig(LayersConfig):
@@ -61,10 +56,10 @@ class PrincipalUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: PiSSAConfig) -> Adapted:
     """Put trained principal components on the weight of every chosen layer."""
-    layers = weight_layers(model, config.layers)
-    check_rank(config.rank, layers)
+    chosen = weights(model, config.layers)
+    check_rank(config.rank, chosen)
     return update_weights(
-        model, layers.values(), lambda layer: PrincipalUpdate(layer, config.rank), "pissa"
+        model, chosen.values(), lambda layer: PrincipalUpdate(layer, config.rank), "pissa"
     )
 
 
@@ -76,4 +71,5 @@ method = Method(
     config=PiSSAConfig,
     grid={"rank": GRID["rank"]},
     adapt=adapt,
+    version=2,
 )

@@ -29,7 +29,7 @@ class RsLoRAConfig(LayersConfig):
 def adapt(model: nn.Module, config: RsLoRAConfig) -> Adapted:
     """Put a low-rank update on the weight of every chosen layer."""
     chosen = weights(model, config.layers)
-    check_rank(config.rank, {name: weight.stand_in() for name, weight in chosen.items()})
+    check_rank(config.rank, chosen)
     scale = config.alpha / math.sqrt(config.rank)
     updates, fold = reparametrize(
         chosen.values(), lambda layer: LowRankUpdate(layer, config.rank, scale)

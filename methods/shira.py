@@ -17,7 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
-from methods._weights import LayersConfig, WeightUpdate, update_weights, weight_layers
+from methods._projections import weights
+from methods._weights import LayersConfig, WeightUpdate, update_weights
 
 
 class SHiRAConfig(LayersConfig):
@@ -51,9 +52,9 @@ class SparseUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: SHiRAConfig) -> Adapted:
     """Train single elements of the weight of every chosen layer."""
-    layers = weight_layers(model, config.layers)
+    chosen = weights(model, config.layers)
     return update_weights(
-        model, layers.values(), lambda layer: SparseUpdate(layer, config), "shira"
+        model, chosen.values(), lambda layer: SparseUpdate(layer, config), "shira"
     )
 
 
@@ -65,4 +66,5 @@ method = Method(
     config=SHiRAConfig,
     grid={"density": (0.005, 0.01, 0.02, 0.05), "mask": ("random", "magnitude")},
     adapt=adapt,
+    version=2,
 )

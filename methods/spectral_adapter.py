@@ -1,4 +1,4 @@
-"""Spectral adapters: residual bottlenecks on the low Fourier modes of each convolution's output.
+"""Spectral adapters: residual bottlenecks on the low Fourier modes of what each layer puts out.
 
 After Zhang et al. 2025, F-Adapter, arXiv:2509.23173: in the layers of a Fourier neural operator an
 adapter up(gelu(down(·))) acts on the channels of each mode, on real and imaginary part alike, and
@@ -6,16 +6,19 @@ is wider for low frequencies, where solutions of differential equations have the
 of B has the width min + (max − min) · (1 − centre_b)^p, with p = 2, B = 4, min and max half and
 twice the given width. The up-projection starts at zero.
 
-Most networks here have no Fourier layers, and those of `fourier_deeponet` are left alone, so the
-output of every (transposed) convolution with a spatial kernel is transformed, adapted, transformed
-back and added: y + F⁻¹(adapter(F y)). Chosen here: a mode's frequency is the larger of its two wave
-numbers; only wave numbers below `modes` are adapted; and the bands share one adapter of which they
-use the first hidden units, instead of one each, so that a place with a small map (a bottleneck of 1
-× 1) trains all its units too. Linear layers have no maps and are left alone.
+Most networks have no Fourier layers. So what is transformed, adapted, transformed back and added,
+y + F⁻¹(adapter(F y)), is the output of every (transposed) convolution with a spatial kernel, and
+that of spectral convolutions, layers of the class `SpectralConv2d` as in `fourier_deeponet`. Chosen
+here: a mode's frequency is the larger of its two wave numbers; only wave numbers below `modes` are
+adapted; and the bands share one adapter of which they use the first hidden units, instead of one
+each, so that a place with a small map (a bottleneck of 1 × 1) trains all its units too. Linear
+layers have no maps and are left alone.
 
 2 · w · out + w + out parameters a layer, w the width of the lowest band, 26 by default: 229,663 on
 InversionNet. Not mergeable: the adapter is not linear. BatchNorm is frozen.
 """
+
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +27,12 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from methods._low_rank import full_precision
-from methods._surgery import parameters_of
+from methods._surgery import follow, parameters_of
 from methods._weights import LayersConfig, spatial_convolutions
+
+SPECTRAL = "SpectralConv2d"
+"""Class name of a layer of Fourier neural operators with maps (n, channels, …, …) on both sides and
+an attribute `out_channels`, as in Li et al.'s code."""
 
 
 class SpectralAdapterConfig(LayersConfig):
@@ -95,20 +102,15 @@ class SpectralAdapter(nn.Module):
 
 def adapt(model: nn.Module, config: SpectralAdapterConfig) -> Adapted:
     """Put a spectral adapter behind every chosen convolution."""
+    spectral = {type(layer) for layer in model.modules() if type(layer).__name__ == SPECTRAL}
     adapters = []
-    for layer in spatial_convolutions(model, config.layers).values():
-        adapter = SpectralAdapter(layer.weight.detach(), layer.out_channels, config)
-        layer.add_module("spectral_adapter", adapter)
-        layer.register_forward_hook(adapt_output)
+    for layer in spatial_convolutions(model, config.layers, spectral).values():
+        like = next(layer.parameters()).detach()
+        adapter = SpectralAdapter(like, cast(int, layer.out_channels), config)
+        follow(layer, "spectral_adapter", adapter)
         adapters.append(adapter)
     group = ParameterGroup(name="spectral_adapters", parameters=parameters_of(adapters))
     return Adapted(model=model, groups=(group,))
-
-
-def adapt_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    """The output of a convolution, adapted by its spectral adapter."""
-    adapted: Tensor = layer.get_submodule("spectral_adapter")(output)
-    return adapted
 
 
 method = Method(
@@ -118,9 +120,10 @@ method = Method(
     traits=Traits(
         category="additive",
         batchnorm="frozen",
-        needs=frozenset({"Conv2d|ConvTranspose2d"}),
+        needs=frozenset({f"Conv2d|ConvTranspose2d|{SPECTRAL}"}),
     ),
     config=SpectralAdapterConfig,
     grid={"width": (8, 16, 32), "modes": (8, 16, 32)},
     adapt=adapt,
+    version=2,
 )

@@ -15,8 +15,9 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
+from methods._projections import weights
 from methods._surgery import parameters_of, reparametrize
-from methods._weights import Geometry, LayersConfig, WeightUpdate, weight_layers
+from methods._weights import Geometry, LayersConfig, WeightUpdate
 
 
 class VeRAConfig(LayersConfig):
@@ -55,7 +56,8 @@ class VectorUpdate(WeightUpdate):
 
 def adapt(model: nn.Module, config: VeRAConfig) -> Adapted:
     """Put two vectors on the weight of every chosen layer."""
-    layers = tuple(weight_layers(model, config.layers).values())
+    chosen = tuple(weights(model, config.layers).values())
+    layers = [weight.stand_in() for weight in chosen]
     sizes = [Geometry.of(layer) for layer in layers]
     projections = Projections(
         layers[0].get_parameter("weight").detach(),
@@ -64,7 +66,7 @@ def adapt(model: nn.Module, config: VeRAConfig) -> Adapted:
         config.rank,
     )
     updates, fold = reparametrize(
-        layers, lambda layer: VectorUpdate(layer, projections, config.start)
+        chosen, lambda layer: VectorUpdate(layer, projections, config.start)
     )
     updates[0].add_module("projections", projections)
     group = ParameterGroup(name="vera", parameters=parameters_of(updates))
@@ -79,4 +81,5 @@ method = Method(
     config=VeRAConfig,
     grid={"rank": (64, 128, 256, 512)},
     adapt=adapt,
+    version=2,
 )

@@ -331,6 +331,65 @@ def test_prompt_tokens_go_through_all_blocks_when_they_are_shallow() -> None:
     torch.testing.assert_close(predict(adapted.model, sequence()), predict(network, x)[:, 3:])
 
 
+# --- convolutional blocks that are no sequences ---------------------------------------------------
+
+
+class Stage(nn.Module):
+    """Two inputs through one convolution, then its activation; what is made of it is twice that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(6, 4, 3, 1, 1)
+        self.norm = nn.BatchNorm2d(4)
+        self.activation = nn.LeakyReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.activation(self.norm(self.convolution(torch.cat((x, x), dim=1))))
+        return torch.cat((y, y), dim=1)
+
+
+def stage() -> nn.Module:
+    torch.manual_seed(0)
+    return Stage().eval()
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.einsum("oi,nizx->nozx", weight.flatten(1), x) + bias.view(-1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["adapter", "adaptformer", "conv_adapter"])
+def test_a_convolution_with_its_activation_is_a_block(name: str) -> None:
+    """The adapter stands behind the activation, the branch beside both; whatever follows."""
+    network = stage()
+    adapted = adapt(name, network)
+    assert adapted.model.state_dict().keys() > network.state_dict().keys()
+    shake(adapted)
+    p = {n.partition(".")[2].partition(".")[2]: v for n, v in trainable(adapted).items()}
+    x = torch.randn(2, 3, 5, 6)
+    with torch.no_grad():
+        y = predict(network, x)[:, :4]
+        given = torch.cat((x, x), dim=1) if name == "adaptformer" else y
+        if name == "conv_adapter":  # 4 channels at compression 8 share one inner channel
+            inner = functional.conv2d(y, p["depthwise.weight"], p["depthwise.bias"], padding=1)
+            change = pointwise(inner.relu(), p["pointwise.weight"], p["pointwise.bias"])
+        else:
+            inner = pointwise(given, p["down.weight"], p["down.bias"]).relu()
+            change = pointwise(inner, p["up.weight"], p["up.bias"])
+        change = 0.1 * change if name == "adaptformer" else change
+    expected = torch.cat((y + change, y + change), dim=1)
+    torch.testing.assert_close(predict(adapted.model, x), expected)
+
+
+@pytest.mark.parametrize("name", ["adapter", "adaptformer", "conv_adapter"])
+def test_patches_of_a_transformer_are_no_block(name: str) -> None:
+    """timm's are a convolution and a norm, which acts on tokens."""
+    from timm.layers import PatchEmbed
+
+    patches = PatchEmbed(8, 4, 5, WIDTH, norm_layer=nn.LayerNorm)
+    with pytest.raises(ConfigError, match="finds nothing to adapt"):
+        adapt(name, patches)
+
+
 # --- networks whose encoder a method does not know ------------------------------------------------
 
 
@@ -391,18 +450,23 @@ SHIPPED = {
     ("layernorm", "hybrid_vit"): 13 * 2 * 192,
     ("prompt_tokens", "hybrid_vit"): 6 * 10 * 192,
     ("attention", "hybrid_vit"): 6 * (4 * 192**2 + 4 * 192),
-    # stages of 3 and 3 separable convolutions, 9 and 3 attentions; the stem's sequence (32)
+    # stages of 3 and 3 separable convolutions, 9 and 3 attentions; the stem's sequence (32); the
+    # decoder's convolutions, 512 + 320 → 320, 320 + 128 → 128, 128 + 64 → 64, 64 + 32 → 32
     ("adapter", "caformer_unet"): 2 * sum(
         d * bottleneck(c, 16) for d, c in ((3, 64), (3, 128), (9, 320), (3, 512))
-    ) + bottleneck(32, 16),
+    ) + bottleneck(32, 16) + sum(bottleneck(c, 16) for c in (320, 128, 64, 32)),
     ("adaptformer", "caformer_unet"): sum(
         d * bottleneck(c, 64) for d, c in ((3, 64), (3, 128), (9, 320), (3, 512))
+    ) + sum((a + b) * 64 + 64 + 64 * b + b for a, b in ((512, 320), (320, 128), (128, 64), (64, 32))
     ),
     ("conv_adapter", "caformer_unet"): sum(
-        n * (9 * c + c // 8 + c * c // 8 + c) for n, c in ((3, 64), (3, 128), (1, 32))
+        n * (9 * c + c // 8 + c * c // 8 + c)
+        for n, c in ((3, 64), (3, 128), (2, 32), (1, 320), (1, 128), (1, 64))
     ),
     # behind 24 blocks of the U-Nets (32), not behind the readout
     ("conv_adapter", "fourier_deeponet"): 24 * (9 * 32 + 4 + 4 * 32 + 32),
+    # behind branch, four spectral convolutions and nine layers of each U-Net
+    ("spectral_adapter", "fourier_deeponet"): (1 + 4 + 3 * 9) * (2 * 26 * 32 + 26 + 32),
     ("attention", "caformer_unet"): 9 * 4 * 320**2 + 3 * 4 * 512**2,
     ("prompt_tokens", "caformer_unet"): 10 * (9 * 320 + 3 * 512),
 }  # fmt: skip
@@ -413,6 +477,63 @@ def test_counts_on_the_networks_that_ship(name: str, backbone: str) -> None:
     with torch.device("meta"):
         network = backbones.build(backbone)
     assert count(adapt(name, network)) == SHIPPED[name, backbone]
+
+
+WEIGHT_METHODS = {
+    "ia3", "filter_atoms", "fourierft", "loha", "lokr", "lora_c", "miss", "oft", "pissa", "shira",
+    "vera",
+}  # fmt: skip
+RANKS = {"loha": 2, "lora_c": 2, "pissa": 2}
+
+
+@pytest.mark.parametrize("name", sorted(WEIGHT_METHODS))
+def test_methods_on_weights_reach_the_projections_of_torchs_attention(name: str) -> None:
+    """All that is a matrix, as on a network with the same ones in linear layers; and the parts."""
+    options = {"rank": RANKS[name]} if name in RANKS else {}
+
+    def changed(**chosen: object) -> dict[str, Tensor]:
+        network = torch_blocks()
+        adapted = adapt(name, network, **options, **chosen)
+        shake(adapted)
+        before = predict(adapted.model, sequence())
+        assert adapted.merge is not None
+        merged = adapted.merge()
+        torch.testing.assert_close(predict(merged, sequence()), before)
+        old = network.state_dict()
+        return {n: v - old[n] for n, v in merged.state_dict().items() if not torch.equal(v, old[n])}
+
+    matrices = {n for n, p in torch_blocks().named_parameters() if p.ndim > 1}
+    assert {n for n in changed() if n.endswith("weight")} == matrices
+    values = changed(layers="*.v")
+    assert {n for n in values if n.endswith("weight")} == {n for n in matrices if "in_proj" in n}
+    for difference in values.values():
+        queries, keys, rows = difference.chunk(3)
+        assert not queries.any() and not keys.any() and rows.any()
+
+
+def test_ia3_scales_keys_and_values_of_torchs_attention() -> None:
+    """Liu et al., equation 1: softmax(q (l_k ⊙ k)ᵀ / √d) (l_v ⊙ v)."""
+    torch.manual_seed(0)
+    network = nn.MultiheadAttention(WIDTH, 1, batch_first=True)
+    x = sequence()
+    for layers, scaled in (("in_proj", "kv"), ("k", "k"), ("v", "v"), ("k,v", "kv")):
+        adapted = adapt("ia3", network, layers=layers)
+        shake(adapted)
+        found = torch.cat([p.detach() for p in trainable(adapted).values()])
+        factors = dict(zip(scaled, found.split(WIDTH), strict=True))
+        with torch.no_grad():
+            q, k, v = functional.linear(x, network.in_proj_weight, network.in_proj_bias).chunk(3, 2)
+            k, v = k * factors.get("k", 1), v * factors.get("v", 1)
+            mixed = (q @ k.transpose(1, 2) / WIDTH**0.5).softmax(2) @ v
+            expected = network.out_proj(mixed)
+            torch.testing.assert_close(adapted.model(x, x, x)[0], expected)
+    with pytest.raises(ConfigError, match="scales keys and values, not the queries 'q'"):
+        adapt("ia3", network, layers="q")
+
+
+def test_bias_trains_the_biases_of_torchs_attention() -> None:
+    names = {n for n, p in torch_blocks().named_parameters() if p.ndim == 1 and "norm" not in n}
+    assert set(trainable(adapt("bias", torch_blocks()))) == names
 
 
 @pytest.mark.parametrize("name", ["dora", "lora_plus", "lora_fa", "rslora"])

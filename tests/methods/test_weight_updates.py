@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as functional
 from frugal_networks import assert_same
 from shallow import shallow
+from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
 from bench import conformance
@@ -267,14 +268,16 @@ def test_lora_plus_gives_b_its_own_learning_rate() -> None:
 
 def test_ia3_scales_what_enters_a_layer_and_keys_and_values() -> None:
     torch.manual_seed(0)
-    network = nn.ModuleDict({"qkv": nn.Linear(4, 12), "out": nn.Conv2d(4, 6, 3, groups=2)})
+    attention = Attention(4, num_heads=1, qkv_bias=True)
+    attention.proj = nn.Identity()
+    network = nn.ModuleDict({"attention": attention, "out": nn.Conv2d(4, 6, 3, groups=2)})
     adapted = adapt("ia3", network)
     assert [p.numel() for p in trained(adapted).values()] == [8, 4]
     shake(adapted)
     keys_values, inputs = (p.detach() for p in trained(adapted).values())
     x, maps = torch.randn(3, 4), torch.randn(3, 4, 5, 5)
-    expected = network["qkv"](x) * torch.cat((torch.ones(4), keys_values))
-    torch.testing.assert_close(adapted.model["qkv"](x), expected)
+    expected = attention.qkv(x) * torch.cat((torch.ones(4), keys_values))
+    torch.testing.assert_close(adapted.model["attention"].qkv(x), expected)
     expected = network["out"](maps * inputs.view(4, 1, 1))
     torch.testing.assert_close(adapted.model["out"](maps), expected)
 

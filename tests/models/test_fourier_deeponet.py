@@ -17,7 +17,7 @@ from bench.conformance import toy_networks
 from bench.data import generate, layout
 from bench.errors import ConfigError
 from bench.models import backbones
-from bench.models.backbones.fourier_deeponet import FourierDeepONet, Spectral, UNet
+from bench.models.backbones.fourier_deeponet import FourierDeepONet, SpectralConv2d, UNet
 from bench.models.frugal import frugal
 from bench.plugins import adaptation, registry
 from bench.protocol import survey
@@ -32,9 +32,9 @@ FIRST, KEPT = 20, (40, 20)
 
 
 @pytest.fixture
-def spectral() -> Spectral:
+def spectral() -> SpectralConv2d:
     torch.manual_seed(0)
-    return Spectral(CHANNELS)
+    return SpectralConv2d(CHANNELS)
 
 
 def wave(receiver: int, time: int, phase: float = 0.3) -> Tensor:
@@ -45,7 +45,7 @@ def wave(receiver: int, time: int, phase: float = 0.3) -> Tensor:
     return x
 
 
-def test_spectral_convolution_is_that_of_numpy(spectral: Spectral) -> None:
+def test_spectral_convolution_is_that_of_numpy(spectral: SpectralConv2d) -> None:
     """FFT, one matrix for each kept frequency, inverse FFT, written out."""
     x = torch.randn(2, CHANNELS, RECEIVERS, TIME)
     spectrum = np.fft.rfft2(x.numpy())
@@ -63,26 +63,26 @@ def test_spectral_convolution_is_that_of_numpy(spectral: Spectral) -> None:
 
 @pytest.mark.parametrize(("receiver", "time", "passes"), [(3, 19, True), (3, 20, False)])
 def test_frequencies_above_the_kept_ones_become_zero(
-    spectral: Spectral, receiver: int, time: int, passes: bool
+    spectral: SpectralConv2d, receiver: int, time: int, passes: bool
 ) -> None:
     assert (float(spectral(wave(receiver, time)).detach().abs().max()) > 1e-3) == passes
 
 
 @pytest.mark.parametrize(("receiver", "passes"), [(19, True), (21, False), (-20, True)])
 def test_as_many_frequencies_of_either_sign_pass(
-    spectral: Spectral, receiver: int, passes: bool
+    spectral: SpectralConv2d, receiver: int, passes: bool
 ) -> None:
     assert (float(spectral(wave(receiver, 2)).detach().abs().max()) > 1e-3) == passes
 
 
-def test_spectral_convolution_commutes_with_shifts(spectral: Spectral) -> None:
+def test_spectral_convolution_commutes_with_shifts(spectral: SpectralConv2d) -> None:
     x = torch.randn(1, CHANNELS, RECEIVERS, TIME)
     shift = {"shifts": (5, 31), "dims": (2, 3)}
     difference = spectral(torch.roll(x, **shift)) - torch.roll(spectral(x), **shift)
     assert float(difference.detach().abs().max()) < 1e-5
 
 
-def test_its_gradients_are_those_of_differences(spectral: Spectral) -> None:
+def test_its_gradients_are_those_of_differences(spectral: SpectralConv2d) -> None:
     x = torch.randn(1, CHANNELS, RECEIVERS, TIME)
     up = torch.randn(1, CHANNELS, RECEIVERS, TIME)
     for parameter in (spectral.real, spectral.imaginary):
@@ -95,7 +95,7 @@ def test_its_gradients_are_those_of_differences(spectral: Spectral) -> None:
         assert float((gradient * step).sum()) == pytest.approx(change, rel=1e-3)
 
 
-def test_under_autocast_it_runs_in_single_precision(spectral: Spectral) -> None:
+def test_under_autocast_it_runs_in_single_precision(spectral: SpectralConv2d) -> None:
     """Of a rounded input, with a rounded output: neither the FFT nor the products are."""
     x = torch.randn(1, CHANNELS, RECEIVERS, TIME).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
@@ -156,7 +156,7 @@ def test_a_receiver_stands_above_its_own_column() -> None:
     network = FourierDeepONet(width=8).eval()
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, Spectral):
+            if isinstance(module, SpectralConv2d):
                 module.real.zero_(), module.imaginary.zero_()
             elif isinstance(module, UNet):
                 module.out.weight.zero_()

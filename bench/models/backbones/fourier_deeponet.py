@@ -57,7 +57,7 @@ def spectral_convolution(width: int) -> Any:
     return SpectralConv(width, width, (receivers, 2 * (time - 1)), bias=False)
 
 
-class Spectral(nn.Module):
+class SpectralConv2d(nn.Module):
     """A linear map of the channels for each of the lowest frequencies; the others become zero.
 
     (n, c, receivers, time) → the same. The library holds its weight as one complex tensor. Here it
@@ -66,6 +66,7 @@ class Spectral(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.out_channels = width
         layer = spectral_convolution(width)
         weight = layer.weight.to_tensor().detach()
         dtype = torch.get_default_dtype()
@@ -126,7 +127,7 @@ class FourierLayer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.spectral = Spectral(width)
+        self.spectral = SpectralConv2d(width)
         self.pointwise = nn.Conv2d(width, width, 1)
         self.activation = nn.ReLU()
 
@@ -140,7 +141,7 @@ class UFourierLayer(nn.Module):
 
     def __init__(self, width: int, steps: int, shorter: int) -> None:
         super().__init__()
-        self.spectral = Spectral(width)
+        self.spectral = SpectralConv2d(width)
         self.pointwise = nn.Conv2d(width, width, 1)
         self.unet = UNet(width)
         self.shorten = nn.Linear(steps, shorter)
