@@ -21,10 +21,17 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
-from pydantic import Field, JsonValue, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    JsonValue,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
@@ -55,6 +62,15 @@ MAX_FAN_IN = {"boft": 1152, "hra": 1152}
 """Tuners that multiply matrices of fan-in × fan-in in every step, whatever their sizes: the time of
 a step grows with the cube of the fan-in, its memory with the square (docs/PEFT.md)."""
 REFUSED = {"adalora": "it changes ranks during training, and must be told the number of steps."}
+NOT_OPTIONS = {
+    "inference_mode": "then nothing is trained.",
+    "modules_to_save": "what is trained is the tuner's part of the layers that it wraps.",
+    "peft_type": "choose the tuner by --set tuner.",
+    "target_modules": "name layers by --set targets.",
+    "target_parameters": "what is trained is the tuner's part of the layers that it wraps.",
+    "trainable_token_indices": "what is trained is the tuner's part of the layers that it wraps.",
+}
+"""Options of the library's configs that make no sense here, and why."""
 _TOLERANCE = 1e-4
 """Largest difference between a merged and an unmerged layer, relative to the output."""
 
@@ -120,11 +136,25 @@ def tuner_config(config: HfConfig, targets: Iterable[str]) -> Any:
     for option in ("target_modules", *values):
         if option not in options:
             raise ConfigError(f"Tuner '{config.tuner}' of 'hf' has no option {option}.")
+    values = {option: _checked(kinds[name], option, value) for option, value in values.items()}
     pattern = "|".join(map(re.escape, targets))
     try:
         return kinds[name](**values, target_modules=f"({pattern})")
     except (ImportError, TypeError, ValueError) as error:
         raise ConfigError(f"Options of tuner '{config.tuner}' of 'hf': {_told(error)}") from error
+
+
+def _checked(kind: type, option: str, value: object) -> object:
+    """The value of an option as the type that the library's config declares for it."""
+    if option in NOT_OPTIONS:
+        raise ConfigError(f"Method 'hf' does not take the option {option}: {NOT_OPTIONS[option]}")
+    try:
+        return TypeAdapter(get_type_hints(kind)[option]).validate_python(value)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise ConfigError(
+            f"Option {option} of 'hf' cannot be {value!r}: {problem[:1].lower()}{problem[1:]}."
+        ) from None
 
 
 def try_on(layer: nn.Module, config: HfConfig) -> Trial:

@@ -227,6 +227,15 @@ def test_counts_on_inversionnet() -> None:
         ({"tuner": "ia3", "r": 4}, "'ia3' of 'hf' has no option r"),
         ({"tuner": "ia3", "alpha": 4}, "'ia3' of 'hf' has no option alpha"),
         ({"options": {"rank": 4}}, "'lora' of 'hf' has no option rank"),
+        ({"options": {"modules_to_save": ["deconv6"]}}, "does not take the option modules_to_save"),
+        (
+            {"options": {"target_modules": ["deconv6"]}},
+            "option target_modules: name layers by --set",
+        ),
+        (
+            {"options": {"r": "abc"}},
+            "Option r of 'hf' cannot be 'abc': input should be a valid int",
+        ),
         ({"tuner": "vera"}, "does not take the layer 'convblock1.layers.0'.*shared state"),
         ({"tuner": "pissa"}, "does not take the layer 'convblock1.layers.0'.*pissa"),
         ({"tuner": "oft"}, "does not take the layer 'convblock1.layers.0'.*square kernels only"),
@@ -244,6 +253,30 @@ def test_what_does_not_fit_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         adapt("hf", convolutional, **options)
+
+
+@pytest.mark.parametrize(
+    ("layer", "tuner"),
+    [
+        *(
+            (nn.Linear(24, 16), tuner)
+            for tuner in ["lora", "dora", "pissa", "ia3", "loha", "lokr", "oft", "boft", "hra"]
+        ),
+        *((nn.Conv2d(8, 8, 3), tuner) for tuner in ["lora", "dora", "ia3", "loha", "lokr"]),
+    ],
+)
+def test_merged_the_output_is_the_same_but_for_rounding(layer: nn.Module, tuner: str) -> None:
+    """Sums of at most 72 products in float32: a few times its resolution, 1.2e-7."""
+    x = torch.randn(4, 24) if isinstance(layer, nn.Linear) else torch.randn(2, 8, 9, 7)
+    adapted = adapt("hf", sequence(layer), tuner=tuner)
+    start = predict(adapted.model, x)
+    shake(adapted, 0.01)
+    before = predict(adapted.model, x)
+    assert (before - start).abs().max() > 1e-3
+    assert adapted.merge is not None
+    merged = adapted.merge()
+    assert [type(module) for module in merged] == [type(layer)]
+    torch.testing.assert_close(predict(merged, x), before, atol=1e-6, rtol=1e-6)
 
 
 def test_a_layer_that_does_not_merge_is_refused() -> None:

@@ -183,7 +183,7 @@ def test_the_trunk_gets_the_sources_of_the_survey(network: nn.Module) -> None:
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
-def test_it_learns_more_than_the_mean_map() -> None:
+def test_it_fits_a_batch_better_than_any_constant_map() -> None:
     pair = layout.files("FlatVel_A", "train", Data(source="generated", train=4, test=1))[0]
     maps = torch.from_numpy(generate.velocity_maps("FlatVel_A", pair, seed=0, first=0))
     maps = maps.reshape(-1, 70, 70)

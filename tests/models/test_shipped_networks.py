@@ -153,7 +153,9 @@ def test_it_builds_without_weights(network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", matrix.part(NAMES, "hybrid_vit"))
-def test_it_learns_more_than_the_mean_map(name: str, samples: tuple[Tensor, Tensor]) -> None:
+def test_it_fits_a_batch_better_than_any_constant_map(
+    name: str, samples: tuple[Tensor, Tensor]
+) -> None:
     """On a batch of generated data, in a few steps: the maps must follow from the records."""
     x, y = samples
     torch.manual_seed(0)

@@ -300,6 +300,7 @@ def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -
     assert f"pip install -e {tmp_path}" in out
     code, _, error = inside("new-backbone", "inversionnet", "--folder", tmp_path)
     assert (code, "'inversionnet' is installed already" in error) == (2, True)
+    assert inside("new-backbone", "floor", "--folder", tmp_path)[0] == 0  # a word for methods only
 
     code, out, _ = inside("check", "--backbone", "inversionnet_quarter", "--json")
     assert code == 0

@@ -35,7 +35,7 @@ def write(name: str, folder: Path, kind: Kind = "method") -> Path:
     Raises `ConfigError` for a name that is not valid or that an installed plugin of the kind has,
     and `HomeError` for a target that exists or cannot be written; nothing is left behind then.
     """
-    if name in registry.RESERVED:
+    if kind == "method" and name in registry.RESERVED:
         raise ConfigError(
             f"No method can be called '{name}', which {registry.RESERVED[name]}; choose another "
             "name."
