@@ -163,6 +163,13 @@ class Method:
     """Options and their values; the protocol `sweep` tries all combinations."""
     version: int = 1
     """Raise it when the method's results change."""
+    unchanged: Mapping[str, int] = field(default_factory=dict)
+    """Backbones on which an earlier version gives the same results, by name, and its number. What
+    ran on them stays valid: runs there go by that number, on all other networks by `version`."""
+
+    def version_on(self, backbone: str) -> int:
+        """The version by which runs on a backbone go."""
+        return self.unchanged.get(backbone, self.version)
 
 
 def _same(name: str) -> str:

@@ -71,4 +71,5 @@ method = Method(
     config=AdapterConfig,
     adapt=adapt,
     version=3,
+    unchanged={"inversionnet": 1, "inversionnet_quarter": 1},
 )

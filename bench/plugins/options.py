@@ -24,21 +24,22 @@ class Choice:
 
     installed: Installed
     config: Config
+    backbone: str
     trainable_parameters: int
     """0 where it cannot be told because the method fails."""
 
     @property
     def spec(self) -> MethodSpec:
-        return method_spec(self.installed, self.config)
+        return method_spec(self.installed, self.config, self.backbone)
 
 
-def method_spec(installed: Installed, config: Config) -> MethodSpec:
-    """A method with a config, as a fit's identity has it."""
+def method_spec(installed: Installed, config: Config, backbone: str) -> MethodSpec:
+    """A method with a config, as the identity of a fit on a backbone has it."""
     method = installed.method
     return MethodSpec(
         name=method.name,
         distribution=installed.distribution,
-        version=method.version,
+        version=method.version_on(backbone),
         config=canonical_config(config),
     )
 
@@ -216,7 +217,9 @@ def _choice(installed: Installed, config: Config, backbone: str) -> Choice:
         trainable = parameter_counts.count(method, config, backbone).trainable
     except MethodError:  # the plugin is broken: its fits will fail and be recorded as failed
         trainable = 0
-    return Choice(installed=installed, config=config, trainable_parameters=trainable)
+    return Choice(
+        installed=installed, config=config, backbone=backbone, trainable_parameters=trainable
+    )
 
 
 def _assign(

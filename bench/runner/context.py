@@ -185,7 +185,7 @@ class RunContext:
 
     def foundation_spec(self, seed: int) -> FitSpec:
         """The pretraining that every fit of that seed starts from."""
-        method = options.method_spec(registry.pretraining(), Config())
+        method = options.method_spec(registry.pretraining(), Config(), self.backbone.name)
         fit = self.fit_spec(method, spec.PRETRAINING, seed=seed)
         return fit.model_copy(update={"kind": "pretraining"})
 
@@ -203,13 +203,11 @@ class RunContext:
         if fit.kind == "pretraining":
             return registry.pretraining()
         installed = registry.get(fit.method.name)
-        if (installed.distribution, installed.method.version) != (
-            fit.method.distribution,
-            fit.method.version,
-        ):
+        version = installed.method.version_on(fit.backbone.name)
+        if (installed.distribution, version) != (fit.method.distribution, fit.method.version):
             raise MethodError(
                 f"Method '{fit.method.name}' of {fit.method.distribution}, version "
-                f"{fit.method.version}, is needed; installed is version {installed.method.version} "
+                f"{fit.method.version}, is needed; installed is version {version} "
                 f"of {installed.distribution}."
             )
         return installed

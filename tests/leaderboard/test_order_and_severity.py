@@ -153,8 +153,7 @@ def test_gain_and_loss_are_differences_to_the_untouched_foundation(
         return mean(mean(own[a, a, "clean"]) for a in TARGETS)
 
     for name in ("fft", "lora", "adapter", "bitfit", "baseline"):
-        # Version 2 was run on a tenth of the data only
-        trade = found["adapter version 1" if name == "adapter" else name]
+        trade = found[name]
         assert trade.loss.value == pytest.approx(kept(name) - kept("none"), abs=1e-6)
         gain = trade.gains["id"]
         assert gain.value == pytest.approx(inside("none") - inside(name), abs=1e-6)

@@ -88,6 +88,8 @@ def test_broken_plugins_are_reported_and_spoil_nothing(tmp_path: Path) -> None:
     install(tmp_path, "no-default", {"needs": "method"}, needs)
     gridded = SOURCE.replace("adapt=adapt", 'adapt=adapt, grid={"rank": (1, 2)}')
     install(tmp_path, "no-option", {"gridded": "method"}, gridded.replace("NAME", "gridded"))
+    raised = SOURCE.replace("adapt=adapt", 'adapt=adapt, unchanged={"inversionnet": 1}')
+    install(tmp_path, "no-raise", {"raised": "method"}, raised.replace("NAME", "raised"))
     install(tmp_path, "no-metadata", {"bald": "method"}, "import a_module_that_is_not_there")
     (tmp_path / "no_metadata-2.5.dist-info" / "METADATA").unlink()
     install(tmp_path, "misnamed", {"alias": "method"}, SOURCE.replace("NAME", "other"))
@@ -110,6 +112,8 @@ def test_broken_plugins_are_reported_and_spoil_nothing(tmp_path: Path) -> None:
         "instance of Traits (given: None).",
         "no-default/needs": "its Demanding has a wrong rank: Field required (given: {}).",
         "no-option/gridded": "its grid names 'rank', which is no option of its config.",
+        "no-raise/raised": "its version on 'inversionnet', 1, is not below its version 1; name in "
+        "`unchanged` what an earlier version does the same on.",
         "unknown/bald": "ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
         "misnamed/alias": "the object calls itself 'other', its entry point 'alias'; use one name.",
         "usurper/lora": f"'lora' is a method of {registry.HARNESS} itself, which keeps the name; "

@@ -166,7 +166,7 @@ def test_from_scratch_means_from_random_weights(tmp_path: Path, tiny_track: Path
     started, _ = networks.unadapted(context.foundation_spec(0), context)
     kept = network.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in started.state_dict().items())
-    method = options.method_spec(registry.get("baseline"), Config())
+    method = options.method_spec(registry.get("baseline"), Config(), spec.name)
     scratch, sha256 = networks.unadapted(context.fit_spec(method, ("Style_A",), seed=0), context)
     assert sha256 is None
     name = "convblock1.layers.0.weight"

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from bench.contract import Config
 from bench.data import subsets
+from bench.errors import MethodError
 from bench.models import backbones
 from bench.plugins import options, registry
 from bench.plugins.options import canonical_config
@@ -73,6 +74,35 @@ def test_every_field_is_covered() -> None:
 @pytest.mark.parametrize("field", sorted(OTHER))
 def test_every_field_of_the_specification_changes_the_run_id(field: str) -> None:
     assert SPEC.model_copy(update={field: OTHER[field]}).run_id != SPEC.run_id
+
+
+def test_a_version_raised_for_some_networks_leaves_runs_on_others_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = registry.get("lora")
+    raised = replace(old.method, version=3, unchanged={"inversionnet": 1})
+    new = replace(old, method=raised)
+
+    def spec(network: str, lora: registry.Installed) -> tuple[RunContext, FitSpec]:
+        context = RunContext(
+            workspace=Workspace(tmp_path),
+            track=tracks.load("smoke"),
+            backbone=backbones.spec(network),
+            numerics=numerics.choose("cpu"),
+            progress=Silent(),
+            command=(),
+        )
+        method = options.method_spec(lora, lora.method.config(), network)
+        return context, context.fit_spec(method, ("Style_A",), seed=0)
+
+    monkeypatch.setattr(registry, "get", lambda name: new)
+    context, ran = spec("inversionnet", old)
+    assert ran == spec("inversionnet", new)[1]
+    assert context.installed(ran) is new
+    context, ran = spec("hybrid_vit", old)
+    assert spec("hybrid_vit", new)[1].method.version == 3
+    with pytest.raises(MethodError, match=r"version 1, is needed; installed is version 3 of"):
+        context.installed(ran)
 
 
 @pytest.mark.parametrize("field", sorted(OTHER_METHOD))

@@ -61,7 +61,9 @@ def context_of(home: Path, track: Path, stopping: Callable[[], bool] = lambda: F
 def new_fit(context: RunContext, seed: int = 0) -> Job:
     """One that is not recorded: lora with another rank on Style_A."""
     installed = registry.get("lora")
-    method = options.method_spec(installed, options.validate(installed, {"rank": 2}))
+    method = options.method_spec(
+        installed, options.validate(installed, {"rank": 2}), context.backbone.name
+    )
     spec = context.fit_spec(method, ("Style_A",), seed=seed)
     return Job(track=context.track, spec=spec)
 
