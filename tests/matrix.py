@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-METHODS = (
-    *("adapter", "batchnorm_stats", "bitfit", "fft", "hf", "lora"),
-    *("lp_ft", "oft", "prompt", "prompt_tokens", "wise"),
-)
-"""Of every kind one: full, selective, reparametrised, added and bridged; statistics alone, tokens,
-an altered input, two stages, a choice at the end."""
+METHODS = ("adapter", "bitfit", "fft", "hf", "lora", "prompt_tokens", "wise")
+"""Of most kinds one: full, selective, reparametrised, added and bridged; tokens, a choice at the
+end."""
 
 
 def part(values: Iterable[Any], *chosen: Any) -> list[Any]:

@@ -49,6 +49,7 @@ def listed(site: Path, cache: Path) -> tuple[dict[str, dict[str, Any]], bool, bo
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_rows_are_kept_until_something_is_installed_or_edited(tmp_path: Path) -> None:
     site, cache = tmp_path / "site", tmp_path / "cache"
     site.mkdir()

@@ -147,6 +147,7 @@ def test_a_good_method_beside_them_keeps_its_numbers(
     assert_same(home, ran[0], "lora", "foundation")
 
 
+@pytest.mark.exhaustive
 def test_all_methods_are_listed_whatever_a_plugin_does(
     site: str, bench: Bench, tmp_path: Path
 ) -> None:

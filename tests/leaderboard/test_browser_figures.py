@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import matrix
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -162,13 +163,13 @@ def test_families_of_comparisons_are_named_with_their_size(page: Chrome, site: P
     assert f"The {tested} claims with a p-value are one family" in "".join(_shown(page, "caption"))
 
 
+@pytest.mark.parametrize("theme", matrix.part(["light", "dark"], "dark"))
 def test_new_pages_have_no_serious_findings(
-    page: Chrome, site: Path, axe: Callable[[Chrome, Path, str], list[str]]
+    page: Chrome, site: Path, axe: Callable[[Chrome, Path, str], list[str]], theme: str
 ) -> None:
     for kind in ("robustness", "backbones", "gallery"):
         (path,) = site.glob(f"{BOARD}-{kind}.html")
-        for theme in ("light", "dark"):
-            assert axe(page, path, theme) == [], f"{kind}, {theme}"
+        assert axe(page, path, theme) == [], kind
 
 
 def test_a_phone_shows_the_new_pages_without_scrolling_sideways(page: Chrome, site: Path) -> None:

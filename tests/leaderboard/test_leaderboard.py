@@ -315,6 +315,7 @@ def test_the_readers_own_board_comes_first(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_front_page_of_500_records_is_light(tmp_path: Path) -> None:
     methods = [factory.Fake(name=f"m{i:02}", reach=1 - i / 50) for i in range(24)]
     track = factory.TRACK

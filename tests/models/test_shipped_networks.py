@@ -172,7 +172,8 @@ def test_it_fits_a_batch_better_than_any_constant_map(
     assert losses[-1] < 0.9 * float((best_constant_map - y).abs().mean())
 
 
-@pytest.mark.parametrize("name", matrix.part(NAMES, "hybrid_vit"))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", NAMES)
 def test_methods_for_transformers_conform_on_it(name: str) -> None:
     """All promises that a method makes on the suite's tiny transformer hold on the real network:
     one method on all of it, the others on the first block of each stage."""

@@ -233,6 +233,7 @@ def test_taken_names_and_folders_are_refused(tmp_path: Path) -> None:
 # --- backbones ------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_new_backbone_installs_conforms_and_counts(tmp_path: Path) -> None:
     """The scaffold's package, installed by pip without a network, passes its own test."""
     reason = "pip builds the package with setuptools; older ones need the package wheel besides"

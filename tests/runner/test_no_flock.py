@@ -9,6 +9,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
 from commands import fresh
 from homes import assert_same, copy, records, remove_runs
 from test_survival import words
@@ -44,6 +45,7 @@ def started(
     return fresh("bench", *arguments, **environment)
 
 
+@pytest.mark.exhaustive
 def test_a_stalled_fit_and_stalled_data_are_taken_over(
     ran: Ran, tiny_track: Path, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ class Sets(Config):
     layers: frozenset[str] = frozenset()
 
 
+@pytest.mark.exhaustive
 def test_a_set_in_a_config_has_one_order_in_every_process() -> None:
     code = """
 from bench.contract import Config

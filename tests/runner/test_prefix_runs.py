@@ -12,6 +12,7 @@ from bench.runner import networks
 from bench.training.scoring_prefix import ScoringPrefix
 
 
+@pytest.mark.exhaustive
 def test_runs_that_keep_activations_give_the_same_numbers_and_say_so(
     ran: tuple[Path, Any], inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

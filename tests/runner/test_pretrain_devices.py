@@ -7,7 +7,6 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import matrix
 import packages
 import psutil
 import pytest
@@ -105,7 +104,8 @@ def wait_for_checkpoint(home: Path, process: Started) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", matrix.part([1, 2, 4], 2))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("processes", [1, 2, 4])
 def test_torchrun_of_any_width_gives_the_same_bits(
     processes: int, alone: Path, home: Path, track: Path
 ) -> None:

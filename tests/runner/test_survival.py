@@ -174,6 +174,7 @@ def test_what_failed_in_scoring_is_not_trained_again(
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/*.safetensors")} == weights
 
 
+@pytest.mark.exhaustive
 def test_lost_files_are_made_again_and_a_finished_record_stays_until_then(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path, inside: Inside
 ) -> None:

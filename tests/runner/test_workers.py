@@ -46,6 +46,7 @@ def at_work(home: Path, process: Command, wanted: Callable[[Owner], bool]) -> Ow
         time.sleep(0.001)
 
 
+@pytest.mark.exhaustive
 def test_four_workers_one_of_them_killed_equal_one_process(
     serial: Path, many_jobs: tuple[str, ...], bench: Bench, tmp_path: Path
 ) -> None:

@@ -229,6 +229,7 @@ def measured(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return home, json.loads(done.stdout)
 
 
+@pytest.mark.exhaustive
 def test_the_command_reports_every_figure_with_its_ratio(measured: tuple[Path, Any]) -> None:
     _, told = measured
     rows = {row["name"]: row for row in told["figures"]}

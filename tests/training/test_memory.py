@@ -143,6 +143,7 @@ def step_peak(name: str, *, frugally: bool) -> int:
     return traffic.peak_bytes
 
 
+@pytest.mark.exhaustive
 def test_the_peak_of_a_step_falls_with_what_is_saved() -> None:
     """The records, the same for all, are a larger part than in the full network."""
     stock = step_peak("fft", frugally=False)

@@ -135,6 +135,7 @@ def test_late_methods_begin_at_the_boundary_with_the_same_bits(
 
 
 @pytest.mark.parametrize("numerics", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+@pytest.mark.exhaustive
 def test_a_transformer_begins_at_its_last_part(numerics: Numerics) -> None:
     prefix, records = both(registry.load().get("head").method, hybrid, numerics)
     assert prefix.nbytes > 0
