@@ -9,6 +9,9 @@ from bench.contract import ConfigError
 from methods._surgery import PROJECTIONS, WEIGHT_LAYERS, Weight, choose
 from methods._transformer import attention_layers
 
+ROWS_IN_ORDER = frozenset({"timm.layers.attention", "timm.models.metaformer"})
+"""Modules of timm whose attention makes queries, keys and values of consecutive rows of `qkv`."""
+
 
 def weights(model: nn.Module, names: Iterable[str] = ()) -> dict[str, Weight]:
     """Weights of convolutions and linear layers by name, in forward order; `names` limits them.
@@ -30,7 +33,12 @@ def weights(model: nn.Module, names: Iterable[str] = ()) -> dict[str, Weight]:
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             fused, above = f"{name}.in_proj".lstrip("."), name
             found[fused] = Weight(layer=module, tensor="in_proj_weight", fused=True)
-        elif isinstance(module, nn.Linear) and above in attention and _is_fused(module, name):
+        elif isinstance(module, nn.MultiheadAttention):
+            for part in PROJECTIONS:
+                found[f"{name}.{part}".lstrip(".")] = Weight(
+                    layer=module, tensor=f"{part}_proj_weight"
+                )
+        elif isinstance(module, nn.Linear) and _is_fused(name, attention.get(above)):
             fused = name
             found[name] = Weight(layer=module, fused=True)
         if fused is not None:
@@ -45,5 +53,10 @@ def weights(model: nn.Module, names: Iterable[str] = ()) -> dict[str, Weight]:
     return {n: w for n, w in found.items() if n in chosen and parts.get(n) not in chosen}
 
 
-def _is_fused(layer: nn.Linear, name: str) -> bool:
-    return name.rpartition(".")[2] == "qkv" and layer.out_features % len(PROJECTIONS) == 0
+def _is_fused(name: str, attention: nn.Module | None) -> bool:
+    """Whether a linear layer is timm's fused projection, whose rows are queries, keys, values.
+
+    Other attention may hold them head by head, as that of timm's TinyViT does.
+    """
+    kinds = {kind.__module__ for kind in type(attention).__mro__}
+    return name.rpartition(".")[2] == "qkv" and not kinds.isdisjoint(ROWS_IN_ORDER)

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Annotated, Any
 
 import torch
 from pydantic import BeforeValidator
 from torch import Tensor, nn
-from torch.nn.modules import activation
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import parametrize
 
 from bench.contract import ConfigError, ParameterGroup
@@ -106,25 +105,6 @@ def sequences(model: nn.Module) -> dict[str, nn.Sequential]:
     }
 
 
-def activated_convolutions(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules, other than sequences, that hold one convolution and then what normalises or
-    activates its maps, by name."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if not isinstance(module, nn.Sequential) and _is_activated(*module.children())
-    }
-
-
-def _is_activated(*layers: nn.Module) -> bool:
-    if len(layers) < 2 or not isinstance(layers[0], CONVOLUTIONS):
-        return False
-    return all(
-        isinstance(layer, _NormBase | nn.GroupNorm) or type(layer).__module__ == activation.__name__
-        for layer in layers[1:]
-    )
-
-
 def check_encoder(method: str, model: nn.Module, added: Iterable[nn.Module]) -> None:
     """Raise `ConfigError` where the modules that a method has added leave the encoder untouched.
 
@@ -140,26 +120,14 @@ def check_encoder(method: str, model: nn.Module, added: Iterable[nn.Module]) -> 
     if own.isdisjoint(encoder):
         raise ConfigError(
             f"'{method}' finds nothing to adapt in this network's encoder, the first half of its "
-            "layers; choose another method, or a network with transformer blocks or blocks of "
-            "convolutions there."
+            "layers; choose another method, or a network with transformer blocks or Sequential "
+            "blocks of convolutions there."
         )
 
 
-def convolution(block: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d:
+def convolution(block: nn.Sequential) -> nn.Conv2d | nn.ConvTranspose2d:
     """The last convolution of a block: its channels are those of the block's output."""
-    return [m for m in block.children() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]
-
-
-def append(block: nn.Module, name: str, added: nn.Module) -> None:
-    """Let a module act on what a block gives, before whatever its forward method does with that.
-
-    It becomes the last layer of a sequence; elsewhere it acts on the output of the last layer.
-    """
-    if isinstance(block, nn.Sequential):
-        block.append(added)
-    else:
-        *_, last = block.children()
-        follow(last, name, added)
+    return [m for m in block if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]
 
 
 def follow(layer: nn.Module, name: str, added: nn.Module) -> None:
@@ -167,15 +135,15 @@ def follow(layer: nn.Module, name: str, added: nn.Module) -> None:
 
     Torch's attention gives its weights, too; they stay as they are.
     """
-
-    def change(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        change = layer.get_submodule(name)
-        if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
-        return change(output)
-
     layer.add_module(name, added)
-    layer.register_forward_hook(change)
+    layer.register_forward_hook(partial(_followed, name))
+
+
+def _followed(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    added = layer.get_submodule(name)
+    if isinstance(output, tuple):
+        return (added(output[0]), *output[1:])
+    return added(output)
 
 
 def parts(model: nn.Module) -> dict[str, nn.Module]:
@@ -209,8 +177,8 @@ class Weight:
 
     @property
     def bias_name(self) -> str:
-        """Such as ``bias`` or ``in_proj_bias``."""
-        return self.tensor.replace("weight", "bias")
+        """``bias``, or ``in_proj_bias`` in torch's attention."""
+        return "bias" if self.tensor == "weight" else "in_proj_bias"
 
     def stand_in(self) -> nn.Module:
         """The layer itself, or a linear layer with just this weight, for its shape and values."""
@@ -271,6 +239,11 @@ def reparametrize(
 def _register(layer: nn.Module, tensor: str, module: nn.Module) -> None:
     # "unsafe" leaves out a trial evaluation: shapes and types are right by construction
     parametrize.register_parametrization(layer, tensor, module, unsafe=True)
+
+
+def modules_of(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    """The modules of a kind, in the order in which they are registered."""
+    return [module for module in model.modules() if isinstance(module, kind)]
 
 
 def parameters_of(modules: Iterable[nn.Module]) -> tuple[nn.Parameter, ...]:

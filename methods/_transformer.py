@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from methods._surgery import WEIGHT_LAYERS, activated_convolutions, sequences
+from methods._surgery import CONVOLUTIONS, WEIGHT_LAYERS, sequences
 
 ATTENTION = frozenset({"MultiheadAttention", "Attention"})
 """Class names of attention layers in torch and in timm."""
@@ -17,8 +17,9 @@ class TransformerBlock:
     """A block of a transformer or MetaFormer: tokens are mixed, then each goes through an MLP."""
 
     module: nn.Module
-    mixer: nn.Module
-    """Attention, or what stands in its place, such as a separable convolution."""
+    mixers: tuple[nn.Module, ...]
+    """Attention, or what stands in its place, such as a separable convolution.
+    A decoder has two."""
     first: nn.Module
     """First layer of the MLP, width → hidden: linear, or a 1 × 1 convolution."""
     last: nn.Module
@@ -31,8 +32,12 @@ class TransformerBlock:
 
     @property
     def maps(self) -> bool:
-        """Tokens come as maps (n, width, z, x), not as (n, …, width)."""
+        """The MLP's tokens come as maps (n, width, z, x), not as (n, …, width)."""
         return isinstance(self.first, nn.Conv2d)
+
+    def gives_maps(self, mixer: nn.Module) -> bool:
+        """The same of what a mixer gives: a bare convolution may stand before linear layers."""
+        return self.maps or isinstance(mixer, CONVOLUTIONS)
 
 
 def blocks(model: nn.Module) -> list[TransformerBlock]:
@@ -40,19 +45,16 @@ def blocks(model: nn.Module) -> list[TransformerBlock]:
 
     An MLP is two layers in a row, width → hidden → width, linear or 1 × 1 convolutions, hidden not
     below width. They are the only layers of their module (timm), or stand in the block itself
-    (torch). The mixer is the last part of the block before them that holds layers and no MLP.
+    (torch). Mixers are the parts of the block before them that hold layers and no MLP, or, if none
+    does, a convolution there that keeps the width (ConvNeXt).
     """
     return [block for module in model.modules() if (block := _block(module)) is not None]
 
 
-def convolutional_blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """Convolutions with what normalises or activates their maps, outside all transformer blocks.
-
-    By name, the sequences first, and then other modules that hold the two.
-    """
+def convolutional_blocks(model: nn.Module) -> dict[str, nn.Sequential]:
+    """The sequences that directly hold a convolution, outside all transformer blocks, by name."""
     inside = {module for block in blocks(model) for module in block.module.modules()}
-    found = sequences(model) | activated_convolutions(model)
-    return {name: block for name, block in found.items() if block not in inside}
+    return {name: found for name, found in sequences(model).items() if found not in inside}
 
 
 def _block(module: nn.Module) -> TransformerBlock | None:
@@ -62,10 +64,20 @@ def _block(module: nn.Module) -> TransformerBlock | None:
             pair = next((p for p in _mlps(module) if p[0] is child), None)
         else:
             pair = next(_mlps(child), None) if len(_layers(child)) == 2 else None
-        mixers = [c for c in children[:place] if _mixes(c)]
-        if pair and mixers:
-            return TransformerBlock(module=module, mixer=mixers[-1], first=pair[0], last=pair[1])
+        if pair is None:
+            continue
+        before = children[:place]
+        width, _ = _sizes(pair[0])
+        mixers = [c for c in before if _mixes(c)] or [c for c in before if _keeps(c, width)]
+        if mixers:
+            first, last = pair
+            return TransformerBlock(module=module, mixers=tuple(mixers), first=first, last=last)
     return None
+
+
+def _keeps(layer: nn.Module, width: int) -> bool:
+    """Whether a layer is a convolution from this number of channels to the same."""
+    return isinstance(layer, nn.Conv2d) and layer.in_channels == layer.out_channels == width
 
 
 def _mixes(module: nn.Module) -> bool:

@@ -3,17 +3,18 @@
 Houlsby et al. 2019, Parameter-Efficient Transfer Learning for NLP, arXiv:1902.00751: in a
 transformer block one adapter after attention (or what mixes the tokens in its place) and one after
 the MLP, each before its residual connection. Convolutional blocks have the form of Rebuffi et al.
-2017, arXiv:1705.08045: 1 × 1 convolutions after the block. The up-projection starts at zero (the
-near-identity start that Houlsby et al. ask for, here exact). Width 16 is the rank that the FWI
-paper gives LoRA. On InversionNet one adapter after each of the 25 blocks, biases included, the
-last one after Tanh: 142,993 parameters. BatchNorm is frozen, as in the rest of the foundation.
+2017, arXiv:1705.08045: 1 × 1 convolutions after the block, which is a Sequential. The up-projection
+starts at zero (the near-identity start that Houlsby et al. ask for, here exact). Width 16 is the
+rank that the FWI paper gives LoRA. On InversionNet one adapter after each of the 25 blocks, biases
+included, the last one after Tanh: 142,993 parameters. BatchNorm is frozen, as in the rest of the
+foundation.
 """
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, Method, ParameterGroup, Traits
-from methods._surgery import append, check_encoder, convolution, follow, parameters_of
+from methods._surgery import check_encoder, convolution, follow, parameters_of
 from methods._transformer import TransformerBlock, blocks, convolutional_blocks
 
 
@@ -41,12 +42,11 @@ class Adapter(nn.Module):
 
 
 def after_sublayers(block: TransformerBlock, width: int) -> list[Adapter]:
-    """Adapters behind a transformer block's mixer and MLP."""
-    adapters = []
-    for sublayer in (block.mixer, block.last):
-        adapter = Adapter(block.width, width, maps=block.maps)
+    """Adapters behind a transformer block's mixers and MLP."""
+    maps = [*(block.gives_maps(mixer) for mixer in block.mixers), block.maps]
+    adapters = [Adapter(block.width, width, maps=on_maps) for on_maps in maps]
+    for sublayer, adapter in zip((*block.mixers, block.last), adapters, strict=True):
         follow(sublayer, "adapter", adapter)
-        adapters.append(adapter)
     return adapters
 
 
@@ -54,9 +54,9 @@ def adapt(model: nn.Module, config: AdapterConfig) -> Adapted:
     """Put adapters into every transformer block, and behind every convolutional block."""
     convolutional = convolutional_blocks(model)
     adapters = [a for block in blocks(model) for a in after_sublayers(block, config.width)]
-    for block in convolutional.values():
-        adapter = Adapter(convolution(block).out_channels, config.width)
-        append(block, "adapter", adapter)
+    for sequence in convolutional.values():
+        adapter = Adapter(convolution(sequence).out_channels, config.width)
+        sequence.append(adapter)
         adapters.append(adapter)
     check_encoder("adapter", model, adapters)
     group = ParameterGroup(name="adapters", parameters=parameters_of(adapters))

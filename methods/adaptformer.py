@@ -96,21 +96,21 @@ def beside_mlp(block: TransformerBlock, config: AdaptFormerConfig) -> Branch:
     return branch
 
 
-def beside_block(model: nn.Module, name: str, config: AdaptFormerConfig) -> Branch | None:
+def beside_sequence(model: nn.Module, name: str, config: AdaptFormerConfig) -> Branch | None:
     """A branch beside a convolutional block; None where that does not keep its input's shape."""
-    block = model.get_submodule(name)
-    first, *others = block.children()
-    layers = [m for m in (first, *others) if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-    resized = any(isinstance(module, RESIZING) for module in (first, *others))
+    sequence = model.get_submodule(name)
+    assert isinstance(sequence, nn.Sequential)
+    layers = [m for m in sequence if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    resized = any(isinstance(module, RESIZING) for module in sequence)
     if resized or not all(map(keeps_shape, layers)):
         return None
     sizes = layers[0].in_channels, layers[-1].out_channels, config.width, config.scale
-    if isinstance(block, nn.Sequential):
+    if type(sequence) is nn.Sequential and name:
         branch = Branch(*sizes)
-        model.set_submodule(name, Parallel(block, branch))
+        model.set_submodule(name, Parallel(sequence, branch))
         return branch
-    beside = Beside(*sizes)
-    beside.put(first, others[-1])
+    beside = Beside(*sizes)  # its own forward method stays
+    beside.put(sequence[0], sequence[-1])
     return beside
 
 
@@ -127,7 +127,7 @@ def adapt(model: nn.Module, config: AdaptFormerConfig) -> Adapted:
     convolutional = convolutional_blocks(model)
     branches = [beside_mlp(block, config) for block in blocks(model)]
     for name in convolutional:
-        branch = beside_block(model, name, config)
+        branch = beside_sequence(model, name, config)
         if branch is not None:
             branches.append(branch)
     check_encoder("adaptformer", model, branches)

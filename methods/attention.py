@@ -1,8 +1,8 @@
 """Attention tuning: all parameters of the attention layers, nothing else.
 
 Touvron et al. 2022, Three Things Everyone Should Know about Vision Transformers, arXiv:2203.09795.
-No hyper-parameters. It needs a transformer: a network with torch's or timm's attention layers.
-Any BatchNorm is frozen with the rest.
+No hyper-parameters. It needs layers of the classes `MultiheadAttention` (torch) or `Attention`
+(timm). Any BatchNorm is frozen with the rest.
 """
 
 from torch import nn

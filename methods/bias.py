@@ -15,7 +15,7 @@ from methods._projections import weights
 def adapt(model: nn.Module, config: Config) -> Adapted:
     """Train the bias of every convolution and linear layer, attention's projections included."""
     found = (weight.bias for weight in weights(model).values())
-    biases = tuple(bias for bias in found if bias is not None)
+    biases = tuple(dict.fromkeys(bias for bias in found if bias is not None))
     if not biases:
         raise ConfigError("The network's convolutions and linear layers have no biases to train.")
     group = ParameterGroup(name="biases", parameters=biases)

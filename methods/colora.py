@@ -16,6 +16,7 @@ BatchNorm is frozen.
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
+from methods._surgery import check_encoder, modules_of
 from methods._weights import LayersConfig, WeightUpdate, spatial_convolutions, update_weights
 
 
@@ -36,7 +37,10 @@ class SeparableUpdate(WeightUpdate):
 def adapt(model: nn.Module, config: LayersConfig) -> Adapted:
     """Put a separable update on the weight of every chosen convolution."""
     layers = spatial_convolutions(model, config.layers)
-    return update_weights(model, layers.values(), SeparableUpdate, "colora")
+    adapted = update_weights(model, layers.values(), SeparableUpdate, "colora")
+    if not config.layers:
+        check_encoder("colora", model, modules_of(model, SeparableUpdate))
+    return adapted
 
 
 method = Method(

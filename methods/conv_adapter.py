@@ -3,13 +3,14 @@
 Chen et al. 2022, Conv-Adapter, arXiv:2208.07463: a k × k depthwise convolution that also divides
 the channels by the compression, ReLU, and a 1 × 1 convolution back, with biases. k = 3 and
 compression 8 are the defaults of the authors' code. The 1 × 1 starts at zero, which makes it an
-identity; the authors' trained scale of each output channel would only multiply the rows of that
-1 × 1 and is left out. 206,952 parameters on InversionNet. In the blocks of a MetaFormer it comes
-after what mixes the tokens, where they lie on maps; sequences of tokens have no neighbourhood to
-convolve and are left as they are. The authors adapt activations inside blocks, never the network's
-output: a sequence that ends in a bare convolution, as the readout of Fourier-DeepONet does, is left
-as it is. What comes from one may have the same sign everywhere, and then no gradient passes the
-ReLU of an adapter with one inner channel. BatchNorm is frozen, as in the rest of the foundation.
+identity; the authors' trained scale of each output channel would only multiply the rows of that 1 ×
+1 and is left out. 206,952 parameters on InversionNet. In the blocks of a MetaFormer it comes after
+what mixes the tokens, where they lie on maps; sequences of tokens have no neighbourhood to convolve
+and are left as they are. The authors adapt activations inside blocks: a sequence that ends in a
+bare convolution, as the readout of Fourier-DeepONet does, is left as it is. What comes from one may
+have the same sign everywhere, and then no gradient passes the ReLU of an adapter with one inner
+channel. A last block that ends in Tanh, as that of InversionNet, is a block like others. BatchNorm
+is frozen, as in the rest of the foundation.
 """
 
 from math import gcd
@@ -21,7 +22,6 @@ from torch import Tensor, nn
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
 from methods._surgery import (
     CONVOLUTIONS,
-    append,
     check_encoder,
     convolution,
     follow,
@@ -65,19 +65,17 @@ def adapt(model: nn.Module, config: ConvAdapterConfig) -> Adapted:
         )
     convolutional = convolutional_blocks(model)
     adapters = []
+
+    def adapter_of(channels: int) -> ConvAdapter:
+        adapters.append(ConvAdapter(channels, config.kernel, config.compression))
+        return adapters[-1]
+
     for block in blocks(model):
-        if block.maps:
-            adapter = ConvAdapter(block.width, config.kernel, config.compression)
-            follow(block.mixer, "adapter", adapter)
-            adapters.append(adapter)
-    for found in convolutional.values():
-        *_, last = found.children()
-        if isinstance(last, CONVOLUTIONS):  # a readout
-            continue
-        channels = convolution(found).out_channels
-        adapter = ConvAdapter(channels, config.kernel, config.compression)
-        append(found, "adapter", adapter)
-        adapters.append(adapter)
+        for mixer in filter(block.gives_maps, block.mixers):
+            follow(mixer, "adapter", adapter_of(block.width))
+    for sequence in convolutional.values():
+        if not isinstance(sequence[-1], CONVOLUTIONS):  # a readout
+            sequence.append(adapter_of(convolution(sequence).out_channels))
     check_encoder("conv_adapter", model, adapters)
     group = ParameterGroup(name="adapters", parameters=parameters_of(adapters))
     return Adapted(model=model, groups=(group,))

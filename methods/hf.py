@@ -151,7 +151,10 @@ def _checked(kind: type, option: str, value: object) -> object:
     try:
         return TypeAdapter(get_type_hints(kind)[option]).validate_python(value)
     except ValidationError as error:
-        problem = error.errors()[0]["msg"]
+        problems = error.errors()
+        if any(problem["type"] == "literal_error" for problem in problems):
+            return value  # the library also takes words that it does not declare
+        problem = problems[0]["msg"]
         raise ConfigError(
             f"Option {option} of 'hf' cannot be {value!r}: {problem[:1].lower()}{problem[1:]}."
         ) from None

@@ -80,7 +80,7 @@ class SameScale(nn.Module):
 def scale_of(weight: Weight, name: str) -> InputScale | KeyValueScale:
     """The factors for a weight; raises `ConfigError` for queries."""
     if not weight.fused:
-        return InputScale(weight.layer)
+        return InputScale(weight.stand_in())
     if weight.part == 0:
         raise ConfigError(
             f"Method 'ia3' scales keys and values, not the queries '{name}'; name other layers."

@@ -60,15 +60,16 @@ def block_size(layer: nn.Module, config: OFTConfig) -> int:
 
 def adapt(model: nn.Module, config: OFTConfig) -> Adapted:
     """Put a rotation on the weight of every chosen layer whose columns can be turned in blocks."""
-    chosen = [
-        weight
-        for weight in weights(model, config.layers).values()
-        if block_size(weight.stand_in(), config) > 1
-    ]
+    found = weights(model, config.layers)
+    chosen = {n: w for n, w in found.items() if block_size(w.stand_in(), config) > 1}
     if not chosen:
         raise ConfigError(f"No layer's columns can be split into blocks of 2 to {config.block}.")
+    if config.layers and (left := next((name for name in found if name not in chosen), None)):
+        raise ConfigError(
+            f"The columns of layer '{left}' cannot be split into blocks of 2 to {config.block}."
+        )
     return update_weights(
-        model, chosen, lambda layer: Rotation(layer, block_size(layer, config)), "oft"
+        model, chosen.values(), lambda layer: Rotation(layer, block_size(layer, config)), "oft"
     )
 
 

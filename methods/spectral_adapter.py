@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, ParameterGroup, Traits
 from methods._low_rank import full_precision
-from methods._surgery import follow, parameters_of
+from methods._surgery import check_encoder, follow, parameters_of
 from methods._weights import LayersConfig, spatial_convolutions
 
 SPECTRAL = "SpectralConv2d"
@@ -102,13 +102,17 @@ class SpectralAdapter(nn.Module):
 
 def adapt(model: nn.Module, config: SpectralAdapterConfig) -> Adapted:
     """Put a spectral adapter behind every chosen convolution."""
-    spectral = {type(layer) for layer in model.modules() if type(layer).__name__ == SPECTRAL}
+    kinds = {kind for layer in model.modules() for kind in type(layer).__mro__}
+    spectral = [kind for kind in kinds if kind.__name__ == SPECTRAL]
     adapters = []
     for layer in spatial_convolutions(model, config.layers, spectral).values():
         like = next(layer.parameters()).detach()
+        like = like.real if like.is_complex() else like
         adapter = SpectralAdapter(like, cast(int, layer.out_channels), config)
         follow(layer, "spectral_adapter", adapter)
         adapters.append(adapter)
+    if not config.layers:
+        check_encoder("spectral_adapter", model, adapters)
     group = ParameterGroup(name="spectral_adapters", parameters=parameters_of(adapters))
     return Adapted(model=model, groups=(group,))
 

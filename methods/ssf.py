@@ -3,11 +3,11 @@
 Lian et al. 2022, Scaling & Shifting Your Features, arXiv:2210.08823: y = scale · x + shift after
 every convolution, linear layer, attention projection and normalisation. It starts at scale 1 and
 shift 0, the identity; the published N(1, 0.02) start is not. A convolution and the BatchNorm right
-behind it share one pair: with BatchNorm in evaluation mode both are channel-wise affine, and a
-second pair could express nothing more. The pair is folded while training, too: it acts on
-BatchNorm's own scale and shift, or on the layer's weight and bias, and adds no activation. A layer
-without a bias gets the scale alone: a shift would leave nothing to fold it into. 8,642 parameters
-on InversionNet; no other hyper-parameter.
+behind it in a Sequential share one pair: with BatchNorm in evaluation mode both are channel-wise
+affine, and a second pair could express nothing more. The pair is folded while training, too: it
+acts on BatchNorm's own scale and shift, or on the layer's weight and bias, and adds no activation.
+A layer without a bias gets the scale alone: a shift would leave nothing to fold it into. 8,642
+parameters on InversionNet; no other hyper-parameter.
 
 BatchNorm's statistics, scale and shift are frozen; the pair multiplies and adds to them.
 """

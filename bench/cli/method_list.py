@@ -130,7 +130,7 @@ def _row(installed: "Installed", backbone: str) -> dict[str, Any]:
         "source": method.source,
         "distribution": installed.distribution,
         "distribution_version": installed.distribution_version,
-        "method_version": method.version,
+        "method_version": method.version_on(backbone),
         "traits": asdict(method.traits) | {"needs": sorted(method.traits.needs)},
         "config": method.config().model_dump(mode="json"),
         "backbone": backbone,

@@ -56,6 +56,22 @@ def builds(case: BackboneCase) -> str:
     return f"{count:,} parameters in {len(list(case.fresh.parameters()))} tensors"
 
 
+def names_each_tensor_once(case: BackboneCase) -> str:
+    """No weights are tied and no layer is shared: a file has every tensor once."""
+    first: dict[Tensor, str] = {}
+    for name, tensor in [
+        *case.fresh.named_parameters(remove_duplicate=False),
+        *case.fresh.named_buffers(remove_duplicate=False),
+    ]:
+        known = first.setdefault(tensor, name)
+        require(
+            known == name,
+            f"'{known}' and '{name}' are one tensor, which files, methods and counts take for two; "
+            "give each layer weights of its own",
+        )
+    return f"{len(first)} tensors"
+
+
 def follows_the_seed(case: BackboneCase) -> str:
     """The same torch seed gives the same weights bit for bit, another seed other ones."""
     state, again, other = (n.state_dict() for n in (case.fresh, case.build(0), case.build(1)))
@@ -245,6 +261,7 @@ def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
 BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
     describes_itself,
     builds,
+    names_each_tensor_once,
     follows_the_seed,
     predicts_maps,
     sees_the_records,
@@ -261,6 +278,7 @@ BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
 """All checks, in the order of the report."""
 
 CHEAP_BACKBONE_CHECKS: tuple[Callable[[BackboneCase], str], ...] = (
+    names_each_tensor_once,
     predicts_maps,
     predicts_the_same_again,
     takes_channels_last,

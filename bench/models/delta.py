@@ -19,7 +19,7 @@ from bench.models.foreign import load_safetensors
 
 _LONGEST_CONFIG = 100_000
 """Characters of JSON."""
-_SEED = re.compile(r"[0-9]{1,19}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
 
 
 def extract(model: nn.Module, foundation: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,6 +64,15 @@ def restore(model: nn.Module, delta: Mapping[str, Tensor]) -> None:
             state[name].copy_(value)
 
 
+def check_complete(model: nn.Module, delta: Mapping[str, Tensor]) -> None:
+    """Raise `FoundationError` for a trained tensor of an adapted network that a delta lacks."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and name not in delta:
+            raise FoundationError(
+                f"The delta does not fit the adapted network: it lacks the trained tensor '{name}'."
+            )
+
+
 class Switch:
     """Puts the deltas of several tasks on one adapted network in memory, one at a time.
 
@@ -99,6 +108,8 @@ class Header:
     backbone: str
     foundation_sha256: str | None
     """Content hash of the foundation's state; None for a start from scratch."""
+    version: int | None = None
+    """The method's; older files do not have it."""
     adapt_seed: int | None = None
     """Torch seed before adapting, for methods with frozen random parts."""
 
@@ -112,14 +123,18 @@ class Header:
         }
         if self.adapt_seed is not None:
             texts["adapt_seed"] = str(self.adapt_seed)
+        if self.version is not None:
+            texts["version"] = str(self.version)
         return texts
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> "Header":
         """Parse a file's header; raises `KeyError` or `ValueError` if it is not a delta's."""
-        seed = metadata.get("adapt_seed")
-        if seed is not None and not _SEED.fullmatch(seed):
-            raise ValueError("adapt_seed")
+        numbers = {name: metadata.get(name) for name in ("adapt_seed", "version")}
+        for name, number in numbers.items():
+            if number is not None and not _NUMBER.fullmatch(number):
+                raise ValueError(name)
+        seed, version = numbers.values()
         if len(metadata["config"]) > _LONGEST_CONFIG:
             raise ValueError("config: it is too long")
         try:
@@ -134,6 +149,7 @@ class Header:
             backbone=metadata["backbone"],
             foundation_sha256=metadata["foundation_sha256"] or None,
             adapt_seed=int(seed) if seed is not None else None,
+            version=int(version) if version is not None else None,
         )
 
 

@@ -70,6 +70,12 @@ def load(foundation: Path | None, delta_file: Path) -> Loaded:
         )
     installed = registry.get(header.method)
     method = installed.method
+    version = method.version_on(header.backbone)
+    if header.version not in (None, version):
+        raise FoundationError(
+            f"{delta_file} was made by version {header.version} of method '{method.name}'; "
+            f"installed is {version}, of {installed.distribution} {installed.distribution_version}."
+        )
     try:
         config = method.config(**header.config)
     except ValidationError as error:
@@ -96,6 +102,7 @@ def load(foundation: Path | None, delta_file: Path) -> Loaded:
     if header.adapt_seed is not None:
         seed_everything(header.adapt_seed)
     adapted = adaptation.adapt(method, model, config)
+    delta.check_complete(adapted.model, tensors)
     delta.restore(adapted.model, tensors)
     adapted.model.eval()
     return Loaded(adapted=adapted, method=method, header=header, foundation=state, delta=tensors)

@@ -61,6 +61,7 @@ def load(record: Record, context: RunContext) -> nn.Module:
             f"{path} belongs to another foundation than the one in this workspace; repeat the fit "
             "with `bench run … --again`."
         )
+    delta.check_complete(adapted.model, tensors)
     delta.restore(adapted.model, tensors)
     return adapted.model
 

@@ -318,6 +318,7 @@ class FitTraining:
             backbone=self.spec.backbone.name,
             foundation_sha256=self.foundation_sha256,
             adapt_seed=derive(self.spec.seed, "adapt"),
+            version=self.spec.method.version,
         )
         # Fits start from a foundation alone: buffers that never move belong to it
         saved = delta.whole(model) if self.spec.kind == "pretraining" else changed

@@ -168,6 +168,14 @@ class DiffersFrugally(Toy):
         return y.detach() + 2 * (y - y.detach()) if "forward" in vars(self.mix) else y
 
 
+class TiesWeights(Toy):
+    """Its output layer, and the same one under another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = self.out
+
+
 class AsksAHost(Toy):
     def __init__(self) -> None:
         super().__init__()
@@ -208,6 +216,7 @@ class BuiltOnTheCPU(Toy):
         (BuiltFrozen, "builds", "'mix.weight' is built frozen"),
         (HalfPrecision, "builds", "'out.weight' is built as torch.float16"),
         (BuiltOnTheCPU, "builds", "other names or shapes"),
+        (TiesWeights, "names each tensor once", "'out.weight' and 'again.weight' are one tensor"),
         (AsksAHost, "builds", "opens a network connection"),
         (dict, "builds", "build returns a dict"),
         (NoStatistics, "only batchnorm moves unasked", "keeps no running statistics"),
@@ -248,5 +257,5 @@ def test_a_name_that_cannot_be_typed_is_told() -> None:
 
 
 def test_all_failures_are_in_one_error() -> None:
-    with pytest.raises(conformance.NonconformanceError, match=r"'good' fails \d+ of 14 checks"):
+    with pytest.raises(conformance.NonconformanceError, match=r"'good' fails \d+ of 15 checks"):
         conformance.check_backbone(replace(GOOD, build=WrongShape))

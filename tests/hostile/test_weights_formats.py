@@ -235,7 +235,7 @@ def test_what_is_no_file_is_refused_at_once(suffix: str, tmp_path: Path) -> None
 
 def lora_delta(state: State, path: Path, **changes: Any) -> Path:
     """A delta of `bitfit` on the network, its header or tensors changed."""
-    names = [name for name in state if name.endswith("layers.0.bias")]
+    names = [name for name in state if name.endswith("bias")]
     tensors = {name: state[name] + 0.5 for name in names} | changes.get("tensors", {})
     header = Header(
         method="bitfit", config={}, backbone=NETWORK, foundation_sha256=content_hash(state)
@@ -302,6 +302,7 @@ HEADERS: dict[str, dict[str, str]] = {
     "endless digits": {"adapt_seed": "9" * 5000},
     "a negative seed": {"adapt_seed": "-1"},
     "a seed in words": {"adapt_seed": "seven"},
+    "a version in words": {"version": "two"},
 }
 
 

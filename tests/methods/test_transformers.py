@@ -1,12 +1,14 @@
 """Methods on transformers and MetaFormers of timm: where they act, and counts by hand."""
 
 import copy
+import pickle
 import re
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as functional
+from timm.models.convnext import ConvNeXtBlock
 from timm.models.metaformer import Attention, MetaFormerStage, SepConv
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -331,11 +333,11 @@ def test_prompt_tokens_go_through_all_blocks_when_they_are_shallow() -> None:
     torch.testing.assert_close(predict(adapted.model, sequence()), predict(network, x)[:, 3:])
 
 
-# --- convolutional blocks that are no sequences ---------------------------------------------------
+# --- sequences with a forward method of their own -------------------------------------------------
 
 
-class Stage(nn.Module):
-    """Two inputs through one convolution, then its activation; what is made of it is twice that."""
+class Stage(nn.Sequential):
+    """Two inputs through one convolution, norm and activation; what is made of it is twice that."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -343,14 +345,19 @@ class Stage(nn.Module):
         self.norm = nn.BatchNorm2d(4)
         self.activation = nn.LeakyReLU()
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.activation(self.norm(self.convolution(torch.cat((x, x), dim=1))))
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        y = super().forward(torch.cat((x, other), dim=1))
         return torch.cat((y, y), dim=1)
 
 
-def stage() -> nn.Module:
-    torch.manual_seed(0)
-    return Stage().eval()
+class Staged(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = Stage()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.stage(x, 2 * x)
+        return y
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -358,17 +365,19 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["adapter", "adaptformer", "conv_adapter"])
-def test_a_convolution_with_its_activation_is_a_block(name: str) -> None:
-    """The adapter stands behind the activation, the branch beside both; whatever follows."""
-    network = stage()
+def test_a_sequence_with_its_own_forward_method_keeps_it(name: str) -> None:
+    """The adapter is its last layer, the branch stands beside them all; whatever comes of that."""
+    torch.manual_seed(0)
+    network = Staged().eval()
     adapted = adapt(name, network)
     assert adapted.model.state_dict().keys() > network.state_dict().keys()
+    assert torch.equal(predict(adapted.model, maps()), predict(network, maps()))
     shake(adapted)
-    p = {n.partition(".")[2].partition(".")[2]: v for n, v in trainable(adapted).items()}
-    x = torch.randn(2, 3, 5, 6)
+    p = {".".join(n.rsplit(".", 2)[1:]): v for n, v in trainable(adapted).items()}
+    x = maps()
     with torch.no_grad():
         y = predict(network, x)[:, :4]
-        given = torch.cat((x, x), dim=1) if name == "adaptformer" else y
+        given = torch.cat((x, 2 * x), dim=1) if name == "adaptformer" else y
         if name == "conv_adapter":  # 4 channels at compression 8 share one inner channel
             inner = functional.conv2d(y, p["depthwise.weight"], p["depthwise.bias"], padding=1)
             change = pointwise(inner.relu(), p["pointwise.weight"], p["pointwise.bias"])
@@ -380,14 +389,75 @@ def test_a_convolution_with_its_activation_is_a_block(name: str) -> None:
     torch.testing.assert_close(predict(adapted.model, x), expected)
 
 
-@pytest.mark.parametrize("name", ["adapter", "adaptformer", "conv_adapter"])
-def test_patches_of_a_transformer_are_no_block(name: str) -> None:
-    """timm's are a convolution and a norm, which acts on tokens."""
-    from timm.layers import PatchEmbed
+def maps() -> Tensor:
+    return torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(5))
 
-    patches = PatchEmbed(8, 4, 5, WIDTH, norm_layer=nn.LayerNorm)
-    with pytest.raises(ConfigError, match="finds nothing to adapt"):
-        adapt(name, patches)
+
+# --- other blocks ---------------------------------------------------------------------------------
+
+
+def test_blocks_of_convnext_mix_by_a_bare_convolution_on_maps() -> None:
+    """timm's: a depthwise convolution on maps, then norm and MLP on (n, z, x, channels)."""
+    block = ConvNeXtBlock(WIDTH, ls_init_value=1.0).eval()
+    x = torch.randn(2, WIDTH, 5, 6)
+    assert count(adapt("adapter", block, width=4)) == 2 * bottleneck(WIDTH, 4)
+    assert count(adapt("adaptformer", block, width=4)) == bottleneck(WIDTH, 4)
+    assert count(adapt("conv_adapter", block)) == 9 * WIDTH + 1 + WIDTH + WIDTH
+    for name in ("adapter", "adaptformer", "conv_adapter"):
+        adapted = adapt(name, block)
+        assert torch.equal(predict(adapted.model, x), predict(block, x))
+        shake(adapted)
+        assert not torch.allclose(predict(adapted.model, x), predict(block, x), atol=1e-3)
+        pickle.loads(pickle.dumps(adapted.model))
+
+
+def test_a_decoder_of_torch_has_adapters_behind_both_attentions() -> None:
+    layer = nn.TransformerDecoderLayer(WIDTH, HEADS, HIDDEN, batch_first=True)
+    places = {n.partition(".adapter")[0] for n in trainable(adapt("adapter", layer))}
+    assert places == {"self_attn", "multihead_attn", "linear2"}
+
+
+@pytest.mark.parametrize("name", ["colora", "spectral_adapter"])
+def test_methods_on_convolutions_are_refused_where_these_are_the_readout_only(name: str) -> None:
+    patches, head = nn.Linear(WIDTH, WIDTH), nn.Sequential(nn.Conv2d(1, 4, 3, 1, 1), nn.ReLU())
+    network = nn.Sequential(patches, *(Block(WIDTH, HEADS) for _ in range(2)), head)
+    with pytest.raises(ConfigError, match=f"'{name}' finds nothing to adapt in this"):
+        adapt(name, network)
+    adapt(name, network, layers="3.0")
+
+
+def test_attention_with_projections_of_its_own_is_reached_by_name() -> None:
+    """torch's, where keys and values have other widths than queries."""
+    network = nn.MultiheadAttention(WIDTH, HEADS, kdim=6, vdim=5, batch_first=True)
+    inputs = [torch.randn(2, 4, width) for width in (WIDTH, 6, 5)]
+    for layers, expected in (((), {"q", "k", "v", "out"}), ("q,v", {"q", "v"})):
+        for name in ("lora", "ia3", "lokr"):
+            options = {"rank": 2} if name == "lora" else {}
+            adapted = adapt(name, network, layers=layers, **options)
+            shake(adapted)
+            with torch.no_grad():
+                before = adapted.model(*inputs)[0]
+                assert adapted.merge is not None
+                merged = adapted.merge()
+                torch.testing.assert_close(merged(*inputs)[0], before)
+            now, old = merged.state_dict(), network.state_dict()
+            moved = {n.partition("_")[0] for n, v in now.items() if not torch.equal(v, old[n])}
+            assert moved == expected, name
+    names = set(trainable(adapt("bias", network)))
+    assert names == {"in_proj_bias", "out_proj.bias"}
+
+
+def test_a_projection_called_qkv_is_split_only_where_its_rows_are_known() -> None:
+    """Other layers of that name may hold queries, keys and values head by head."""
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+
+    with pytest.raises(ConfigError, match=r"Unknown layer '\*\.v'"):
+        adapt("lora", nn.ModuleDict({"attention": Attention()}), layers="*.v", rank=2)
+    assert count(adapt("ia3", nn.ModuleDict({"attention": Attention()}))) == WIDTH
 
 
 # --- networks whose encoder a method does not know ------------------------------------------------

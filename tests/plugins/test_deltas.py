@@ -69,6 +69,7 @@ def folder(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path
             backbone="inversionnet",
             foundation_sha256=content_hash(state),
             adapt_seed=5,
+            version=1,
         )
         delta.save(tensors, header, folder / f"{name}.safetensors")
         torch.save(predict(adapted.model, records()), folder / f"{name}.prediction")
@@ -216,6 +217,8 @@ def rewritten(folder: Path, tmp_path: Path, **changes: object) -> Path:
         ({"config": {"rang": 2}}, FoundationError, "config that method 'lora' .* does not take"),
         ({"config": {"rank": 3}}, FoundationError, "does not fit the adapted network: '.*A' is"),
         ({"tensors": {"x": torch.zeros(1)}}, FoundationError, "has no tensor 'x'"),
+        ({"method": "bitfit", "config": {}}, FoundationError, "lacks the trained tensor '.*bias'"),
+        ({"version": 7}, FoundationError, "made by version 7 of method .lora.; installed is 1, of"),
     ],
 )
 def test_a_delta_that_does_not_belong_is_refused_and_nothing_written(

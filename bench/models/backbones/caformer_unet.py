@@ -17,7 +17,7 @@ _SQUARE = (72, 72)
 """Time and receivers behind the stem; the encoder's four stages make 18, 9, 5 and 3 of them."""
 
 
-class Up(nn.Module):
+class Up(nn.Sequential):
     """A map from below resized to its skip connection, both through one convolution of 3 × 3."""
 
     def __init__(self, below: int, skip: int) -> None:
@@ -25,10 +25,11 @@ class Up(nn.Module):
         self.convolution = nn.Conv2d(below + skip, skip, 3, 1, 1)
         self.activation = nn.GELU()
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
         x = torch.cat((_resize(x, tuple(skip.shape[2:])), skip), dim=1)
-        out: Tensor = self.activation(self.convolution(x))
-        return out
+        for layer in self:  # also those that a method adds
+            x = layer(x)
+        return x
 
 
 class CAFormerUNet(nn.Module):
