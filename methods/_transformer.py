@@ -18,8 +18,7 @@ class TransformerBlock:
 
     module: nn.Module
     mixers: tuple[nn.Module, ...]
-    """Attention, or what stands in its place, such as a separable convolution.
-    A decoder has two."""
+    """Attention, or what stands in its place, such as a separable convolution; two in a decoder."""
     first: nn.Module
     """First layer of the MLP, width → hidden: linear, or a 1 × 1 convolution."""
     last: nn.Module
@@ -45,8 +44,8 @@ def blocks(model: nn.Module) -> list[TransformerBlock]:
 
     An MLP is two layers in a row, width → hidden → width, linear or 1 × 1 convolutions, hidden not
     below width. They are the only layers of their module (timm), or stand in the block itself
-    (torch). Mixers are the parts of the block before them that hold layers and no MLP, or, if none
-    does, a convolution there that keeps the width (ConvNeXt).
+    (torch). The mixer is the last part of the block before them that holds layers and no MLP, and so
+    is attention before that; if there is none, it is a convolution that keeps the width (ConvNeXt).
     """
     return [block for module in model.modules() if (block := _block(module)) is not None]
 
@@ -66,18 +65,27 @@ def _block(module: nn.Module) -> TransformerBlock | None:
             pair = next(_mlps(child), None) if len(_layers(child)) == 2 else None
         if pair is None:
             continue
-        before = children[:place]
-        width, _ = _sizes(pair[0])
-        mixers = [c for c in before if _mixes(c)] or [c for c in before if _keeps(c, width)]
+        first, last = pair
+        mixers = _mixers(children[:place], _sizes(first)[0])
         if mixers:
-            first, last = pair
-            return TransformerBlock(module=module, mixers=tuple(mixers), first=first, last=last)
+            return TransformerBlock(module=module, mixers=mixers, first=first, last=last)
     return None
 
 
-def _keeps(layer: nn.Module, width: int) -> bool:
-    """Whether a layer is a convolution from this number of channels to the same."""
-    return isinstance(layer, nn.Conv2d) and layer.in_channels == layer.out_channels == width
+def _mixers(before: list[nn.Module], width: int) -> tuple[nn.Module, ...]:
+    """The mixers among the parts of a block before its MLP, which takes this many channels."""
+    found = [child for child in before if _mixes(child)]
+    if found:
+        return tuple(child for child in found if is_attention(child) or child is found[-1])
+    bare = [child for child in before if _convolves(child, width)]
+    return tuple(bare[-1:])
+
+
+def _convolves(layer: nn.Module, width: int) -> bool:
+    """Whether a layer is a convolution over places that keeps this number of channels."""
+    if not isinstance(layer, nn.Conv2d) or set(layer.kernel_size) == {1}:
+        return False
+    return layer.in_channels == layer.out_channels == width
 
 
 def _mixes(module: nn.Module) -> bool:
