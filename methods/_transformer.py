@@ -44,8 +44,9 @@ def blocks(model: nn.Module) -> list[TransformerBlock]:
 
     An MLP is two layers in a row, width → hidden → width, linear or 1 × 1 convolutions, hidden not
     below width. They are the only layers of their module (timm), or stand in the block itself
-    (torch). The mixer is the last part of the block before them that holds layers and no MLP, and so
-    is attention before that; if there is none, it is a convolution that keeps the width (ConvNeXt).
+    (torch). The mixer is the last part of the block before them that holds layers and no MLP, and
+    attention before that is one, too; in want of them, a convolution that keeps the width
+    (ConvNeXt).
     """
     return [block for module in model.modules() if (block := _block(module)) is not None]
 
