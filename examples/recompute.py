@@ -95,7 +95,8 @@ def interval(values: Scores, cells: list[Cell], seeds: list[int]) -> tuple[float
 
 def rows(found: dict[tuple[str, int], Scores], protocol: str) -> dict[str, Row]:
     """The methods that have every cell of a protocol for two seeds or more, over the seeds that all
-    of them have; `fft` must be one of them."""
+    of them have; `fft` must be one of them. Where two have three, others with two are left out.
+    """
     percent, cells = PROTOCOLS[protocol]
     floors = {cell[1]: mae.mean() for (_, cell), mae in found["floor", 100].items()}
     complete: dict[str, set[int]] = {}
@@ -103,6 +104,8 @@ def rows(found: dict[tuple[str, int], Scores], protocol: str) -> dict[str, Row]:
         whole = {s for s, _ in values if all((s, c) in values for c in cells)}
         if share == percent and len(whole) > 1:
             complete[name] = whole
+    settled = {name: seeds for name, seeds in complete.items() if len(seeds) > 2}
+    complete = settled if len(settled) > 1 else complete
     if "fft" not in complete:
         return {}
     seeds = sorted(set.intersection(*complete.values()))

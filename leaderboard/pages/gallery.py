@@ -197,7 +197,9 @@ def _block(
     }
     if seed is None or not have:
         return None
-    judge = next(v for v in (chapter.judge, *chapter.methods) if v and v.key in have)
+    most = max(len(kept.samples) for kept in have.values())
+    judges = [v for v in (chapter.judge, *chapter.methods) if v and v.key in have]
+    judge = next(v for v in judges if len(have[v.key].samples) == most)
     same = _shared(have, judge.key)
     ours = same[judge.key]
     pages = {key: f"runs/{runs[key][seed]['run_id']}.html#maps" for key in have}
@@ -252,9 +254,16 @@ def _maps(folder: Path, test: str, problems: list[Problem]) -> Kept | None:
 
 
 def _shared(have: dict[str, Kept], judge: str) -> dict[str, Kept]:
-    """The samples that all methods kept; without methods whose truth is another one."""
-    common = sorted(set.intersection(*(set(g.samples.tolist()) for g in have.values())))
-    cut = {key: gallery.only(common) for key, gallery in have.items()}
+    """The samples that the judge and other methods kept; without methods whose truth is another
+    one, or that kept so few of them that there would not be three to show."""
+    common = set(have[judge].samples.tolist())
+    beside = [judge]
+    for key in (key for key in have if key != judge):
+        both = common & set(have[key].samples.tolist())
+        if len(both) >= min(3, len(common)):
+            common = both
+            beside.append(key)
+    cut = {key: gallery.only(sorted(common)) for key, gallery in have.items() if key in beside}
     truth = cut[judge].truth
     return {key: gallery for key, gallery in cut.items() if (gallery.truth == truth).all()}
 

@@ -183,8 +183,9 @@ def test_severity_rises_from_the_clean_records_or_to_both_sides(board: Board) ->
     labels = ("clean", "noise, 20 dB", "noise, 10 dB", "noise, 0 dB")
     (noise,) = (s for s in found.series if s.name == "noise")
     for step, label in zip(noise.steps, labels, strict=True):
-        for key, value in table[label].items():
-            assert step.errors[key].value == pytest.approx(value.mae, abs=1e-6)
+        assert len(step.errors) > 5
+        for key, error in step.errors.items():  # of the methods with three seeds or more
+            assert error.value == pytest.approx(table[label][key].mae, abs=1e-6)
     panels = severity_figure.panels(found)
     assert len(panels) == len(ticks)
     assert all(panel.count('class="series"') == len(found.variants) for panel in panels)
