@@ -24,6 +24,9 @@ pytest_plugins = ("chromium",)
 
 # Two test processes share two cores; torch reads this when it is imported, in commands as well
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Hundreds of commands are started: compiling 200 modules takes each of them a third of a second
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes depends on what else the machine does
 settings.register_profile("suite", deadline=None)
