@@ -241,11 +241,6 @@ def _register(layer: nn.Module, tensor: str, module: nn.Module) -> None:
     parametrize.register_parametrization(layer, tensor, module, unsafe=True)
 
 
-def modules_of(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    """The modules of a kind, in the order in which they are registered."""
-    return [module for module in model.modules() if isinstance(module, kind)]
-
-
 def parameters_of(modules: Iterable[nn.Module]) -> tuple[nn.Parameter, ...]:
     """All parameters of some modules, each once."""
     return tuple(dict.fromkeys(p for module in modules for p in module.parameters()))

@@ -16,7 +16,7 @@ BatchNorm is frozen.
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Method, Traits
-from methods._surgery import check_encoder, modules_of
+from methods._surgery import check_encoder
 from methods._weights import LayersConfig, WeightUpdate, spatial_convolutions, update_weights
 
 
@@ -39,7 +39,8 @@ def adapt(model: nn.Module, config: LayersConfig) -> Adapted:
     layers = spatial_convolutions(model, config.layers)
     adapted = update_weights(model, layers.values(), SeparableUpdate, "colora")
     if not config.layers:
-        check_encoder("colora", model, modules_of(model, SeparableUpdate))
+        updates = [module for module in model.modules() if isinstance(module, SeparableUpdate)]
+        check_encoder("colora", model, updates)
     return adapted
 
 

@@ -158,9 +158,10 @@ def _import(entry: EntryPoint) -> Method:
             "name."
         )
     method.config().model_dump_json()  # records hold it; an option without a default fails here
-    if late := sorted(b for b, number in method.unchanged.items() if number >= method.version):
+    stray = sorted(b for b, n in method.unchanged.items() if not 0 < n < method.version)
+    if stray:
         raise MethodError(
-            f"its version on '{late[0]}', {method.unchanged[late[0]]}, is not below its version "
+            f"its version on '{stray[0]}', {method.unchanged[stray[0]]}, is not below its version "
             f"{method.version}; name in `unchanged` what an earlier version does the same on."
         )
     if foreign := sorted(set(method.grid) - set(method.config.model_fields)):

@@ -279,6 +279,12 @@ def test_merged_the_output_is_the_same_but_for_rounding(layer: nn.Module, tuner:
     torch.testing.assert_close(predict(merged, x), before, atol=1e-6, rtol=1e-6)
 
 
+def test_words_that_the_library_takes_without_declaring_them_are_taken() -> None:
+    options = {"init_lora_weights": "pissa_niter_4"}
+    config = hf.tuner_config(hf.HfConfig(tuner="lora", options=options), ["0"])
+    assert config.init_lora_weights == "pissa_niter_4"
+
+
 def test_a_layer_that_does_not_merge_is_refused() -> None:
     """OFT on a convolution of PEFT 0.21 is no identity at the start, and does not merge."""
     trial = hf.try_on(nn.Conv2d(16, 16, 3), hf.HfConfig(tuner="oft"))

@@ -308,6 +308,31 @@ def test_spectral_adapter_adapts_low_modes_with_a_bottleneck_that_narrows() -> N
     np.testing.assert_allclose(predict(adapted.model, x), expected, atol=1e-5)
 
 
+def test_spectral_adapter_takes_layers_with_complex_weights_and_subclasses() -> None:
+    """As in the code of Li et al., whose layer holds its weights as complex numbers."""
+
+    class SpectralConv2d(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out_channels = 4
+            self.weight = nn.Parameter(torch.randn(3, 4, 2, 2, dtype=torch.cfloat))
+
+        def forward(self, x: Tensor) -> Tensor:
+            low = torch.einsum("nizx,iozx->nozx", torch.fft.rfft2(x)[:, :, :2, :2], self.weight)
+            return torch.fft.irfft2(low, x.shape[2:])
+
+    class Own(SpectralConv2d):
+        """Under another name."""
+
+    x = torch.randn(2, 3, 9, 12)
+    for layer in (SpectralConv2d(), Own()):
+        adapted = adapt("spectral_adapter", nn.Sequential(layer))
+        assert all(p.dtype == torch.float32 for p in trained(adapted).values())
+        assert torch.equal(predict(adapted.model, x), predict(layer, x))
+        shake(adapted)
+        assert not torch.allclose(predict(adapted.model, x), predict(layer, x), atol=1e-3)
+
+
 # --- options that do not fit ----------------------------------------------------------------------
 
 
@@ -320,6 +345,10 @@ def test_methods_for_convolutions_need_a_spatial_kernel(name: str) -> None:
 def test_oft_needs_columns_to_turn() -> None:
     with pytest.raises(ConfigError, match="blocks of 2 to 4"):
         adapt("oft", nn.Sequential(nn.Linear(7, 3)), block=4)
+    network = nn.Sequential(nn.Linear(7, 8), nn.Linear(8, 3))
+    with pytest.raises(ConfigError, match="columns of layer '0' cannot be split into blocks"):
+        adapt("oft", network, block=4, layers="0,1")
+    assert len(trained(adapt("oft", network, block=4))) == 1
 
 
 @pytest.mark.parametrize("name", ["rslora", "lora_plus", "lora_fa", "pissa", "loha", "lora_c"])

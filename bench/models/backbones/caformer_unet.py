@@ -25,7 +25,7 @@ class Up(nn.Sequential):
         self.convolution = nn.Conv2d(below + skip, skip, 3, 1, 1)
         self.activation = nn.GELU()
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]  # two maps
         x = torch.cat((_resize(x, tuple(skip.shape[2:])), skip), dim=1)
         for layer in self:  # also those that a method adds
             x = layer(x)
