@@ -8,7 +8,8 @@ Needs polars, numpy and scipy only; reads records as JSON and per-sample scores 
 import json
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +39,26 @@ Scores = dict[tuple[int, Cell], np.ndarray]
 
 
 @dataclass(frozen=True)
+class Against:
+    """A method against `fft` under a protocol."""
+
+    difference: float
+    half_interval: float
+    gain_percent: float
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Row:
-    """A method under a protocol; differences and gains are those against `fft`."""
+    """A method under a protocol."""
 
     mean: float
     half_interval: float
     times_floor: float | None
     """Mean over cells of MAE over that of the mean training map; None where there is none."""
-    gain_percent: float
-    difference: float
-    half_interval_of_difference: float
     seeds: int
+    against: Against | None
+    """None for `fft`, and where too few seeds are shared with it."""
 
 
 def read(folder: Path, backbone: str) -> dict[tuple[str, int], Scores]:
@@ -94,40 +104,48 @@ def interval(values: Scores, cells: list[Cell], seeds: list[int]) -> tuple[float
 
 
 def rows(found: dict[tuple[str, int], Scores], protocol: str) -> dict[str, Row]:
-    """The methods that have every cell of a protocol for two seeds or more, over the seeds that all
-    of them have; `fft` must be one of them. Where two have three, others with two are left out.
+    """The methods that have every cell of a protocol for two seeds or more.
+
+    Means are over a method's own seeds, differences and gains over those that it shares with `fft`:
+    three or more where any two methods share three.
     """
     percent, cells = PROTOCOLS[protocol]
     floors = {cell[1]: mae.mean() for (_, cell), mae in found["floor", 100].items()}
+    levels = np.array([floors.get(dataset, np.nan) for _, dataset, _ in cells])
     complete: dict[str, set[int]] = {}
     for (name, share), values in found.items():
         whole = {s for s, _ in values if all((s, c) in values for c in cells)}
         if share == percent and len(whole) > 1:
             complete[name] = whole
-    settled = {name: seeds for name, seeds in complete.items() if len(seeds) > 2}
-    complete = settled if len(settled) > 1 else complete
-    if "fft" not in complete:
-        return {}
-    seeds = sorted(set.intersection(*complete.values()))
+    most = max((len(complete[a] & complete[b]) for a, b in combinations(complete, 2)), default=0)
     table = {}
     for name in sorted(complete):
-        values, fft = found[name, percent], found["fft", percent]
+        values, seeds = found[name, percent], sorted(complete[name])
         mean, half = interval(values, cells, seeds)
-        apart = {(s, c): values[s, c] - fft[s, c] for s in seeds for c in cells}
-        difference, half_difference = interval(apart, cells, seeds) if name != "fft" else (0.0, 0.0)
         own = np.array([np.mean([values[s, c].mean() for s in seeds]) for c in cells])
-        its = np.array([np.mean([fft[s, c].mean() for s in seeds]) for c in cells])
-        levels = np.array([floors.get(dataset, np.nan) for _, dataset, _ in cells])
         table[name] = Row(
             mean=mean,
             half_interval=half,
             times_floor=None if np.isnan(levels).any() else float(np.mean(own / levels)),
-            gain_percent=float(np.mean(100 * (1 - own / its))),
-            difference=difference,
-            half_interval_of_difference=half_difference,
             seeds=len(seeds),
+            against=None,
         )
+        shared = sorted(complete[name] & complete.get("fft", set()))
+        if name != "fft" and len(shared) >= min(most, 3) and len(shared) > 1:
+            table[name] = replace(
+                table[name], against=against(values, found["fft", percent], cells, shared)
+            )
     return table
+
+
+def against(values: Scores, fft: Scores, cells: list[Cell], seeds: list[int]) -> Against:
+    """A method against `fft` on the same seeds and samples."""
+    apart = {(s, c): values[s, c] - fft[s, c] for s in seeds for c in cells}
+    difference, half = interval(apart, cells, seeds)
+    own = np.array([np.mean([values[s, c].mean() for s in seeds]) for c in cells])
+    its = np.array([np.mean([fft[s, c].mean() for s in seeds]) for c in cells])
+    gain = float(np.mean(100 * (1 - own / its)))
+    return Against(difference=difference, half_interval=half, gain_percent=gain, seeds=len(seeds))
 
 
 def main() -> None:
@@ -139,12 +157,14 @@ def main() -> None:
             print(protocol)
         for name, row in table.items():
             low, high = row.mean - row.half_interval, row.mean + row.half_interval
-            floor = "" if row.times_floor is None else f"  x floor {row.times_floor:.2f}"
-            print(
-                f"  {name:22} {row.mean:.4f} [{low:.4f}, {high:.4f}]{floor}"
-                f"  gain {row.gain_percent:+.1f} %"
-                f"  difference {row.difference:+.4f} ± {row.half_interval_of_difference:.4f}"
-            )
+            line = f"  {name:22} {row.seeds} seeds {row.mean:.4f} [{low:.4f}, {high:.4f}]"
+            if row.times_floor is not None:
+                line += f"  x floor {row.times_floor:.2f}"
+            if row.against:
+                a = row.against
+                line += f"  gain {a.gain_percent:+.1f} %  difference {a.difference:+.4f}"
+                line += f" ± {a.half_interval:.4f} ({a.seeds} seeds)"
+            print(line)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Method × method: paired differences, on average and cell by cell."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from bench.protocol.protocols import Protocol, others
@@ -9,13 +10,11 @@ from leaderboard.figures import palette
 from leaderboard.pages import long_tables
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
-from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import Comparison
-from leaderboard.tables import values
+from leaderboard.tables import pairs
 from leaderboard.tables.boards import Board
 from leaderboard.tables.overview import ranked
 from leaderboard.tables.protocol_cells import one_cell
-from leaderboard.tables.standings import comparable
 from leaderboard.tables.variants import Variant
 
 Pairs = dict[tuple[str, str], Comparison]
@@ -29,7 +28,9 @@ class Matrix:
     label: str
     name: str
     methods: tuple[Variant, ...]
-    seeds: tuple[int, ...]
+    """Best first: by the number of methods ahead of which its mean is."""
+    seeds: tuple[int, int]
+    """Fewest and most of a pair."""
     pairs: Pairs
 
 
@@ -67,16 +68,11 @@ def _cells(board: Board, train: str) -> list[Matrix]:
 
 
 def _matrix(board: Board, protocol: Protocol) -> Matrix | None:
-    methods, seeds = comparable(board, protocol)
-    metric = metrics.METRICS[0]
-    found = values.scores(board, methods, protocol, seeds, metric) if len(methods) > 1 else None
-    if found is None:
+    found = pairs.compare(board, protocol, metrics.METRICS[0], pairs.shared_seeds(board, protocol))
+    if not found:
         return None
-    moments = found.moments()
-    pairs = {
-        (methods[a].key, methods[b].key): comparison
-        for (a, b), comparison in comparisons.all_pairs(moments, better="lower").items()
-    }
-    order = sorted(range(len(methods)), key=lambda i: moments.means[i])
-    best_first = tuple(methods[i] for i in order)
-    return Matrix(protocol.label, protocol.name, best_first, seeds, pairs)
+    wins = Counter(a for (a, _), c in found.items() if c.favours_method)
+    methods = [v for v in board.variants if any(v.key == a for a, _ in found)]
+    methods.sort(key=lambda v: -wins[v.key])
+    seeds = [c.difference.seeds for c in found.values()]
+    return Matrix(protocol.label, protocol.name, tuple(methods), (min(seeds), max(seeds)), found)

@@ -102,8 +102,8 @@ def _most_foundations(board: Board) -> int:
 
 def _families(rows: list[Row]) -> list[tuple[str, int]]:
     """Label of each protocol that ranks methods, and the number of pairs that it compares."""
-    counts = {v.label: sum(r.standings[v.name].rank is not None for r in rows) for v in ranked()}
-    return [(label, n * (n - 1) // 2) for label, n in counts.items() if n > 1]
+    sizes = {v.label: max((r.standings[v.name].pairs for r in rows), default=0) for v in ranked()}
+    return [(label, size) for label, size in sizes.items() if size]
 
 
 def _ranges(rows: list[Row]) -> dict[tuple[str, str], tuple[float, float]]:

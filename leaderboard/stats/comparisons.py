@@ -4,10 +4,10 @@ Methods are positions in `leaderboard.stats.estimates.Moments`. `better` says wh
 score is better. Nothing here is random: the same scores give the same ranks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from leaderboard.stats.estimates import LEVEL, Estimate, Floats, Moments
 
 Better = Literal["lower", "higher"]
+Method = TypeVar("Method", bound=Hashable)
 FEWEST_SEEDS = 3
 """Below it nothing is called resolved: what repeated training would change cannot be seen."""
 
@@ -117,31 +118,34 @@ def rank(
 ) -> tuple[Ranked, ...]:
     """Methods in order of rank, then of mean score over cells.
 
-    `pairs` are `all_pairs` of these scores where the caller has them. Rank and worst rank come from
-    them, corrected together by Holm's method: with 95 % confidence the true rank of every method at
-    once lies between the two.
+    `pairs` are `all_pairs` of these scores where the caller has them.
     """
-    count = len(scores.means)
     pairs = all_pairs(scores, better=better) if pairs is None else pairs
-    beaten = [
-        sum(
-            pairs[m, o].significant and not pairs[m, o].favours_method
-            for o in range(count)
-            if o != m
-        )
-        for m in range(count)
-    ]
-    beats = [
-        sum(pairs[m, o].significant and pairs[m, o].favours_method for o in range(count) if o != m)
-        for m in range(count)
-    ]
-    estimates = scores.estimates()
+    places = rank_ranges(range(len(scores.means)), pairs)
     ranked = [
-        Ranked(method=m, score=estimates[m], rank=1 + beaten[m], worst_rank=count - beats[m])
-        for m in range(count)
+        Ranked(method=m, score=score, rank=places[m][0], worst_rank=places[m][1])
+        for m, score in enumerate(scores.estimates())
     ]
     sign = 1 if better == "lower" else -1
     return tuple(sorted(ranked, key=lambda r: (r.rank, sign * r.score.value)))
+
+
+def rank_ranges(
+    methods: Collection[Method], pairs: Mapping[tuple[Method, Method], Comparison]
+) -> dict[Method, tuple[int, int]]:
+    """Best and worst rank of each method that its comparisons, both ways round, allow.
+
+    The comparisons are corrected together by Holm's method: with 95 % confidence the true rank of
+    every method at once lies between the two. A pair that is missing is one that is not told apart.
+    """
+    found = dict.fromkeys(methods, (1, len(methods)))
+    for (method, _), comparison in pairs.items():
+        best, worst = found[method]
+        if comparison.significant and comparison.favours_method:
+            found[method] = best, worst - 1
+        elif comparison.significant:
+            found[method] = best + 1, worst
+    return found
 
 
 def mean_ranks(cell_scores: Floats, *, better: Better) -> Floats:

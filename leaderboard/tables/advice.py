@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from leaderboard.stats.comparisons import FEWEST_SEEDS
 from leaderboard.tables import memory
 from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import Standing
@@ -79,8 +80,7 @@ def _certainty(board: Board, variant: Variant, found: Mapping[str, Standing]) ->
         others = [s for key, s in found.items() if key != variant.key and s.rank]
         if not others:
             return "not compared: no other method can be"
-        seeds = ", ".join(map(str, standing.compared))
-        return f"not compared: the others are, on seeds {seeds}, which it lacks"
+        return f"not compared: no other method has {FEWEST_SEEDS} of its seeds"
     best, worst = standing.rank
     place = f"rank {best}" if best == worst else f"rank {best} to {worst}"
     if standing.provisional:

@@ -11,7 +11,7 @@ from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison, Ranked
 from leaderboard.tables import values
 from leaderboard.tables.boards import Board
-from leaderboard.tables.standings import comparable
+from leaderboard.tables.pairs import common_seeds
 from leaderboard.tables.variants import Variant
 
 _FEWEST_METHODS = 3
@@ -94,18 +94,18 @@ def orders(boards: Sequence[Board], protocol: Protocol) -> Orders | None:
 
     Boards with the most methods come first where not all have enough in common.
     """
-    found = {b.key: comparable(b, protocol) for b in boards}
-    having = sorted(boards, key=lambda b: -len(found[b.key][0]))
+    found = {b.key: common_seeds(b, protocol)[0] for b in boards}
+    having = sorted(boards, key=lambda b: -len(found[b.key]))
     common: dict[str, Variant] = {}
     chosen: set[BoardKey] = set()
     for board in having:
-        own = {v.key: v for v in found[board.key][0]}
+        own = {v.key: v for v in found[board.key]}
         rest = {key: v for key, v in common.items() if key in own} if chosen else own
         if len(rest) >= _FEWEST_METHODS:
             common = rest
             chosen.add(board.key)
     columns = [
-        _order(board, list(common.values()), protocol, found[board.key][1], boards)
+        _order(board, list(common.values()), protocol, boards)
         for board in boards
         if board.key in chosen
     ]
@@ -120,9 +120,9 @@ def _order(
     board: Board,
     variants: Sequence[Variant],
     protocol: Protocol,
-    seeds: tuple[int, ...],
     boards: Sequence[Board],
 ) -> Order | None:
+    _, seeds = common_seeds(board, protocol, variants)
     scores = values.scores(board, variants, protocol, seeds, metrics.METRICS[0])
     if scores is None:
         return None

@@ -9,10 +9,9 @@ from bench.protocol import protocols
 from bench.protocol.protocols import Protocol
 from bench.seismic import metrics
 from leaderboard.stats.estimates import Estimate
-from leaderboard.tables import values
+from leaderboard.tables import pairs
 from leaderboard.tables.boards import Board
 from leaderboard.tables.robustness import UNTOUCHED
-from leaderboard.tables.standings import comparable
 from leaderboard.tables.variants import Variant
 
 GAINED = ("id", "ood")
@@ -44,14 +43,12 @@ def trades(board: Board) -> list[Trade]:
 
 def _differences(board: Board, protocol: Protocol, *, sign: int) -> dict[str, Estimate]:
     """`sign` times (method − untouched foundation) in MAE, by variant key."""
-    together, seeds = comparable(board, protocol)
-    place = next((i for i, v in enumerate(together) if v.name == UNTOUCHED), None)
-    found = values.scores(board, together, protocol, seeds, metrics.METRICS[0])
-    if place is None or found is None:
-        return {}
-    others = [i for i in range(len(together)) if i != place]
-    pairs = [(i, place) if sign > 0 else (place, i) for i in others]
-    if not pairs:
-        return {}
-    estimates = found.moments().differences(*zip(*pairs, strict=True))
-    return {together[i].key: e for i, e in zip(others, estimates, strict=True)}
+    shared = pairs.shared_seeds(board, protocol)
+    untouched = {v.key for v in board.variants if v.name == UNTOUCHED}
+    own = {pair: seeds for pair, seeds in shared.items() if untouched & set(pair)}
+    compared = pairs.compare(board, protocol, metrics.METRICS[0], own)
+    return {
+        a if sign > 0 else b: c.difference
+        for (a, b), c in compared.items()
+        if (b if sign > 0 else a) in untouched
+    }

@@ -15,8 +15,8 @@ from bench.protocol.spec import CLEAN, PRETRAINING
 from bench.seismic import metrics
 from leaderboard.load.samples import TEST
 from leaderboard.tables.boards import Board
+from leaderboard.tables.pairs import common_seeds
 from leaderboard.tables.protocol_cells import FIT, cells_of
-from leaderboard.tables.standings import comparable
 from leaderboard.tables.variants import Variant
 
 UNTOUCHED = "none"
@@ -55,7 +55,7 @@ def _means(board: Board, protocol: Protocol, by: str) -> dict[tuple[str, str], f
     """Mean MAE by variant key and value of the column `by`, over targets and seeds: those that are
     compared, for methods that are."""
     wanted = cells_of(protocol)
-    together, seeds = comparable(board, protocol)
+    together, seeds = common_seeds(board, protocol)
     rows = board.scored.filter(pl.col("kind") == "adaptation").join(wanted, on=[*FIT, *TEST])
     complete = (
         rows.group_by("variant", "seed")

@@ -13,7 +13,7 @@ from bench.seismic import metrics
 from leaderboard.stats.estimates import Estimate
 from leaderboard.tables import values
 from leaderboard.tables.boards import Board
-from leaderboard.tables.standings import comparable
+from leaderboard.tables.pairs import common_seeds
 from leaderboard.tables.variants import Variant
 
 Estimates = dict[str, Estimate]
@@ -68,7 +68,7 @@ class ErrorsUnderShift:
 def of(board: Board) -> ErrorsUnderShift | None:
     """The board's methods that were tested under all conditions; None without such scores."""
     protocol = protocols.get("shift")
-    variants, seeds = comparable(board, protocol)
+    variants, seeds = common_seeds(board, protocol)
     errors = {}
     for name in (CLEAN, *(c.name for c in CONDITIONS)):
         found = values.scores(board, variants, _only(protocol, name), seeds, metrics.METRICS[0])

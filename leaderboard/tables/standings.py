@@ -1,7 +1,7 @@
 """Standings of a board's methods in a protocol: intervals, gains, ratios to floor, ranks."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -11,11 +11,14 @@ from bench.seismic import metrics
 from leaderboard.load.samples import TEST
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison
-from leaderboard.stats.estimates import Estimate, Moments
-from leaderboard.tables import values
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import pairs, values
 from leaderboard.tables.boards import Board
 from leaderboard.tables.protocol_cells import FIT, cells_of
 from leaderboard.tables.variants import Variant
+
+_FIRST = metrics.METRICS[0]
+"""MAE: what methods are ranked by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +39,17 @@ class Standing:
     wanted: int
     scores: dict[str, Score] = field(default_factory=dict)
     gains: dict[str, Estimate] = field(default_factory=dict)
-    """Per cent better than the reference method, by metric, over common seeds."""
+    """Per cent better than the reference method, by metric."""
     ratio: Estimate | None = None
     """MAE as a ratio to the floor: above 1 the mean training map is better."""
     comparison: Comparison | None = None
     """MAE against the reference method; p-values corrected for all pairs of the board."""
+    pairs: int = 0
+    """Number of all pairs compared, the family of that correction."""
     rank: tuple[int, int] | None = None
     """Best and worst rank by MAE that the data allow."""
-    compared: tuple[int, ...] = ()
-    """Seeds of the comparison that rank, gains and differences are from."""
+    seeds_compared: int = 0
+    """Fewest seeds of a comparison with another method, 0 if there is none."""
     mean_rank: float | None = None
     """Mean over cells of the rank by MAE within a cell."""
 
@@ -58,57 +63,44 @@ class Standing:
     @property
     def provisional(self) -> bool:
         """Whether there are too few seeds to resolve anything."""
-        return len(self.compared if self.rank else self.seeds) < FEWEST_SEEDS
+        return (self.seeds_compared if self.rank else len(self.seeds)) < FEWEST_SEEDS
 
 
 def standings(board: Board, protocol: Protocol) -> dict[str, Standing]:
-    """Every method of the board by variant key."""
-    together, seeds = comparable(board, protocol)
-    joint = _Joint(board, together, protocol, seeds)
+    """Every method of the board by variant key.
+
+    Scores and ratios are over a method's own seeds; ranks, differences and gains come from pairs of
+    methods, each on the seeds that both have.
+    """
     bares = _bare(board, protocol)
+    shared = pairs.shared_seeds(board, protocol)
+    compared = {} if board.trial else pairs.compare(board, protocol, _FIRST, shared)
+    scores, ratios = _own(board, protocol, bares)
+    ranks = comparisons.rank_ranges({key: None for key, _ in compared}, compared)
+    mean_ranks = _mean_ranks(board, protocol, list(ranks))
+    reference = board.reference
+    gains = {
+        metric.name: pairs.gains(board, protocol, metric, shared, reference) if reference else {}
+        for metric in metrics.METRICS
+    }
+    counts: dict[str, list[int]] = defaultdict(list)
+    for (key, _), comparison in compared.items():
+        counts[key].append(comparison.difference.seeds)
     found = {}
-    for variant in board.variants:
-        bare = bares[variant.key]
-        own = joint if bare.seeds == seeds and variant in together else None
-        if own is None and bare.seeds:
-            own = _Joint(board, [variant], protocol, bare.seeds)
-        estimates = own.scores.get(variant.key, {}) if own else {}
-        found[variant.key] = replace(
+    for key, bare in bares.items():
+        own = scores.get(key, {})
+        found[key] = replace(
             bare,
-            scores={m: Score(s.value, estimates.get(m)) for m, s in bare.scores.items()},
-            ratio=own.ratios.get(variant.key) if own else None,
-            gains=joint.gains.get(variant.key, {}),
-            comparison=joint.comparisons.get(variant.key),
-            rank=joint.ranks.get(variant.key),
-            mean_rank=joint.mean_ranks.get(variant.key),
-            compared=seeds,
+            scores={m: Score(s.value, own.get(m)) for m, s in bare.scores.items()},
+            ratio=ratios.get(key),
+            gains={m: gained[key] for m, gained in gains.items() if key in gained},
+            comparison=compared.get((key, reference.key)) if reference else None,
+            pairs=len(compared) // 2,
+            rank=ranks.get(key),
+            seeds_compared=min(counts[key], default=0),
+            mean_rank=mean_ranks.get(key),
         )
     return found
-
-
-def comparable(board: Board, protocol: Protocol) -> tuple[list[Variant], tuple[int, ...]]:
-    """Methods that can be compared on common seeds, and these seeds.
-
-    The seeds that all complete methods share, or those of all but the methods with too few, where
-    two or more have enough: one trial of a method must not make the others provisional. If there is
-    no common seed, the one that most have. Methods are complete with all per-sample scores.
-    """
-    have = board.seeds(protocol)
-    sampled = board.sampled_seeds(protocol)
-    known = {v.key: set(have.get(v.key, ())) & set(sampled.get(v.key, ())) for v in board.variants}
-    known = {key: seeds for key, seeds in known.items() if seeds}
-    if not known:
-        return [], ()
-    common = set.intersection(*known.values())
-    enough = [seeds for seeds in known.values() if len(seeds) >= FEWEST_SEEDS]
-    if len(common) < FEWEST_SEEDS and len(enough) > 1:
-        shared = set.intersection(*enough)
-        common = shared if len(shared) >= FEWEST_SEEDS else common
-    if not common:
-        counts = Counter(seed for seeds in known.values() for seed in seeds)
-        common = {min(counts, key=lambda s: (-counts[s], s))}
-    together = [v for v in board.variants if common <= known.get(v.key, set())]
-    return together, tuple(sorted(common))
 
 
 def _means(board: Board, protocol: Protocol) -> dict[tuple[str, int], dict[str, float]]:
@@ -149,80 +141,43 @@ def _bare(board: Board, protocol: Protocol) -> dict[str, Standing]:
     return found
 
 
-class _Joint:
-    """What scores on common seeds say of several methods, by variant key."""
-
-    def __init__(
-        self, board: Board, together: Sequence[Variant], protocol: Protocol, seeds: Sequence[int]
-    ) -> None:
-        self._trial = board.trial
-        self.scores: dict[str, dict[str, Estimate]] = {v.key: {} for v in together}
-        self.gains: dict[str, dict[str, Estimate]] = {v.key: {} for v in together}
-        self.ratios: dict[str, Estimate] = {}
-        self.comparisons: dict[str, Comparison] = {}
-        self.ranks: dict[str, tuple[int, int]] = {}
-        self.mean_ranks: dict[str, float] = {}
-        for place, metric in enumerate(metrics.METRICS):
-            having = _having(board, together, protocol, seeds, metric.name)
-            keys = [v.key for v in having]
-            reference = board.reference if board.reference in having else None
-            found = values.scores(board, having, protocol, seeds, metric)
-            if found is None:
-                continue
-            moments = found.moments()
-            for key, estimate in zip(keys, moments.estimates(), strict=True):
-                self.scores[key][metric.name] = estimate
-            if place == 0:
-                self._rank(moments, keys, reference)
-            if reference is None or len(having) < 2:
-                continue
-            gains = values.gains(board, having, protocol, seeds, metric, reference)
-            if gains is not None:
-                for key, estimate in zip(keys, gains.moments().estimates(), strict=True):
-                    if key != reference.key:
-                        self.gains[key][metric.name] = estimate
-        keys, first = [v.key for v in together], metrics.METRICS[0]
-        ratios = values.ratios_to_floor(board, together, protocol, seeds, first)
-        if ratios is not None:
-            self.ratios = dict(zip(keys, ratios.moments().estimates(), strict=True))
-        if len(together) > 1:
-            self.mean_ranks = _mean_ranks(board, keys, protocol, seeds)
-
-    def _rank(self, moments: Moments, keys: Sequence[str], reference: Variant | None) -> None:
-        if len(keys) < 2 or self._trial:
-            return
-        pairs = comparisons.all_pairs(moments, better="lower")
-        for ranked in comparisons.rank(moments, pairs, better="lower"):
-            self.ranks[keys[ranked.method]] = ranked.rank, ranked.worst_rank
-        if reference is not None:
-            place = keys.index(reference.key)
-            self.comparisons = {key: pairs[i, place] for i, key in enumerate(keys) if i != place}
+def _own(
+    board: Board, protocol: Protocol, bares: Mapping[str, Standing]
+) -> tuple[dict[str, dict[str, Estimate]], dict[str, Estimate]]:
+    """Scores by variant key and metric, and ratios to the floor, over each method's own seeds."""
+    sampled = pairs.known_seeds(board, protocol)
+    by_seeds: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for key, bare in bares.items():
+        if bare.seeds and sampled.get(key) == bare.seeds:
+            by_seeds[bare.seeds].append(key)
+    scores: dict[str, dict[str, Estimate]] = defaultdict(dict)
+    ratios: dict[str, Estimate] = {}
+    for seeds, keys in by_seeds.items():
+        for metric in metrics.METRICS:
+            members = pairs.having(board, keys, protocol, seeds, metric)
+            found = values.scores(board, members, protocol, seeds, metric)
+            for variant, estimate in _estimates(members, found):
+                scores[variant.key][metric.name] = estimate
+        members = pairs.having(board, keys, protocol, seeds, _FIRST)
+        over = values.ratios_to_floor(board, members, protocol, seeds, _FIRST)
+        ratios |= {variant.key: estimate for variant, estimate in _estimates(members, over)}
+    return scores, ratios
 
 
-def _having(
-    board: Board,
-    variants: Sequence[Variant],
-    protocol: Protocol,
-    seeds: Sequence[int],
-    metric: str,
-) -> list[Variant]:
-    """Those with this metric in every cell: records from before it was added lack it."""
-    if not board.scored[metric].null_count():
-        return list(variants)
-    lacking = (
-        board.scored.filter(pl.col(metric).is_null(), pl.col("seed").is_in(list(seeds)))
-        .join(cells_of(protocol), on=[*FIT, *TEST])
-        .get_column("variant")
-    )
-    without = set(lacking.unique())
-    return [v for v in variants if v.key not in without]
+def _estimates(
+    variants: Sequence[Variant], found: values.ScoreArray | None
+) -> list[tuple[Variant, Estimate]]:
+    return list(zip(variants, found.moments().estimates(), strict=True)) if found else []
 
 
-def _mean_ranks(
-    board: Board, keys: Sequence[str], protocol: Protocol, seeds: Sequence[int]
-) -> dict[str, float]:
-    """Mean over cells of the rank by the first metric, of scores that are means over seeds."""
-    name = metrics.METRICS[0].name
+def _mean_ranks(board: Board, protocol: Protocol, keys: Sequence[str]) -> dict[str, float]:
+    """Mean over cells of the rank by the first metric, of scores that are means over the seeds that
+    all of these methods have; empty if there are none."""
+    have = pairs.known_seeds(board, protocol)
+    seeds = set.intersection(*(set(have[key]) for key in keys)) if keys else set()
+    if not seeds:
+        return {}
+    name = _FIRST.name
     ranked = (
         board.scored.filter(pl.col("variant").is_in(list(keys)), pl.col("seed").is_in(list(seeds)))
         .join(cells_of(protocol), on=[*FIT, *TEST], maintain_order="left")

@@ -10,14 +10,12 @@ import pytest
 
 from bench.protocol import protocols
 from bench.protocol.protocols import Protocol
-from bench.seismic import metrics
 from leaderboard.load import records, results
-from leaderboard.tables import severity, values
+from leaderboard.tables import severity
 from leaderboard.tables.assembly import gather
 from leaderboard.tables.boards import Board
-from leaderboard.tables.standings import comparable
+from leaderboard.tables.standings import standings
 
-MAE = metrics.get("mae")
 PROTOCOLS = ("id", "ood", "retention", "shift", "lowdata 10 %", "lowdata 25 %")
 SCRIPT = Path(__file__).parents[2] / "examples" / "recompute.py"
 
@@ -74,39 +72,27 @@ def test_the_board_is_what_the_scores_say(
 ) -> None:
     board = _board(boards, track, backbone)
     expected = recompute.rows(recompute.read(unpublished / track, backbone), name)
-    protocol = _protocol(name)
-    variants, seeds = comparable(board, protocol)
-    labels = [v.label.partition(" version")[0] for v in variants]
-    assert sorted(labels) == sorted(expected)
-    assert len(labels) >= 3
-    reference = variants[labels.index("fft")]
-    array = values.scores(board, variants, protocol, seeds, MAE)
-    ratios = values.ratios_to_floor(board, variants, protocol, seeds, MAE)
-    gains = values.gains(board, variants, protocol, seeds, MAE, reference)
-    assert array
-    assert ratios
-    assert gains
-    moments = array.moments()
-    place = labels.index("fft")
-    differences = moments.differences(range(len(labels)), [place] * len(labels))
-    columns = zip(
-        labels,
-        moments.estimates(),
-        ratios.moments().estimates(),
-        gains.moments().estimates(),
-        differences,
-        strict=True,
-    )
-    for label, mean, ratio, gain, difference in columns:
-        row = expected[label]
-        assert mean.seeds == row.seeds
+    found = standings(board, _protocol(name))
+    shown = {v.label.partition(" version")[0]: found[v.key] for v in board.variants}
+    assert len(expected) >= 3
+    for label, row in expected.items():
+        standing = shown[label]
+        mean = standing.scores["mae"].estimate
+        assert mean
+        assert standing.ratio
+        assert mean.seeds == len(standing.seeds) == row.seeds
         assert mean.value == pytest.approx(row.mean, abs=1e-12)
         assert (mean.high - mean.low) / 2 == pytest.approx(row.half_interval, abs=1e-12)
-        assert ratio.value == pytest.approx(row.times_floor, abs=1e-12)
-        assert gain.value == pytest.approx(row.gain_percent, abs=1e-9)
-        assert difference.value == pytest.approx(row.difference, abs=1e-12)
-        half = (difference.high - difference.low) / 2
-        assert half == pytest.approx(row.half_interval_of_difference, abs=1e-12)
+        assert standing.ratio.value == pytest.approx(row.times_floor, abs=1e-12)
+        assert (standing.comparison is None) == (row.against is None)
+        if standing.comparison and row.against:
+            difference = standing.comparison.difference
+            half = (difference.high - difference.low) / 2
+            assert difference.seeds == row.against.seeds
+            assert difference.value == pytest.approx(row.against.difference, abs=1e-12)
+            assert half == pytest.approx(row.against.half_interval, abs=1e-12)
+            gain = standing.gains["mae"].value
+            assert gain == pytest.approx(row.against.gain_percent, abs=1e-9)
 
 
 def test_errors_under_each_condition_are_what_the_scores_say(

@@ -1,0 +1,138 @@
+"""Which methods of a board are compared, and on which seeds.
+
+Methods have run at different seeds. A pair is compared on those that both have, and loses none
+because a third method lacks it. Tables that show values side by side take seeds that all share.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+
+import polars as pl
+
+from bench.protocol.protocols import Protocol
+from bench.seismic.metrics import Metric
+from leaderboard.load.samples import TEST
+from leaderboard.stats import comparisons
+from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison
+from leaderboard.stats.estimates import Estimate
+from leaderboard.tables import values
+from leaderboard.tables.boards import Board
+from leaderboard.tables.protocol_cells import FIT, cells_of
+from leaderboard.tables.variants import Variant
+
+Pair = tuple[str, str]
+"""Keys of two variants."""
+Seeds = tuple[int, ...]
+
+
+def known_seeds(board: Board, protocol: Protocol) -> dict[str, Seeds]:
+    """Seeds with every cell of a protocol and all per-sample scores, by variant key."""
+    scored, sampled = board.seeds(protocol), board.sampled_seeds(protocol)
+    found = {
+        v.key: tuple(sorted(set(scored.get(v.key, ())) & set(sampled.get(v.key, ()))))
+        for v in board.variants
+    }
+    return {key: seeds for key, seeds in found.items() if seeds}
+
+
+def shared_seeds(board: Board, protocol: Protocol) -> dict[Pair, Seeds]:
+    """Seeds that both methods of a pair have, for the pairs that are compared.
+
+    Those are the pairs with `FEWEST_SEEDS` or more; where there are none, all that share a seed. A
+    first trial of a method is not ranked among settled ones.
+    """
+    known = known_seeds(board, protocol)
+    shared = {
+        (a, b): tuple(sorted(set(known[a]) & set(known[b]))) for a, b in combinations(known, 2)
+    }
+    enough = {pair: seeds for pair, seeds in shared.items() if len(seeds) >= FEWEST_SEEDS}
+    return enough or {pair: seeds for pair, seeds in shared.items() if seeds}
+
+
+def common_seeds(
+    board: Board, protocol: Protocol, variants: Sequence[Variant] | None = None
+) -> tuple[list[Variant], Seeds]:
+    """Methods whose values can stand side by side, and their common seeds; of all or of `variants`.
+
+    The seeds that all complete methods share, or those of all but the methods with too few, where
+    two or more have enough. If there is no common seed, the one that most have.
+    """
+    asked = board.variants if variants is None else variants
+    have = known_seeds(board, protocol)
+    known = {v.key: set(have[v.key]) for v in asked if v.key in have}
+    if not known:
+        return [], ()
+    common = set.intersection(*known.values())
+    enough = [seeds for seeds in known.values() if len(seeds) >= FEWEST_SEEDS]
+    if len(common) < FEWEST_SEEDS and len(enough) > 1:
+        shared = set.intersection(*enough)
+        common = shared if len(shared) >= FEWEST_SEEDS else common
+    if not common:
+        counts = Counter(seed for seeds in known.values() for seed in seeds)
+        common = {min(counts, key=lambda s: (-counts[s], s))}
+    together = [v for v in asked if common <= known.get(v.key, set())]
+    return together, tuple(sorted(common))
+
+
+def compare(
+    board: Board, protocol: Protocol, metric: Metric, shared: Mapping[Pair, Seeds]
+) -> dict[Pair, Comparison]:
+    """Differences of pairs on their `shared_seeds`, both ways round, corrected as one family."""
+    by_seeds: dict[Seeds, list[Pair]] = defaultdict(list)
+    for pair, seeds in shared.items():
+        by_seeds[seeds].append(pair)
+    better = metric.better or "lower"
+    found: dict[Pair, Comparison] = {}
+    for seeds, pairs in by_seeds.items():
+        members = having(board, {key for pair in pairs for key in pair}, protocol, seeds, metric)
+        scores = values.scores(board, members, protocol, seeds, metric)
+        if scores is None:
+            continue
+        place = {v.key: i for i, v in enumerate(members)}
+        inside = [(a, b) for a, b in pairs if a in place and b in place]
+        places = [(place[a], place[b]) for a, b in inside]
+        made = comparisons.compare_pairs(scores.moments(), places, better=better)
+        found |= dict(zip(inside, made, strict=True))
+    whole = dict(zip(found, comparisons.corrected(list(found.values())), strict=True))
+    return whole | {(b, a): c.turned for (a, b), c in whole.items()}
+
+
+def gains(
+    board: Board,
+    protocol: Protocol,
+    metric: Metric,
+    shared: Mapping[Pair, Seeds],
+    reference: Variant,
+) -> dict[str, Estimate]:
+    """Gains over a reference method in per cent, by variant key, on the seeds shared with it."""
+    by_seeds: dict[Seeds, set[str]] = defaultdict(set)
+    for pair, seeds in shared.items():
+        if reference.key in pair:
+            by_seeds[seeds] |= set(pair)
+    found: dict[str, Estimate] = {}
+    for seeds, keys in by_seeds.items():
+        members = having(board, keys, protocol, seeds, metric)
+        if reference not in members:
+            continue
+        gained = values.gains(board, members, protocol, seeds, metric, reference)
+        if gained is not None:
+            estimates = gained.moments().estimates()
+            found |= {v.key: e for v, e in zip(members, estimates, strict=True) if v != reference}
+    return found
+
+
+def having(
+    board: Board, keys: Collection[str], protocol: Protocol, seeds: Sequence[int], metric: Metric
+) -> list[Variant]:
+    """Those with this metric in every cell: records from before it was added lack it."""
+    variants = [v for v in board.variants if v.key in keys]
+    if not board.scored[metric.name].null_count():
+        return variants
+    lacking = (
+        board.scored.filter(pl.col(metric.name).is_null(), pl.col("seed").is_in(list(seeds)))
+        .join(cells_of(protocol), on=[*FIT, *TEST])
+        .get_column("variant")
+    )
+    without = set(lacking.unique())
+    return [v for v in variants if v.key not in without]
