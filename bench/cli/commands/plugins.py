@@ -10,13 +10,14 @@ from bench.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from bench.conformance import CheckResult
+    from bench.contract import Method
 
 FolderOption = Annotated[Path, typer.Option(help="Parent folder of the new package.")]
 
 
 def check(
     method: Annotated[
-        str | None, typer.Argument(help="An installed method.", show_default=False)
+        str | None, typer.Argument(help="An installed method, or all.", show_default=False)
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -36,14 +37,19 @@ def check(
     """Run the conformance suite on a method or a backbone; exit code 1 if a check fails.
 
     A method is tried on a narrow network unless a backbone is named: defaults that suit only the
-    full one need another value here, with --set.
+    full one need another value here, with --set. `bench check all --backbone NAME` tries every
+    installed method on a backbone; those that need layers it lacks are left out.
     """
     from bench import conformance
     from bench.errors import ConfigError
     from bench.models import backbones
     from bench.plugins import options, registry
 
-    if method is not None:
+    if method == "all":
+        if setting:
+            raise ConfigError("--set is for one method; name it: bench check METHOD --set …")
+        _check_all(backbone, as_json)
+    elif method is not None:
         installed = registry.get(method)
         (config,) = options.configure([installed], setting or []).values()
         network = (
@@ -81,6 +87,56 @@ def new_backbone(
 
     package = scaffold.write(name, folder, "backbone")
     typer.echo(f"Wrote {package}. Next: pip install -e {package} && bench check --backbone {name}")
+
+
+def _check_all(backbone: str | None, as_json: bool) -> None:
+    """A line for every installed method as soon as it is checked; exit code 1 if one failed."""
+    from dataclasses import asdict
+
+    from bench import conformance
+    from bench.cli.terminal import counted, printable
+    from bench.models import backbones
+    from bench.plugins import registry
+
+    chosen = None if backbone is None else backbones.get(backbone).backbone
+    found = registry.load()
+    checked: dict[str, list[CheckResult]] = {}
+    for problem in found.problems:
+        typer.echo(printable(f"✗ {problem.name}: {problem.reason}"), err=True)
+    for name, installed in sorted(found.methods.items()):
+        if backbone is not None and (why := _unsuited(installed.method, backbone)):
+            typer.echo(printable(f"– {name}: {why}"), err=True)
+            continue
+        network = None if chosen is None else conformance.network_of(chosen)
+        checked[name] = conformance.run(installed.method, network=network)
+        failed = [result for result in checked[name] if not result.passed]
+        more = f" (and {counted(len(failed) - 1, 'more check')})" if len(failed) > 1 else ""
+        said = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
+        typer.echo(printable(f"{'✗' if failed else '✓'} {name}: {said}"), err=as_json)
+    sound = [name for name, results in checked.items() if all(r.passed for r in results)]
+    where = "" if backbone is None else f" on {backbone}"
+    if as_json:
+        typer.echo(json.dumps({n: [asdict(r) for r in rs] for n, rs in checked.items()}, indent=1))
+    else:
+        typer.echo(f"{len(sound)} of {counted(len(checked), 'method')} pass all checks{where}.")
+    if found.problems or len(sound) < len(checked):
+        raise typer.Exit(1)
+
+
+def _unsuited(method: "Method", backbone: str) -> str:
+    """Why a method does not apply to a backbone, in its own words; empty where it does."""
+    from bench.errors import BenchError, ConfigError, describe
+    from bench.plugins import parameter_counts
+
+    if layers := parameter_counts.missing_layers(method, backbone):
+        return f"needs {layers}"
+    try:
+        parameter_counts.count(method, method.config(), backbone)
+    except ConfigError as error:
+        return describe(error)
+    except BenchError:
+        return ""  # a fault, which the checks tell
+    return ""
 
 
 def _tell(what: str, results: "list[CheckResult]", as_json: bool) -> None:
