@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -322,6 +323,29 @@ def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -
     ):
         code, _, error = inside(*words)
         assert (code, expected in error) == (2, True)
+
+
+@pytest.mark.slow
+def test_all_methods_are_checked_on_a_backbone(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three, one applies and is sound, one applies and is not, one needs other layers."""
+    found = registry.load().methods
+    unsound = replace(found["none"], method=replace(found["none"].method, summary=""))
+    few = {"bitfit": found["bitfit"], "none": unsound, "layernorm": found["layernorm"]}
+    monkeypatch.setattr(registry, "load", lambda: registry.Registry(methods=few, problems=()))
+    words = ("check", "all", "--backbone", "inversionnet_quarter")
+    code, out, error = inside(*words)
+    assert code == 1
+    assert "✓ bitfit: passes\n✗ none: describes itself: " in out
+    assert "1 of 2 methods pass all checks on inversionnet_quarter." in out
+    assert "– layernorm: needs LayerNorm" in error
+    code, out, _ = inside(*words, "--json")
+    results = json.loads(out)
+    assert (code, sorted(results)) == (1, ["bitfit", "none"])
+    assert all(check["passed"] for check in results["bitfit"])
+    code, _, error = inside("check", "all", "--set", "rank=2")
+    assert (code, "--set is for one method" in error) == (2, True)
 
 
 @pytest.mark.slow
