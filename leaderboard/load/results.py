@@ -217,6 +217,7 @@ def fit_row(record: Record, origin: Origin, folder: Path) -> dict[str, Any]:
         "level": record.level,
         "best_epoch_gain": best_epoch_gain(record),
         "machine": machine(record.execution),
+        "numerics": numerics(record.execution),
         "on_gpu": record.execution.determinism.device != "cpu",
         "started": record.execution.started.strftime("%Y-%m-%d"),
         "total_parameters": record.counts.total_parameters if record.counts else None,
@@ -287,6 +288,12 @@ def machine(execution: Execution) -> str:
     return name if settings.frugal else f"{name}, stock layers"
 
 
+def numerics(execution: Execution) -> str:
+    """What bytes saved for backward depend on: the precision of training, and whose layers."""
+    settings = execution.determinism
+    return settings.precision if settings.frugal else f"{settings.precision}, stock layers"
+
+
 def config(row: dict[str, Any]) -> dict[str, Any]:
     """The config of a row of `fits`."""
     plain: dict[str, Any] = json.loads(row["config"])
@@ -300,7 +307,7 @@ def _fit_schema() -> dict[str, pl.DataType]:
         "distribution",
         *("version", "config", "release", "code", "category", "summary", "source", "start"),
         *("title", "train", "datasets", "percent", "seed", "holdout", "status", "error"),
-        *("foundation", "level", "machine", "started", "total_parameters"),
+        *("foundation", "level", "machine", "numerics", "started", "total_parameters"),
     )
     schema: dict[str, pl.DataType] = dict.fromkeys(names, text)
     schema |= {

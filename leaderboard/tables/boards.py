@@ -183,6 +183,14 @@ class Board:
         machines = Counter(adapted["machine"].to_list())
         return min(machines, key=lambda m: (-machines[m], m), default=None)
 
+    @cached_property
+    def numerics(self) -> str | None:
+        """The numerics that most methods were trained in: bytes of others do not stand beside."""
+        trained = self.tested.filter(pl.col("kind") == "adaptation")
+        methods = Counter(trained.select("variant", "numerics").unique()["numerics"].to_list())
+        fits = Counter(trained["numerics"].to_list())
+        return min(methods, key=lambda n: (-methods[n], -fits[n], n), default=None)
+
     @property
     def local(self) -> int:
         """Records of the workspaces, which are not published."""

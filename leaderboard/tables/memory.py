@@ -25,7 +25,7 @@ class Memory:
     gradients: float
     optimiser: float
     saved_per_sample: float
-    """Kept by the forward pass for the backward pass, at the precision of the recorded fits."""
+    """Kept by the forward pass for the backward pass, in the board's numerics."""
     measured: float | None
     """Median of the peaks of the GPU's allocator on the board's machine, at the track's batch size.
 
@@ -39,11 +39,12 @@ class Memory:
 def table(board: Board) -> dict[str, Memory]:
     """Medians over the fits of each method on all of a target, by variant key.
 
-    Methods whose memory was not counted are left out.
+    Methods whose memory was not counted in the board's numerics are left out.
     """
     whole = board.tested.filter(
         pl.col("kind") == "adaptation", pl.col("train").is_in(TARGETS), pl.col("percent") == 100
     )
+    whole = whole.filter(pl.col("numerics") == board.numerics)
     counted = pl.all_horizontal(pl.col(_COUNTS).is_not_null())
     medians = (
         whole.group_by("variant", maintain_order=True)

@@ -29,8 +29,8 @@ class Row:
     standings: dict[str, Standing]
     """By protocol."""
     costs: dict[str, float | None]
-    """Medians of what is counted, over the fits on the whole training set of the targets, on the
-    board's machine if there are any: bytes saved depend on the precision."""
+    """Medians of what is counted, over the fits on the whole training set of the targets; of bytes
+    saved, over those in the board's numerics."""
     seeds: tuple[int, ...]
     failed: tuple[dict[str, Any], ...]
     """Records that did not end well."""
@@ -94,18 +94,20 @@ def _row(board: Board, variant: Variant, own: dict[str, Standing]) -> Row:
     return Row(
         variant,
         own,
-        _costs([e for e in done if e["machine"] == board.machine] or done),
+        _costs(done, board.numerics),
         seeds=tuple(sorted({e["seed"] for e in done})),
         failed=failed,
         badge=("published" if published else "local") if whole else "incomplete",
     )
 
 
-def _costs(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+def _costs(entries: Sequence[dict[str, Any]], numerics: str | None) -> dict[str, float | None]:
     """Medians of the fits that are alike."""
-    used = _alike(entries)
+    alike = _alike(entries)
+    comparable = [e for e in alike if e["numerics"] == numerics]
     values: dict[str, float | None] = {}
     for column in COUNTED:
+        used = comparable if column.name == "saved_bytes_per_sample" else comparable or alike
         known = [v for e in used if (v := e[column.name]) is not None]
         values[column.name] = median(known) if known else None
     return values
