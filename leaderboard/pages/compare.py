@@ -1,7 +1,8 @@
 """Method × method: paired differences, on average and cell by cell."""
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
+from statistics import mean
 
 from bench.protocol.protocols import Protocol, others
 from bench.protocol.spec import TARGETS, TestSet
@@ -28,7 +29,7 @@ class Matrix:
     label: str
     name: str
     methods: tuple[Variant, ...]
-    """Best first: by the number of methods ahead of which its mean is."""
+    """Best first: by the share of the methods compared with ahead of which its mean is."""
     seeds: tuple[int, int]
     """Fewest and most of a pair."""
     pairs: Pairs
@@ -71,8 +72,10 @@ def _matrix(board: Board, protocol: Protocol) -> Matrix | None:
     found = pairs.compare(board, protocol, metrics.METRICS[0], pairs.shared_seeds(board, protocol))
     if not found:
         return None
-    wins = Counter(a for (a, _), c in found.items() if c.favours_method)
-    methods = [v for v in board.variants if any(v.key == a for a, _ in found)]
-    methods.sort(key=lambda v: -wins[v.key])
+    ahead: dict[str, list[bool]] = defaultdict(list)
+    for (key, _), comparison in found.items():
+        ahead[key].append(comparison.favours_method)
+    methods = [v for v in board.variants if v.key in ahead]
+    methods.sort(key=lambda v: -mean(ahead[v.key]))
     seeds = [c.difference.seeds for c in found.values()]
     return Matrix(protocol.label, protocol.name, tuple(methods), (min(seeds), max(seeds)), found)

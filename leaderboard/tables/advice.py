@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leaderboard.stats.comparisons import FEWEST_SEEDS
 from leaderboard.tables import memory
 from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import Standing
@@ -80,7 +79,9 @@ def _certainty(board: Board, variant: Variant, found: Mapping[str, Standing]) ->
         others = [s for key, s in found.items() if key != variant.key and s.rank]
         if not others:
             return "not compared: no other method can be"
-        return f"not compared: no other method has {FEWEST_SEEDS} of its seeds"
+        if not any(score.estimate for score in standing.scores.values()):
+            return "not compared: its scores of single samples are not all there"
+        return "not compared: it shares too few seeds with the others"
     best, worst = standing.rank
     place = f"rank {best}" if best == worst else f"rank {best} to {worst}"
     if standing.provisional:

@@ -11,7 +11,7 @@ from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison, Ranked
 from leaderboard.tables import values
 from leaderboard.tables.boards import Board
-from leaderboard.tables.pairs import common_seeds
+from leaderboard.tables.pairs import common_seeds, known_seeds
 from leaderboard.tables.variants import Variant
 
 _FEWEST_METHODS = 3
@@ -122,7 +122,8 @@ def _order(
     protocol: Protocol,
     boards: Sequence[Board],
 ) -> Order | None:
-    _, seeds = common_seeds(board, protocol, variants)
+    known = known_seeds(board, protocol)
+    seeds = sorted(set.intersection(*(set(known[v.key]) for v in variants)))
     scores = values.scores(board, variants, protocol, seeds, metrics.METRICS[0])
     if scores is None:
         return None

@@ -43,12 +43,9 @@ def trades(board: Board) -> list[Trade]:
 
 def _differences(board: Board, protocol: Protocol, *, sign: int) -> dict[str, Estimate]:
     """`sign` times (method − untouched foundation) in MAE, by variant key."""
+    untouched = next((v.key for v in board.variants if v.name == UNTOUCHED), None)
     shared = pairs.shared_seeds(board, protocol)
-    untouched = {v.key for v in board.variants if v.name == UNTOUCHED}
-    own = {pair: seeds for pair, seeds in shared.items() if untouched & set(pair)}
+    own = {pair: seeds for pair, seeds in shared.items() if untouched in pair}
     compared = pairs.compare(board, protocol, metrics.METRICS[0], own)
-    return {
-        a if sign > 0 else b: c.difference
-        for (a, b), c in compared.items()
-        if (b if sign > 0 else a) in untouched
-    }
+    turned = compared if sign > 0 else {(b, a): c for (a, b), c in compared.items()}
+    return {a: c.difference for (a, b), c in turned.items() if b == untouched}

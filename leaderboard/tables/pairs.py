@@ -50,28 +50,28 @@ def shared_seeds(board: Board, protocol: Protocol) -> dict[Pair, Seeds]:
     return enough or {pair: seeds for pair, seeds in shared.items() if seeds}
 
 
-def common_seeds(
-    board: Board, protocol: Protocol, variants: Sequence[Variant] | None = None
-) -> tuple[list[Variant], Seeds]:
-    """Methods whose values can stand side by side, and their common seeds; of all or of `variants`.
+def common_seeds(board: Board, protocol: Protocol) -> tuple[list[Variant], Seeds]:
+    """Methods whose values can stand side by side, and their common seeds.
 
-    The seeds that all complete methods share, or those of all but the methods with too few, where
-    two or more have enough. If there is no common seed, the one that most have.
+    The seeds that all complete methods share; where these are fewer than `FEWEST_SEEDS`, those of
+    the most methods that share as many. If no two do and there is no common seed, the one that most
+    methods have.
     """
-    asked = board.variants if variants is None else variants
-    have = known_seeds(board, protocol)
-    known = {v.key: set(have[v.key]) for v in asked if v.key in have}
+    known = {key: set(seeds) for key, seeds in known_seeds(board, protocol).items()}
     if not known:
         return [], ()
     common = set.intersection(*known.values())
-    enough = [seeds for seeds in known.values() if len(seeds) >= FEWEST_SEEDS]
-    if len(common) < FEWEST_SEEDS and len(enough) > 1:
-        shared = set.intersection(*enough)
-        common = shared if len(shared) >= FEWEST_SEEDS else common
+    if len(common) < FEWEST_SEEDS:
+        having = [
+            [own for own in known.values() if own >= set(few)]
+            for few in combinations(sorted(set.union(*known.values())), FEWEST_SEEDS)
+        ]
+        most = max(having, key=len, default=[])
+        common = set.intersection(*most) if len(most) > 1 else common
     if not common:
         counts = Counter(seed for seeds in known.values() for seed in seeds)
         common = {min(counts, key=lambda s: (-counts[s], s))}
-    together = [v for v in asked if common <= known.get(v.key, set())]
+    together = [v for v in board.variants if common <= known.get(v.key, set())]
     return together, tuple(sorted(common))
 
 
@@ -91,9 +91,9 @@ def compare(
             continue
         place = {v.key: i for i, v in enumerate(members)}
         inside = [(a, b) for a, b in pairs if a in place and b in place]
-        places = [(place[a], place[b]) for a, b in inside]
-        made = comparisons.compare_pairs(scores.moments(), places, better=better)
-        found |= dict(zip(inside, made, strict=True))
+        first, second = [place[a] for a, _ in inside], [place[b] for _, b in inside]
+        for pair, d in zip(inside, scores.moments().differences(first, second), strict=True):
+            found[pair] = Comparison(difference=d, better=better, p_holm=d.p_value)
     whole = dict(zip(found, comparisons.corrected(list(found.values())), strict=True))
     return whole | {(b, a): c.turned for (a, b), c in whole.items()}
 

@@ -52,8 +52,8 @@ def retention(board: Board) -> list[Line]:
 
 
 def _means(board: Board, protocol: Protocol, by: str) -> dict[tuple[str, str], float]:
-    """Mean MAE by variant key and value of the column `by`, over targets and seeds: those that are
-    compared, for methods that are."""
+    """Mean MAE by variant key and value of the column `by`, over targets and seeds: common ones for
+    the methods that have them."""
     wanted = cells_of(protocol)
     together, seeds = common_seeds(board, protocol)
     rows = board.scored.filter(pl.col("kind") == "adaptation").join(wanted, on=[*FIT, *TEST])

@@ -51,7 +51,7 @@ class Standing:
     seeds_compared: int = 0
     """Fewest seeds of a comparison with another method, 0 if there is none."""
     mean_rank: float | None = None
-    """Mean over cells of the rank by MAE within a cell."""
+    """Mean over cells of the rank by MAE within a cell, among methods on common seeds."""
 
     @property
     def missing(self) -> str:
@@ -77,7 +77,7 @@ def standings(board: Board, protocol: Protocol) -> dict[str, Standing]:
     compared = {} if board.trial else pairs.compare(board, protocol, _FIRST, shared)
     scores, ratios = _own(board, protocol, bares)
     ranks = comparisons.rank_ranges({key: None for key, _ in compared}, compared)
-    mean_ranks = _mean_ranks(board, protocol, list(ranks))
+    mean_ranks = _mean_ranks(board, protocol)
     reference = board.reference
     gains = {
         metric.name: pairs.gains(board, protocol, metric, shared, reference) if reference else {}
@@ -170,16 +170,14 @@ def _estimates(
     return list(zip(variants, found.moments().estimates(), strict=True)) if found else []
 
 
-def _mean_ranks(board: Board, protocol: Protocol, keys: Sequence[str]) -> dict[str, float]:
-    """Mean over cells of the rank by the first metric, of scores that are means over the seeds that
-    all of these methods have; empty if there are none."""
-    have = pairs.known_seeds(board, protocol)
-    seeds = set.intersection(*(set(have[key]) for key in keys)) if keys else set()
-    if not seeds:
+def _mean_ranks(board: Board, protocol: Protocol) -> dict[str, float]:
+    """Mean over cells of the rank by the first metric, of means over common seeds."""
+    together, seeds = pairs.common_seeds(board, protocol)
+    if len(together) < 2:
         return {}
-    name = _FIRST.name
+    keys, name = [v.key for v in together], _FIRST.name
     ranked = (
-        board.scored.filter(pl.col("variant").is_in(list(keys)), pl.col("seed").is_in(list(seeds)))
+        board.scored.filter(pl.col("variant").is_in(keys), pl.col("seed").is_in(list(seeds)))
         .join(cells_of(protocol), on=[*FIT, *TEST], maintain_order="left")
         .group_by("variant", *FIT, *TEST, maintain_order=True)
         .agg(pl.col(name).mean())

@@ -3,27 +3,38 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from bench.protocol import protocols
+from bench.seismic import metrics
 from leaderboard.load import records, results
-from leaderboard.tables import robustness, severity, verdicts
+from leaderboard.tables import forgetting, pairs, robustness, severity, verdicts
 from leaderboard.tables.advice import cases
 from leaderboard.tables.assembly import gather
+from leaderboard.tables.backbones import orders
 from leaderboard.tables.boards import Board
 from leaderboard.tables.overview import rows
 from leaderboard.tables.standings import standings
 
 OOD = protocols.get("ood")
+MAE = metrics.get("mae")
 
 
 @pytest.fixture(scope="module")
-def board(unpublished: Path) -> Board:
+def boards(unpublished: Path) -> dict[str, Board]:
+    """By backbone, of seeds 0 to 4: what is published later changes nothing here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "PUBLISHED", unpublished / "small")
-        boards = gather(results.read([]))
-    return next(b for b in boards if b.key.backbone == "inversionnet_quarter")
+        found = gather(results.read([]))
+    few = pl.col("seed") < 5
+    return {b.key.backbone: replace(b, fits=b.fits.filter(few)) for b in found}
+
+
+@pytest.fixture(scope="module")
+def board(boards: dict[str, Board]) -> Board:
+    return boards["inversionnet_quarter"]
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +60,11 @@ def test_one_trial_leaves_the_others_on_all_their_seeds(board: Board, trial: Boa
             assert ours.difference == theirs.difference
     made = cases(trial, {(False, 100): after})
     words = {a.variant.key: a.certainty for _, _, found in made for a in found}
-    assert words[lone] == "not compared: no other method has 3 of its seeds"
+    assert words[lone] == "not compared: it shares too few seeds with the others"
 
 
 def test_methods_of_three_seeds_leave_those_of_five_on_five(board: Board) -> None:
-    """Two newer methods were run with later seeds, one of them not shared by the older ones."""
+    """One has the last three seeds, one the first three: they share one with each other."""
     later = (pl.col("method") == "bitfit") & (pl.col("seed") < 2)
     apart = (pl.col("method") == "adapter") & (pl.col("seed") > 2)
     uneven = replace(board, fits=board.fits.filter(~later, ~apart))
@@ -74,8 +85,44 @@ def test_methods_of_three_seeds_leave_those_of_five_on_five(board: Board) -> Non
         assert not standing.provisional
     # bitfit and adapter share one seed: that pair is not compared, and its methods not told apart
     ranked = sum(s.rank is not None for s in after.values())
-    assert after[key["none"]].pairs == ranked * (ranked - 1) // 2 - 1
-    assert after[key["none"]].mean_rank is not None
+    family = ranked * (ranked - 1) // 2 - 1
+    compared = pairs.compare(uneven, OOD, MAE, pairs.shared_seeds(uneven, OOD))
+    assert len(compared) == 2 * family
+    assert {s.pairs for s in after.values()} == {family}
+    one_way = {frozenset(pair): c for pair, c in compared.items()}.values()
+    p = np.sort([c.p_value for c in one_way])
+    adjusted = np.minimum(np.maximum.accumulate(p * np.arange(family, 0, -1)), 1)  # Holm 1979
+    assert sorted(c.p_holm for c in one_way) == pytest.approx(adjusted)
+    assert {c.comparisons for c in one_way} == {family}
+    # side by side stand the most methods that share three seeds
+    together, seeds = pairs.common_seeds(uneven, OOD)
+    others = {v.label for v in board.variants} - {v.label for v in together}
+    assert (others, seeds) == ({"bitfit", "lora batchnorm=both"}, (0, 1, 2))
+    assert {k for k, s in after.items() if s.mean_rank} == {v.key for v in together}
+
+
+def test_backbones_are_compared_where_a_third_method_has_other_seeds(
+    boards: dict[str, Board], board: Board
+) -> None:
+    kept = pl.col("method").is_in(["none", "lora", "fft"]) | (pl.col("seed") > 3)
+    uneven = replace(board, fits=board.fits.filter(kept))
+    found = orders([uneven, boards["hybrid_vit"]], OOD)
+    assert found
+    assert {v.label for v in found.variants} >= {"none", "lora", "fft"}
+    assert [column.seeds for column in found.columns] == [5, 3]
+
+
+def test_what_is_forgotten_is_told_against_one_untouched_foundation(board: Board) -> None:
+    """A second version of `none` with fewer seeds, as after a change of its code."""
+    (first,) = (v for v in board.variants if v.name == "none")
+    again = replace(first, key="none again", label="none version 2", version=2)
+    later = board.fits.filter(pl.col("variant") == first.key, pl.col("seed") > 1)
+    later = later.with_columns(variant=pl.lit("none again"))
+    twice = replace(board, fits=pl.concat([board.fits, later]), variants=(*board.variants, again))
+    losses = {t.variant.label: t.loss for t in forgetting.trades(twice)}
+    before = {t.variant.label: t.loss for t in forgetting.trades(board)}
+    assert "none" not in losses
+    assert {label: losses[label] for label in before} == before
 
 
 def test_where_all_have_one_seed_everything_is_provisional(board: Board) -> None:

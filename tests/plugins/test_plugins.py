@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import Inside
 from packages import install
+from torch import nn
 
+from bench.contract import Adapted, Config
+from bench.entry_points import PluginProblem
 from bench.errors import BenchError, ConfigError, HomeError
 from bench.plugins import registry, scaffold
 
@@ -329,21 +332,36 @@ def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -
 def test_all_methods_are_checked_on_a_backbone(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of three, one applies and is sound, one applies and is not, one needs other layers."""
+    """One is sound, one is not, one needs other layers, one refuses, one cannot be imported."""
+
+    def refuse(model: nn.Module, config: Config) -> Adapted:
+        raise ConfigError("It leaves the encoder untouched.")
+
     found = registry.load().methods
-    unsound = replace(found["none"], method=replace(found["none"].method, summary=""))
-    few = {"bitfit": found["bitfit"], "none": unsound, "layernorm": found["layernorm"]}
-    monkeypatch.setattr(registry, "load", lambda: registry.Registry(methods=few, problems=()))
+    few = {
+        "bitfit": found["bitfit"],
+        "none": replace(found["none"], method=replace(found["none"].method, summary="")),
+        "layernorm": found["layernorm"],
+        "lora": replace(found["lora"], method=replace(found["lora"].method, adapt=refuse)),
+    }
+    broken = PluginProblem(name="mine", distribution="mine", reason="SyntaxError: invalid")
+    registered = registry.Registry(methods=few, problems=(broken,))
+    monkeypatch.setattr(registry, "load", lambda: registered)
     words = ("check", "all", "--backbone", "inversionnet_quarter")
-    code, out, error = inside(*words)
+    code, out, _ = inside(*words)
     assert code == 1
-    assert "✓ bitfit: passes\n✗ none: describes itself: " in out
-    assert "1 of 2 methods pass all checks on inversionnet_quarter." in out
-    assert "– layernorm: needs LayerNorm" in error
+    lines = ["✗ mine: SyntaxError: invalid", "✓ bitfit: passes", "– layernorm: needs LayerNorm"]
+    lines += ["– lora: It leaves the encoder untouched.", "✗ none: describes itself: "]
+    for line in lines:
+        assert line in out
+    last = "1 of 2 methods pass all checks on inversionnet_quarter, 2 left out, 1 cannot be used."
+    assert out.splitlines()[-1] == last
     code, out, _ = inside(*words, "--json")
-    results = json.loads(out)
-    assert (code, sorted(results)) == (1, ["bitfit", "none"])
-    assert all(check["passed"] for check in results["bitfit"])
+    told = json.loads(out)
+    assert (code, sorted(told["methods"])) == (1, ["bitfit", "none"])
+    assert all(check["passed"] for check in told["methods"]["bitfit"])
+    assert sorted(told["left_out"]) == ["layernorm", "lora"]
+    assert [problem["name"] for problem in told["problems"]] == ["mine"]
     code, _, error = inside("check", "all", "--set", "rank=2")
     assert (code, "--set is for one method" in error) == (2, True)
 

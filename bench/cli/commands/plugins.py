@@ -38,7 +38,8 @@ def check(
 
     A method is tried on a narrow network unless a backbone is named: defaults that suit only the
     full one need another value here, with --set. `bench check all --backbone NAME` tries every
-    installed method on a backbone; those that need layers it lacks are left out.
+    installed method on a backbone; those that it lacks the layers for, or that refuse it with a
+    reason, are left out.
     """
     from bench import conformance
     from bench.errors import ConfigError
@@ -101,25 +102,39 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
     chosen = None if backbone is None else backbones.get(backbone).backbone
     found = registry.load()
     checked: dict[str, list[CheckResult]] = {}
+    left_out: dict[str, str] = {}
+
+    def tell(sign: str, name: str, said: str) -> None:
+        typer.echo(printable(f"{sign} {name}: {said}"), err=as_json)
+
     for problem in found.problems:
-        typer.echo(printable(f"✗ {problem.name}: {problem.reason}"), err=True)
+        tell("✗", problem.name, problem.reason)
     for name, installed in sorted(found.methods.items()):
         if backbone is not None and (why := _unsuited(installed.method, backbone)):
-            typer.echo(printable(f"– {name}: {why}"), err=True)
+            left_out[name] = why
+            tell("–", name, why)
             continue
         network = None if chosen is None else conformance.network_of(chosen)
         checked[name] = conformance.run(installed.method, network=network)
         failed = [result for result in checked[name] if not result.passed]
         more = f" (and {counted(len(failed) - 1, 'more check')})" if len(failed) > 1 else ""
-        said = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
-        typer.echo(printable(f"{'✗' if failed else '✓'} {name}: {said}"), err=as_json)
-    sound = [name for name, results in checked.items() if all(r.passed for r in results)]
-    where = "" if backbone is None else f" on {backbone}"
+        reason = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
+        tell("✗" if failed else "✓", name, reason)
+    sound = sum(all(result.passed for result in results) for results in checked.values())
     if as_json:
-        typer.echo(json.dumps({n: [asdict(r) for r in rs] for n, rs in checked.items()}, indent=1))
+        content = {
+            "methods": {name: [asdict(r) for r in results] for name, results in checked.items()},
+            "left_out": left_out,
+            "problems": [asdict(problem) for problem in found.problems],
+        }
+        typer.echo(json.dumps(content, indent=1))
     else:
-        typer.echo(f"{len(sound)} of {counted(len(checked), 'method')} pass all checks{where}.")
-    if found.problems or len(sound) < len(checked):
+        where = "" if backbone is None else f" on {backbone}"
+        broken = f", {len(found.problems)} cannot be used" if found.problems else ""
+        aside = f", {len(left_out)} left out" if left_out else ""
+        whole = counted(len(checked), "method")
+        typer.echo(f"{sound} of {whole} pass all checks{where}{aside}{broken}.")
+    if found.problems or sound < len(checked):
         raise typer.Exit(1)
 
 
