@@ -250,7 +250,7 @@ def _cost(board: Board, claim: Claim) -> Finding:
             pl.col("variant") == variant.key,
             pl.col("train").is_in(list(TARGETS)),
             pl.col("percent") == 100,
-            pl.col("numerics") == board.numerics,
+            pl.col("numerics").eq_missing(board.numerics),
             pl.col(claim.cost).is_not_null(),
         )
         if not own.is_empty():

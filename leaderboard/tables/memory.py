@@ -44,7 +44,7 @@ def table(board: Board) -> dict[str, Memory]:
     whole = board.tested.filter(
         pl.col("kind") == "adaptation", pl.col("train").is_in(TARGETS), pl.col("percent") == 100
     )
-    whole = whole.filter(pl.col("numerics") == board.numerics)
+    whole = whole.filter(pl.col("numerics").eq_missing(board.numerics))
     counted = pl.all_horizontal(pl.col(_COUNTS).is_not_null())
     medians = (
         whole.group_by("variant", maintain_order=True)
