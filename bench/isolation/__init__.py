@@ -9,6 +9,7 @@ Python code in the harness's own process, and whoever installs one trusts it tha
 
 import os
 import signal
+import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ __all__ = ["contained", "is_interruption", "isolated", "listed", "where"]
 _PUT_BACK = "what can be put back has been"  # threads cannot be ended
 _HARNESS = str(Path(__file__).parents[1]) + os.sep
 _TORCH = str(Path(torch.__file__).parent) + os.sep
+_PYTHON = sysconfig.get_path("stdlib") + os.sep
 
 
 @contextmanager
@@ -151,13 +153,19 @@ def _ends_in_harness(trace: TracebackType | None) -> bool:
 
 def where(problem: BaseException) -> str:
     """The plugin's line that an error comes from, such as `` (my_method.py:12)``, whatever code of
-    torch or of the harness it has called; empty for an attempt to end the process."""
+    torch, of Python or of the harness it has called; empty for an attempt to end the process."""
     frames = traceback.extract_tb(problem.__traceback__)
     if not frames or frames[-1].filename == __file__:
         return ""
-    theirs = [frame for frame in frames if not frame.filename.startswith((_HARNESS, _TORCH))]
+    theirs = [frame for frame in frames if not _foreign(frame.filename)]
     last = theirs[-1] if theirs else frames[-1]
     return f" ({Path(last.filename).name}:{last.lineno})"
+
+
+def _foreign(file: str) -> bool:
+    """Whether code is of the harness, of torch or of Python, not of a plugin."""
+    packaged = "site-packages" in file or "dist-packages" in file  # within Python's own folder
+    return file.startswith((_HARNESS, _TORCH)) or (file.startswith(_PYTHON) and not packaged)
 
 
 def listed(changed: list[str]) -> str:

@@ -366,6 +366,18 @@ def test_all_methods_are_checked_on_a_backbone(
     assert (code, "--set is for one method" in error) == (2, True)
 
 
+RAISES = """
+    import torch
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 2)
+        def forward(self, x):
+            return self.nope(x)
+    return Net()
+"""
+
+
 @pytest.mark.slow
 def test_a_backbone_that_cannot_be_built_is_told_in_a_sentence(tmp_path: Path) -> None:
     source = """
@@ -394,3 +406,14 @@ backbone = Backbone(name="bare", summary="s", source="s", build=build)
     refused = python("-m", "bench", *words, path=tmp_path, cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr == "Error: use a library\n", "no method is at fault"
+    raises = source.replace("    import a_module_that_is_not_there", RAISES)
+    (tmp_path / "no_build.py").write_text(raises)
+    for checked in ("lora", "all"):
+        words = ("check", checked, "--backbone", "bare")
+        refused = python("-m", "bench", *words, path=tmp_path, cwd=tmp_path)
+        assert refused.returncode == 2, "no method is checked, let alone blamed"
+        assert refused.stderr.startswith(
+            "Error: Backbone 'bare' does not conform (predicts maps): "
+        )
+        assert "no attribute 'nope' (no_build.py:" in refused.stderr
+        assert not refused.stdout

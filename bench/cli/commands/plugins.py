@@ -10,7 +10,7 @@ from bench.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from bench.conformance import CheckResult
-    from bench.contract import Method
+    from bench.contract import Backbone, Method
 
 FolderOption = Annotated[Path, typer.Option(help="Parent folder of the new package.")]
 
@@ -53,9 +53,8 @@ def check(
     elif method is not None:
         installed = registry.get(method)
         (config,) = options.configure([installed], setting or []).values()
-        network = (
-            None if backbone is None else conformance.network_of(backbones.get(backbone).backbone)
-        )
+        chosen = None if backbone is None else _sound(backbone)
+        network = None if chosen is None else conformance.network_of(chosen)
         where = "" if backbone is None else f" on {backbone}"
         results = conformance.run(installed.method, config, network=network)
         _tell(f"Method '{method}'{where}", results, as_json)
@@ -96,10 +95,9 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
 
     from bench import conformance
     from bench.cli.terminal import counted, printable
-    from bench.models import backbones
     from bench.plugins import registry
 
-    chosen = None if backbone is None else backbones.get(backbone).backbone
+    chosen = None if backbone is None else _sound(backbone)
     found = registry.load()
     checked: dict[str, list[CheckResult]] = {}
     left_out: dict[str, str] = {}
@@ -136,6 +134,17 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
         typer.echo(f"{sound} of {whole} pass all checks{where}{aside}{broken}.")
     if found.problems or sound < len(checked):
         raise typer.Exit(1)
+
+
+def _sound(backbone: str) -> "Backbone":
+    """A backbone to check methods on; raises `BackboneError` where a cheap check finds it at fault:
+    no method should be blamed for it."""
+    from bench import conformance
+    from bench.models import backbones
+
+    found = backbones.get(backbone).backbone
+    conformance.check_backbone_cheaply(found)
+    return found
 
 
 def _unsuited(method: "Method", backbone: str) -> str:
