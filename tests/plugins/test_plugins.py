@@ -321,6 +321,7 @@ def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -
     assert (code, "needs Attention or MultiheadAttention layers" in out) == (1, True)
     for words, expected in (
         (("check",), "Name what to check"),
+        (("check", "hybrid_vit"), "'hybrid_vit' is a backbone: bench check --backbone hybrid_vit"),
         (("check", "--backbone", "nothing"), "Unknown backbone 'nothing'"),
         (("check", "-b", "inversionnet", "--set", "rank=2"), "--set is for a method"),
     ):

@@ -51,6 +51,8 @@ def check(
             raise ConfigError("--set is for one method; name it: bench check METHOD --set …")
         _check_all(backbone, as_json)
     elif method is not None:
+        if method not in registry.names() and method in backbones.names():
+            raise ConfigError(f"'{method}' is a backbone: bench check --backbone {method}")
         installed = registry.get(method)
         (config,) = options.configure([installed], setting or []).values()
         chosen = None if backbone is None else _sound(backbone)
