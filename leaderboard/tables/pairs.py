@@ -53,25 +53,26 @@ def shared_seeds(board: Board, protocol: Protocol) -> dict[Pair, Seeds]:
 def common_seeds(board: Board, protocol: Protocol) -> tuple[list[Variant], Seeds]:
     """Methods whose values can stand side by side, and their common seeds.
 
-    The seeds that all complete methods share; where these are fewer than `FEWEST_SEEDS`, those of
-    the most methods that share as many. If no two do and there is no common seed, the one that most
-    methods have.
+    Of methods that share `FEWEST_SEEDS` or more, those with the most fits on the seeds they share;
+    where no two do, all methods on the seeds that all share. If there is none, those that have the
+    one that most have.
     """
-    known = {key: set(seeds) for key, seeds in known_seeds(board, protocol).items()}
+    known = {key: frozenset(seeds) for key, seeds in known_seeds(board, protocol).items()}
     if not known:
         return [], ()
-    common = set.intersection(*known.values())
-    if len(common) < FEWEST_SEEDS:
-        having = [
-            [own for own in known.values() if own >= set(few)]
-            for few in combinations(sorted(set.union(*known.values())), FEWEST_SEEDS)
-        ]
-        most = max(having, key=len, default=[])
-        common = set.intersection(*most) if len(most) > 1 else common
-    if not common:
+    sets = set(known.values())
+    every = frozenset.intersection(*sets)
+    shared = {a & b for a in sets for b in sets} | {every}
+    fits = {s: len(s) * sum(s <= own for own in known.values()) for s in shared}
+    enough = [s for s in shared if len(s) >= FEWEST_SEEDS and fits[s] > len(s)]
+    if enough:
+        common = max(enough, key=lambda s: (fits[s], len(s), sorted(s, reverse=True)))
+    elif every:
+        common = every
+    else:
         counts = Counter(seed for seeds in known.values() for seed in seeds)
-        common = {min(counts, key=lambda s: (-counts[s], s))}
-    together = [v for v in board.variants if common <= known.get(v.key, set())]
+        common = frozenset({min(counts, key=lambda s: (-counts[s], s))})
+    together = [v for v in board.variants if common <= known.get(v.key, frozenset())]
     return together, tuple(sorted(common))
 
 

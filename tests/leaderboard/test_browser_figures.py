@@ -149,15 +149,15 @@ def test_pages_without_such_numbers_have_no_switch(page: Chrome, site: Path) -> 
 
 
 def test_families_of_comparisons_are_named_with_their_size(page: Chrome, site: Path) -> None:
-    """7 methods are 21 pairs on the front page and in every matrix of the compare page."""
+    """8 methods are 28 pairs on the front page and in every matrix of the compare page."""
     _open(page, site, "")
     reading = page.find_element(By.ID, "reading").text
-    assert "21 pairs in distribution, 21 pairs out of distribution" in reading
+    assert "28 pairs in distribution, 28 pairs out of distribution" in reading
     _open(page, site, "compare")
     rows = page.find_elements(By.CSS_SELECTOR, "#content table:first-of-type tbody tr")
     shown = [row for row in rows if row.is_displayed()]
-    assert len(shown) == 7
-    assert f"{7 * 6 // 2} pairs" in "".join(_shown(page, "caption"))
+    assert len(shown) == 8
+    assert f"{8 * 7 // 2} pairs" in "".join(_shown(page, "caption"))
     _open(page, site, "claims")
     tested = len([p for p in _shown(page, "td:nth-child(5)") if p != "–"])
     assert f"The {tested} claims with a p-value are one family" in "".join(_shown(page, "caption"))

@@ -17,7 +17,7 @@ from leaderboard.tables.boards import Board
 Scores = dict[tuple[str, int], dict[tuple[str, str, str], float]]
 
 
-SEEDS = range(5)
+SEEDS = range(6)
 
 
 @pytest.fixture(scope="module")
