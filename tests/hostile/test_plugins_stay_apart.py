@@ -223,7 +223,7 @@ def test_a_crash_is_found_at_the_next_start_and_the_others_go_on(
     [
         (("check", "exits"), 1, "failed in adapt: SystemExit: 0 (exits.py:9)"),
         (("check", "interrupts"), 1, "KeyboardInterrupt"),
-        (("check", "all"), 2, "the name 'all' stands for all methods"),
+        (("methods",), 0, "the name 'all' stands for all methods"),
         (
             ("run", "-m", "lora,interrupts_at_import", "-p", "id", "--dry-run"),
             2,
