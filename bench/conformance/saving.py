@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.conformance.case import Case, predict
-from bench.conformance.requirements import TOLERANCE, NonconformanceError, difference, require
+from bench.conformance.requirements import NonconformanceError, difference, require, same
 from bench.models import delta
 from bench.models.checkpoint import save_safetensors
 from bench.models.foreign import load_safetensors
@@ -69,7 +69,7 @@ def merges_as_declared(case: Case) -> str:
     plain.load_state_dict(merged.state_dict())
     for what, model in (("merged network", merged), ("backbone with the merged state", plain)):
         apart = difference(predict(model, case.x), case.trained.prediction)
-        require(apart <= TOLERANCE, f"the {what} predicts otherwise, by {apart:.2g}")
+        require(same(apart, plain, case.x), f"the {what} predicts otherwise, by {apart:.2g}")
     return f"merged and unmerged differ by {apart:.2g}"
 
 

@@ -451,6 +451,48 @@ def test_the_suite_catches_a_method_that(what: str, monkeypatch: pytest.MonkeyPa
     assert (result.name, result.passed) == (check, False)
 
 
+class Coarse(nn.Module):
+    """Loses three digits in single precision, and hardly anything in double."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = toy_networks.convolutional()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.network(x)
+        return 1000 * y - 999 * y
+
+
+@pytest.mark.parametrize(("error", "passes"), [(0.0, True), (1e-2, False)])
+def test_a_merge_is_forgiven_the_rounding_of_the_network_and_no_more(
+    error: float, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meant = ("merges_as_declared", "scores_each_sample_alone")
+    checks = [check for check in conformance.CHECKS if check.__name__ in meant]
+    monkeypatch.setattr(conformance, "CHECKS", checks)
+    hf = registry.load().get("hf").method  # runs a branch beside each layer until merged
+
+    def adapt(model: nn.Module, config: Config) -> Adapted:
+        adapted = hf.adapt(model, config)
+        assert adapted.merge is not None
+        honest = adapted.merge
+
+        def merge() -> nn.Module:
+            merged = honest()
+            with torch.no_grad():
+                list(merged.parameters())[-1].add_(error)
+            return merged
+
+        return replace(adapted, merge=merge)
+
+    results = conformance.run(replace(hf, adapt=adapt), network=Coarse())
+    found = {r.name: r for r in results}
+    merges = found["merges as declared"]
+    assert merges.passed == passes, merges.detail
+    assert float(merges.detail.split()[-1]) > 1e-5
+    assert found["scores each sample alone"].passed
+
+
 def test_a_run_is_told_of_a_wrong_shape_before_it_trains() -> None:
     crops = broken(wrapped(lambda y: y[..., 1:]), **ADDED)
     told = conformance.first_failure(crops, Config(), toy_networks.convolutional())
