@@ -192,7 +192,7 @@ def test_publishing_copies_records_scores_and_maps(
             assert file.read_bytes() == (source / file.name).read_bytes()
     none = bench("publish", str(out), "--track", "mini", home=home)
     assert none.returncode == 2
-    assert "no runs of track 'mini'" in none.stderr
+    assert "no runs of track 'mini' with backbone 'inversionnet' under" in none.stderr
 
 
 def test_maps_that_the_gallery_does_not_show_are_not_published(

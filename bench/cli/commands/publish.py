@@ -31,17 +31,18 @@ def publish(
     from bench.runner.workspace import to_read
 
     chosen = tracks.load(track)
+    network = backbone or chosen.default_backbone
     records = publishing.publish(
         to_read(home),
         chosen,
-        initial_weights.specification(backbone or chosen.default_backbone, weights),
+        initial_weights.specification(network, weights),
         folder,
         samples=maps,
     )
     if not records:
         raise ConfigError(
-            f"This home has no runs of track '{chosen.name}' under the present protocol; "
-            "`bench runs` lists what it has."
+            f"This home has no runs of track '{chosen.name}' with backbone '{network}' under the "
+            "present protocol; `bench runs` lists what it has."
         )
     for record in records:
         if record.execution.commit is None or record.execution.dirty:
