@@ -96,6 +96,7 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from bench import conformance
+    from bench.cli import terminal
     from bench.cli.terminal import counted, printable
     from bench.plugins import registry
 
@@ -103,23 +104,33 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
     found = registry.load()
     checked: dict[str, list[CheckResult]] = {}
     left_out: dict[str, str] = {}
+    methods = sorted(found.methods.items())
+    with (
+        terminal.progress(quiet=as_json) as progress,
+        progress.stage("check", len(methods), "methods") as advance,
+    ):
 
-    def tell(sign: str, name: str, said: str) -> None:
-        typer.echo(printable(f"{sign} {name}: {said}"), err=as_json)
+        def tell(sign: str, name: str, said: str) -> None:
+            line = f"{sign} {name}: {said}"
+            if as_json:
+                typer.echo(printable(line), err=True)
+            else:
+                progress.say(line)
 
-    for problem in found.problems:
-        tell("✗", problem.name, problem.reason)
-    for name, installed in sorted(found.methods.items()):
-        if backbone is not None and (why := _unsuited(installed.method, backbone)):
-            left_out[name] = why
-            tell("–", name, why)
-            continue
-        network = None if chosen is None else conformance.network_of(chosen)
-        checked[name] = conformance.run(installed.method, network=network)
-        failed = [result for result in checked[name] if not result.passed]
-        more = f" (and {counted(len(failed) - 1, 'more check')})" if len(failed) > 1 else ""
-        reason = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
-        tell("✗" if failed else "✓", name, reason)
+        for problem in found.problems:
+            tell("✗", problem.name, problem.reason)
+        for name, installed in methods:
+            if backbone is not None and (why := _unsuited(installed.method, backbone)):
+                left_out[name] = why
+                tell("–", name, why)
+            else:
+                network = None if chosen is None else conformance.network_of(chosen)
+                checked[name] = conformance.run(installed.method, network=network)
+                failed = [result for result in checked[name] if not result.passed]
+                more = f" (and {counted(len(failed) - 1, 'more check')})" if failed[1:] else ""
+                reason = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
+                tell("✗" if failed else "✓", name, reason)
+            advance(1)
     sound = sum(all(result.passed for result in results) for results in checked.values())
     if as_json:
         content = {
