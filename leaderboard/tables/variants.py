@@ -10,6 +10,10 @@ import polars as pl
 from leaderboard.load.results import FOUNDATION, config
 from leaderboard.tables import text
 
+_USUAL = {"learning_rate_scale": 1.0}
+"""Defaults of the options that all methods have. Of a method's own options no record says which
+value is the default."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -73,7 +77,10 @@ def _variant(row: dict[str, Any], label: str, index: int) -> Variant:
 
 
 def labels(fits: pl.DataFrame) -> dict[str, str]:
-    """By key: the method's name, with what sets it apart from others of that name."""
+    """By key: the method's name, with what sets it apart from others of that name.
+
+    The usual learning rate is not said: what is called ``fft`` stays so beside a tuned one.
+    """
     own = fits.filter(pl.col("kind") == "adaptation", ~pl.col("holdout"))
     kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in own.unique("variant", keep="first", maintain_order=True).iter_rows(named=True):
@@ -94,7 +101,8 @@ def _marks(row: dict[str, Any], rivals: Sequence[dict[str, Any]]) -> list[str]:
     marks = [
         f"{key}={own[key]}"
         for key in options
-        if own.get(key) is not None and len({repr(c.get(key)) for c in configs}) > 1
+        if own.get(key) not in (None, _USUAL.get(key))
+        and len({repr(c.get(key)) for c in configs}) > 1
     ]
     for word in ("distribution", "version"):
         if len({rival[word] for rival in rivals}) > 1:

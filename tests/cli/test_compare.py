@@ -18,6 +18,7 @@ from factory import BASELINE, FFT, LORA, Fake, populate
 from numpy.typing import NDArray
 from scipy import stats
 
+from bench.contract import Config
 from bench.protocol import tracks
 from bench.protocol.fingerprint import fingerprint
 from bench.protocol.spec import PERCENTS, PRETRAINING, TARGETS, Data
@@ -369,6 +370,16 @@ def test_the_reference_method_may_be_named_apart(inside: Inside, one_seed: Path)
     content = compare(inside, one_seed, "lora", "--against", "baseline")
     assert content["reference_method"] == "baseline"
     assert [c["method"] for c in content["comparisons"]] == ["lora"]
+
+
+def test_a_method_keeps_its_name_beside_a_tuned_one(inside: Inside, tmp_path: Path) -> None:
+    usual = Config().model_dump()
+    tuned = replace(FFT, config={"learning_rate_scale": 3.0})
+    methods = (replace(FFT, config=usual), tuned, LORA)
+    populate(tmp_path, methods, seeds=(0,), percents=(100,), pretraining=False)
+    content = compare(inside, tmp_path, "lora", "fft learning_rate_scale=3.0", "fft")
+    assert content["reference_method"] == "fft"
+    assert [c["method"] for c in content["comparisons"]] == ["lora", "fft learning_rate_scale=3.0"]
 
 
 def test_configs_of_one_method_are_told_apart(inside: Inside, tmp_path: Path) -> None:
