@@ -72,8 +72,12 @@ def read(folder: Path, backbone: str) -> dict[tuple[str, int], Scores]:
         usable = record["status"] == "done" and spec["backbone"]["name"] == backbone
         if not usable or spec["kind"] == "pretraining" or spec["holdout"] or not table.exists():
             continue
-        policy = spec["method"]["config"].get("batchnorm")
-        name = spec["method"]["name"] + (f" batchnorm={policy}" if policy else "")
+        config = spec["method"]["config"]
+        marks = {"batchnorm": None, "learning_rate_scale": 1.0}  # as usual
+        unlike = [
+            f" {key}={config[key]}" for key in marks if config.get(key) not in (None, marks[key])
+        ]
+        name = "".join((spec["method"]["name"], *unlike))
         tested = pl.read_parquet(table).filter(pl.col("split") == "test").sort("sample")
         for (dataset, condition), part in tested.partition_by(
             "dataset", "condition", as_dict=True
@@ -157,7 +161,7 @@ def main() -> None:
             print(protocol)
         for name, row in table.items():
             low, high = row.mean - row.half_interval, row.mean + row.half_interval
-            line = f"  {name:22} {row.seeds} seeds {row.mean:.4f} [{low:.4f}, {high:.4f}]"
+            line = f"  {name:27} {row.seeds} seeds {row.mean:.4f} [{low:.4f}, {high:.4f}]"
             if row.times_floor is not None:
                 line += f"  x floor {row.times_floor:.2f}"
             if row.against:

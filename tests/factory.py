@@ -395,3 +395,8 @@ def _maps(values: dict[TestSet, dict[str, np.ndarray]], rng: np.random.Generator
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
+
+
+def usual(config: dict[str, Any]) -> bool:
+    """Whether a method ran with its own BatchNorm policy at its usual learning rate."""
+    return not config.get("batchnorm") and config.get("learning_rate_scale", 1.0) == 1.0

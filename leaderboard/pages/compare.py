@@ -69,7 +69,7 @@ def _cells(board: Board, train: str) -> list[Matrix]:
 
 
 def _matrix(board: Board, protocol: Protocol) -> Matrix | None:
-    found = pairs.compare(board, protocol, metrics.METRICS[0], pairs.shared_seeds(board, protocol))
+    found = pairs.compare(board, protocol, metrics.METRICS[0], pairs.ranked(board, protocol))
     if not found:
         return None
     ahead: dict[str, list[bool]] = defaultdict(list)

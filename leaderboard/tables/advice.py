@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leaderboard.tables import memory
+from leaderboard.tables import memory, variants
 from leaderboard.tables.boards import Board
 from leaderboard.tables.standings import Standing
 from leaderboard.tables.variants import Variant
@@ -81,6 +81,8 @@ def _certainty(board: Board, variant: Variant, found: Mapping[str, Standing]) ->
             return "not compared: no other method can be"
         if not any(score.estimate for score in standing.scores.values()):
             return "not compared: its scores of single samples are not all there"
+        if variant not in variants.ranked(board.variants):
+            return f"not ranked: of {variant.name} its usual learning rate is"
         return "not compared: it shares too few seeds with the others"
     best, worst = standing.rank
     place = f"rank {best}" if best == worst else f"rank {best} to {worst}"

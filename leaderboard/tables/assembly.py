@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from leaderboard.load.results import Results
+from leaderboard.load.results import FOUNDATION, Results
 from leaderboard.tables import marks, variants
 from leaderboard.tables.boards import Board
 
@@ -30,18 +30,26 @@ def gather(results: Results) -> list[Board]:
                 cells=results.cells.join(ids, on="run_id", how="semi"),
                 samples=results.samples.of(ids),
                 variants=variants.of_fits(fits, labels, order),
-                foundation=variants.foundation(fits, max(order.values(), default=-1) + 1),
+                foundation=variants.foundation(fits, order[FOUNDATION]),
             )
         )
     return sorted(boards, key=_order)
 
 
 def _methods(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
-    """Keys of the methods of each board by label, the board with the most records first."""
+    """Keys of the methods of each board, the board with the most records first.
+
+    The foundation comes before all others, for it is on every board, and configs other than a
+    method's usual one come last: where colours and signs run out they share them.
+    """
     own = results.fits.filter(pl.col("variant").is_in(list(labels)))
     by_board = own.group_by("board").agg(pl.len(), pl.col("variant").unique())
     rows = sorted(by_board.iter_rows(), key=lambda row: (-row[1], row[0]))
-    return [sorted(keys, key=lambda k: (labels[k].lower(), k)) for _, _, keys in rows]
+
+    def place(key: str) -> tuple[bool, str, str]:
+        return " " in labels[key], labels[key].lower(), key
+
+    return [[FOUNDATION, *sorted(keys, key=place)] for _, _, keys in rows] or [[FOUNDATION]]
 
 
 def _order(board: Board) -> tuple[Any, ...]:

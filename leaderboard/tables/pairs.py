@@ -16,7 +16,7 @@ from leaderboard.load.samples import TEST
 from leaderboard.stats import comparisons
 from leaderboard.stats.comparisons import FEWEST_SEEDS, Comparison
 from leaderboard.stats.estimates import Estimate
-from leaderboard.tables import values
+from leaderboard.tables import values, variants
 from leaderboard.tables.boards import Board
 from leaderboard.tables.protocol_cells import FIT, cells_of
 from leaderboard.tables.variants import Variant
@@ -36,18 +36,26 @@ def known_seeds(board: Board, protocol: Protocol) -> dict[str, Seeds]:
     return {key: seeds for key, seeds in found.items() if seeds}
 
 
-def shared_seeds(board: Board, protocol: Protocol) -> dict[Pair, Seeds]:
-    """Seeds that both methods of a pair have, for the pairs that are compared.
+def shared_seeds(
+    board: Board, protocol: Protocol, methods: Collection[Variant] | None = None
+) -> dict[Pair, Seeds]:
+    """Seeds that both methods of a pair have, for the pairs of these (or all) to be compared.
 
     Those are the pairs with `FEWEST_SEEDS` or more; where there are none, all that share a seed. A
     first trial of a method is not ranked among settled ones.
     """
-    known = known_seeds(board, protocol)
+    keys = {v.key for v in (board.variants if methods is None else methods)}
+    known = {key: seeds for key, seeds in known_seeds(board, protocol).items() if key in keys}
     shared = {
         (a, b): tuple(sorted(set(known[a]) & set(known[b]))) for a, b in combinations(known, 2)
     }
     enough = {pair: seeds for pair, seeds in shared.items() if len(seeds) >= FEWEST_SEEDS}
     return enough or {pair: seeds for pair, seeds in shared.items() if seeds}
+
+
+def ranked(board: Board, protocol: Protocol) -> dict[Pair, Seeds]:
+    """`shared_seeds` of the methods that are ranked: the family of comparisons of the site."""
+    return shared_seeds(board, protocol, variants.ranked(board.variants))
 
 
 def common_seeds(board: Board, protocol: Protocol) -> tuple[list[Variant], Seeds]:
@@ -127,13 +135,13 @@ def having(
     board: Board, keys: Collection[str], protocol: Protocol, seeds: Sequence[int], metric: Metric
 ) -> list[Variant]:
     """Those with this metric in every cell: records from before it was added lack it."""
-    variants = [v for v in board.variants if v.key in keys]
+    found = [v for v in board.variants if v.key in keys]
     if not board.scored[metric.name].null_count():
-        return variants
+        return found
     lacking = (
         board.scored.filter(pl.col(metric.name).is_null(), pl.col("seed").is_in(list(seeds)))
         .join(cells_of(protocol), on=[*FIT, *TEST])
         .get_column("variant")
     )
     without = set(lacking.unique())
-    return [v for v in variants if v.key not in without]
+    return [v for v in found if v.key not in without]

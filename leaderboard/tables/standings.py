@@ -43,7 +43,7 @@ class Standing:
     ratio: Estimate | None = None
     """MAE as a ratio to the floor: above 1 the mean training map is better."""
     comparison: Comparison | None = None
-    """MAE against the reference method; p-values corrected for all pairs of the board."""
+    """MAE against the reference method; p-values corrected for all pairs that are ranked."""
     pairs: int = 0
     """Number of all pairs compared, the family of that correction."""
     rank: tuple[int, int] | None = None
@@ -74,7 +74,8 @@ def standings(board: Board, protocol: Protocol) -> dict[str, Standing]:
     """
     bares = _bare(board, protocol)
     shared = pairs.shared_seeds(board, protocol)
-    compared = {} if board.trial else pairs.compare(board, protocol, _FIRST, shared)
+    ranked = pairs.ranked(board, protocol)
+    compared = {} if board.trial else pairs.compare(board, protocol, _FIRST, ranked)
     scores, ratios = _own(board, protocol, bares)
     ranks = comparisons.rank_ranges({key: None for key, _ in compared}, compared)
     mean_ranks = _mean_ranks(board, protocol)

@@ -1,7 +1,7 @@
 """Methods as they ran: told apart by config, package and version, each with its own label."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,21 @@ class Variant:
     def title(self) -> str:
         """Display name, the short name and what sets this config apart beside it."""
         return text.method(self.name) + self.label.removeprefix(self.name)
+
+
+def ranked(found: Iterable[Variant]) -> list[Variant]:
+    """Those that are ranked: of a method at several learning rates the usual one.
+
+    Others were tried after it or tuned; they answer another question, and would make every
+    correction for many comparisons harsher.
+    """
+    found = list(found)
+    usual = {v.name for v in found if _at_usual_rate(v)}
+    return [v for v in found if _at_usual_rate(v) or v.name not in usual]
+
+
+def _at_usual_rate(variant: Variant) -> bool:
+    return all(variant.config.get(key, value) == value for key, value in _USUAL.items())
 
 
 def of_fits(

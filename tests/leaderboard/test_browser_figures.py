@@ -149,7 +149,7 @@ def test_pages_without_such_numbers_have_no_switch(page: Chrome, site: Path) -> 
 
 
 def test_families_of_comparisons_are_named_with_their_size(page: Chrome, site: Path) -> None:
-    """8 methods are 28 pairs on the front page and in every matrix of the compare page."""
+    """8 methods at their usual learning rate are 28 pairs, on the front page and when compared."""
     _open(page, site, "")
     reading = page.find_element(By.ID, "reading").text
     assert "28 pairs in distribution, 28 pairs out of distribution" in reading

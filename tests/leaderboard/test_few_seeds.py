@@ -10,7 +10,7 @@ import pytest
 from bench.protocol import protocols
 from bench.seismic import metrics
 from leaderboard.load import records, results
-from leaderboard.tables import forgetting, pairs, robustness, severity, verdicts
+from leaderboard.tables import forgetting, pairs, robustness, severity, variants, verdicts
 from leaderboard.tables.advice import cases
 from leaderboard.tables.assembly import gather
 from leaderboard.tables.backbones import orders
@@ -63,6 +63,32 @@ def test_one_trial_leaves_the_others_on_all_their_seeds(board: Board, trial: Boa
     assert words[lone] == "not compared: it shares too few seeds with the others"
 
 
+def test_another_learning_rate_is_shown_and_not_ranked(unpublished: Path) -> None:
+    """Beside the usual one: alone it is ranked as any config is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "PUBLISHED", unpublished / "small")
+        board = next(
+            b for b in gather(results.read([])) if b.key.backbone == "inversionnet_quarter"
+        )
+    found = {v.label: v for v in board.variants}
+    placed = standings(board, OOD)
+    tuned = [v for label, v in found.items() if "learning_rate_scale" in label]
+    assert len(tuned) == 3
+    for variant in tuned:
+        standing = placed[variant.key]
+        assert (standing.rank, standing.comparison) == (None, None)
+        assert standing.gains["mae"].seeds == len(standing.seeds) == 3
+    ranked = [v for v in board.variants if placed[v.key].rank]
+    assert (
+        ranked == variants.ranked(board.variants) == [v for v in found.values() if v not in tuned]
+    )
+    assert {placed[v.key].pairs for v in ranked} == {8 * 7 // 2}
+    made = cases(board, {(False, 100): placed})
+    words = {a.variant.key: a.certainty for _, _, advised in made for a in advised}
+    assert words[tuned[0].key] == "not ranked: of fft its usual learning rate is"
+    assert variants.ranked([*tuned, found["adapter"]]) == [*tuned, found["adapter"]]
+
+
 def test_methods_of_three_seeds_leave_those_of_five_on_five(board: Board) -> None:
     """One has the last three seeds, one the first three: they share one with each other."""
     later = (pl.col("method") == "bitfit") & (pl.col("seed") < 2)
@@ -97,7 +123,9 @@ def test_methods_of_three_seeds_leave_those_of_five_on_five(board: Board) -> Non
     # side by side stand those with the most fits on common seeds: five methods with five
     together, seeds = pairs.common_seeds(uneven, OOD)
     others = {v.label for v in board.variants} - {v.label for v in together}
-    assert (others, seeds) == ({"bitfit", "adapter", "lora batchnorm=both"}, (0, 1, 2, 3, 4))
+    crossed = {"lora batchnorm=both"}  # and the tuned: two seeds of these five
+    tuned = {label for label in others if "learning_rate_scale" in label}
+    assert (others, seeds) == ({"bitfit", "adapter"} | crossed | tuned, (0, 1, 2, 3, 4))
     assert {k for k, s in after.items() if s.mean_rank} == {v.key for v in together}
 
 

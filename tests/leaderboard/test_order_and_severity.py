@@ -10,6 +10,7 @@ from statistics import mean
 import numpy as np
 import polars as pl
 import pytest
+from factory import usual
 
 from bench.protocol import protocols
 from bench.protocol.protocols import others
@@ -45,9 +46,9 @@ def cells(unpublished: Path) -> Cells:
     for path in (unpublished / "small").glob("*/record.json"):
         record = json.loads(path.read_text())
         spec = record["spec"]
-        if spec["kind"] != "adaptation" or spec["method"]["config"].get("batchnorm"):
+        if spec["kind"] != "adaptation" or not usual(spec["method"]["config"]):
             continue
-        if spec["percent"] != 100:
+        if spec["percent"] != 100 or spec["holdout"]:
             continue
         for evaluation in record["evaluations"]:
             for cell in evaluation["cells"]:
@@ -194,11 +195,14 @@ def test_severity_rises_from_the_clean_records_or_to_both_sides(board: Board) ->
 def test_methods_of_a_board_have_colours_and_signs_of_their_own(boards: list[Board]) -> None:
     assert (len(palette.COLOURS), len(svg.SHAPES)) == (marks.COLOURS, marks.SIGNS)
     for board in boards:
-        indices = [v.index for v in board.variants]
-        assert len({i % marks.SIGNS for i in indices}) == len(indices) <= marks.SIGNS
+        assert board.foundation
+        indices = [v.index for v in (board.foundation, *board.variants)]
+        assert len({i % marks.SIGNS for i in indices}) == min(len(indices), marks.SIGNS)
+        assert len({(i % marks.COLOURS, i % marks.SIGNS) for i in indices}) == len(indices)
     first = max(boards, key=lambda b: b.fits.height)
-    colours = {v.index % marks.COLOURS for v in first.variants}
-    assert len(colours) == min(len(first.variants), marks.COLOURS)
+    assert first.foundation
+    bare = [v for v in (first.foundation, *first.variants) if " " not in v.label]
+    assert len({v.index % marks.COLOURS for v in bare}) == len(bare) == 7
     found = marks.indices([["a", "b", "c"], ["d", "b", "e", "f", "g", "h", "i", "j"], ["k", "a"]])
     assert len(set(found.values())) == len(found) == 11
     assert len({found[k] % marks.SIGNS for k in "dbefghij"}) == marks.SIGNS
