@@ -12,7 +12,7 @@ from leaderboard.pages import long_tables
 from leaderboard.pages.site_files import Site
 from leaderboard.pages.urls import Urls
 from leaderboard.stats.comparisons import Comparison
-from leaderboard.tables import pairs
+from leaderboard.tables import pairs, variants
 from leaderboard.tables.boards import Board
 from leaderboard.tables.overview import ranked
 from leaderboard.tables.protocol_cells import one_cell
@@ -49,12 +49,14 @@ def write(site: Site, board: Board, urls: Urls) -> None:
         difference=long_tables.difference,
         **urls.common(board),
     )
+    compared = variants.ranked(board.variants)
     for variant in board.variants:
         site.page(
             urls.comparison(board, variant),
             "compare_method",
             variant=variant,
-            others=[v for v in board.variants if v is not variant],
+            ranked=variant in compared,
+            others=[v for v in compared if v is not variant],
             matrices=matrices,
             cells=cells,
             signs=signs,
