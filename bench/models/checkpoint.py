@@ -27,8 +27,7 @@ def load_backbone_state(path: Path, backbone: str) -> dict[str, Tensor]:
     and for values that are not finite; `UnknownNameError` for an unknown backbone.
     """
     expected = reference(backbone)
-    own_name = backbones.get(backbone).backbone.own_name
-    named = fit_names(read_state(path), expected, str, own_name)
+    named = fit_names(read_state(path), expected, str, backbones.own_name(backbone))
     state = named.tensors
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):

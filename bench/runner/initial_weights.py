@@ -37,9 +37,8 @@ def match(path: Path, backbone: str) -> Match:
     Raises `FoundationError` for a file that cannot be read, of which nothing fits, or with values
     that are not finite; `UnknownNameError` for an unknown backbone.
     """
-    own_name = backbones.get(backbone).backbone.own_name
     expected = reference(backbone)
-    named = fit_names(read_state(path), expected, own_name)
+    named = fit_names(read_state(path), expected, backbones.own_name(backbone), str)
     tensors: dict[str, Tensor] = {}
     left_out = dict.fromkeys(map(one_line, named.rest), "no such tensor")
     for name, value in named.tensors.items():

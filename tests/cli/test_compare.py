@@ -352,6 +352,8 @@ def test_missing_cells_are_one_sentence_with_the_command_that_makes_them(
         (("lora", "fft", "--metric", "mea"), "Did you mean 'mae'?"),
         (("lora", "fft", "--track", "mimi"), "Did you mean 'mini'?"),
         (("lora", "lorra"), "Unknown method 'lorra'. Did you mean 'lora'?"),
+        (("lora", "fft", "--backbone", "hybrid_vot"), "Did you mean 'hybrid_vit'?"),
+        (("lora", "fft", "--backbone", "hybrid_vit"), "no records on backbone 'hybrid_vit'. Make"),
         (("lora", "dora"), "'dora' has no fits on mini · inversionnet"),
         (("lora", "fft", "--track", "mini"), "records of it have another fingerprint"),
         (("lora", "fft", "--track", "smoke"), "Nothing is recorded on track 'smoke'. Make them"),

@@ -1,5 +1,6 @@
 """`bench run --weights`: what of a checkpoint goes into a network, and that runs know of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from homes import copy
 from torch import nn
 
 from bench.contract import Config
-from bench.errors import FoundationError
+from bench.errors import BackboneError, FoundationError
 from bench.models import backbones
 from bench.plugins import options, registry
 from bench.progress import Silent
@@ -49,6 +50,29 @@ def test_a_timm_checkpoint_fills_the_encoder(
     told = initial_weights.summary(found, path, "caformer_unet")
     assert "197 tensors" in told and "15 of the network's stay random" in told
     assert "stem.conv.weight" in told and "head.fc.fc2.bias" in told
+
+
+@pytest.mark.parametrize("name", ["caformer_unet", "hybrid_vit", "inversionnet_quarter"])
+def test_a_networks_own_checkpoint_fills_all_of_it(name: str, tmp_path: Path) -> None:
+    state = backbones.build(name).state_dict()
+    torch.save({"model": state}, tmp_path / "own.pth")
+    found = initial_weights.match(tmp_path / "own.pth", name)
+    assert (found.left_out, found.random) == ({}, ())
+    assert all(torch.equal(found.tensors[key], value) for key, value in state.items())
+
+
+def test_a_backbone_that_cannot_name_tensors_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names() -> dict[str, str]:
+        return {}
+
+    installed = backbones.get("hybrid_vit")
+    broken = replace(installed.backbone, own_name=lambda name: names()[name])
+    monkeypatch.setattr(backbones, "get", lambda _: replace(installed, backbone=broken))
+    torch.save({"a.weight": torch.zeros(2)}, tmp_path / "file.pth")
+    with pytest.raises(BackboneError, match=r"'hybrid_vit'.*own_name.*KeyError"):
+        initial_weights.match(tmp_path / "file.pth", "hybrid_vit")
 
 
 def test_the_encoder_then_computes_what_timm_does(published: nn.Module, tmp_path: Path) -> None:

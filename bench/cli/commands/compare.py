@@ -84,7 +84,7 @@ def compare(
             board, names, protocol=view, metric=chosen_metric, reference=chosen
         )
     except comparison.MissingCellsError as error:
-        _check_known(names, boards)
+        _check_known(names, backbone, boards)
         fitting = (b for b in boards if backbone in (None, b.key.backbone))
         fullest = next((b.key.track for b in fitting), None)
         options = {"--percent": percent, "--track": track or fullest, "--home": home}
@@ -108,10 +108,15 @@ def compare(
         tables.show_reference(rows, reference_comparison.other_data(result))
 
 
-def _check_known(names: Sequence[str], boards: "Sequence[Board]") -> None:
-    """Raise `UnknownNameError` for a method that is neither recorded nor installed."""
+def _check_known(names: Sequence[str], backbone: str | None, boards: "Sequence[Board]") -> None:
+    """Raise `UnknownNameError` for a method or backbone that is neither recorded nor installed."""
     from bench.errors import UnknownNameError
+    from bench.models import backbones
     from bench.plugins import registry
+
+    networks = {*(board.key.backbone for board in boards), *backbones.names()}
+    if backbone is not None and backbone not in networks:
+        raise UnknownNameError("backbone", backbone, networks)
 
     recorded = {str(name) for board in boards for name in board.fits["method"].to_list()}
     known = recorded | registry.names() | {"foundation"}
@@ -149,7 +154,8 @@ def _board(
         if weights is not None:
             fitting = [board for board in fitting if present(board)]
         if not fitting:
-            raise MissingCellsError("This home has no records.")
+            of = f" on backbone '{backbone}'" if boards and backbone else ""
+            raise MissingCellsError(f"This home has no records{of}.")
         fitting.sort(key=lambda board: not present(board))
         return next((b for b in fitting if complete(b, names, view)), fitting[0])
     chosen = tracks.load(track)
