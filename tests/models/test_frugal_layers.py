@@ -26,6 +26,18 @@ def test_random_networks_compute_the_same(
     assert_same(model, x, tolerance=1e-9, times=2, fold=fold)
 
 
+def test_gradients_that_are_all_rounding_are_the_same() -> None:
+    """Of a bias before batch statistics, the one parameter that is trained."""
+    torch.manual_seed(0)
+    layers = (nn.ConvTranspose2d(4, 2, 1), nn.BatchNorm2d(2, affine=False), nn.Tanh())
+    model = nn.Sequential(*layers).double().requires_grad_(False)
+    model[0].bias.requires_grad_(True)
+    for _ in range(5):
+        x = torch.randn(3, 4, 6, 5, dtype=torch.float64)
+        for kept in (x, x.to(memory_format=torch.channels_last)):
+            assert_same(model, kept, tolerance=1e-9, times=2, fold=False)
+
+
 @settings(max_examples=25)
 @given(networks())
 def test_predictions_without_gradients_are_the_same(model: nn.Module) -> None:
