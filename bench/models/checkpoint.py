@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.atomic import write_atomically
-from bench.errors import FoundationError, one_line
+from bench.errors import BackboneError, FoundationError, one_line
+from bench.isolation import isolated
 from bench.models import backbones
-from bench.models.foreign import fit_names, read_state
+from bench.models.foreign import Named, fit_names, read_state
 
 
 def load_backbone_state(path: Path, backbone: str) -> dict[str, Tensor]:
@@ -27,7 +28,7 @@ def load_backbone_state(path: Path, backbone: str) -> dict[str, Tensor]:
     and for values that are not finite; `UnknownNameError` for an unknown backbone.
     """
     expected = reference(backbone)
-    named = fit_names(read_state(path), expected, str, backbones.own_name(backbone))
+    named = read_named(path, backbone, expected)
     state = named.tensors
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):
@@ -35,6 +36,18 @@ def load_backbone_state(path: Path, backbone: str) -> dict[str, Tensor]:
     check_state({**named.rest, **state}, expected, f"{path}", f"backbone '{backbone}'")
     check_finite(state, f"{path}")
     return {name: state[name].clone().contiguous() for name in expected}
+
+
+def read_named(path: Path, backbone: str, expected: Mapping[str, Tensor]) -> Named:
+    """The tensors of a file under a backbone's names: its own count, then what it translates.
+
+    Raises what `read_state` and `fit_names` raise, and `BackboneError` where the plugin's own
+    translation fails.
+    """
+    own_name = backbones.get(backbone).backbone.own_name
+    state = read_state(path)
+    with isolated(f"Backbone '{backbone}'", "own_name", error=BackboneError):
+        return fit_names(state, expected, str, own_name)
 
 
 def reference(backbone: str) -> dict[str, Tensor]:

@@ -13,8 +13,14 @@ from torch import Tensor, nn
 
 from bench.errors import FoundationError, HomeError, one_line
 from bench.models import backbones
-from bench.models.checkpoint import check_finite, content_hash, reference, save_safetensors
-from bench.models.foreign import fit_names, load_safetensors, read_state
+from bench.models.checkpoint import (
+    check_finite,
+    content_hash,
+    read_named,
+    reference,
+    save_safetensors,
+)
+from bench.models.foreign import load_safetensors
 from bench.protocol.spec import BackboneSpec
 from bench.runner.workspace import Workspace
 
@@ -38,7 +44,7 @@ def match(path: Path, backbone: str) -> Match:
     that are not finite; `UnknownNameError` for an unknown backbone.
     """
     expected = reference(backbone)
-    named = fit_names(read_state(path), expected, backbones.own_name(backbone), str)
+    named = read_named(path, backbone, expected)
     tensors: dict[str, Tensor] = {}
     left_out = dict.fromkeys(map(one_line, named.rest), "no such tensor")
     for name, value in named.tensors.items():

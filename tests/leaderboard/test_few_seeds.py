@@ -124,7 +124,8 @@ def test_methods_of_three_seeds_leave_those_of_five_on_five(board: Board) -> Non
     together, seeds = pairs.common_seeds(uneven, OOD)
     others = {v.label for v in board.variants} - {v.label for v in together}
     crossed = {"lora batchnorm=both"}  # and the tuned: two seeds of these five
-    tuned = {label for label in others if "learning_rate_scale" in label}
+    tuned = {f"{name} learning_rate_scale=3.0" for name in ("fft", "lora")}
+    tuned.add("fft learning_rate_scale=0.1")
     assert (others, seeds) == ({"bitfit", "adapter"} | crossed | tuned, (0, 1, 2, 3, 4))
     assert {k for k, s in after.items() if s.mean_rank} == {v.key for v in together}
 

@@ -1,7 +1,7 @@
 """Networks (n, 5, 1000, 70) → (n, 1, 70, 70) by name: plugins of the group `bench.backbones`."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint
@@ -115,20 +115,6 @@ def _build(backbone: Backbone) -> nn.Module:
                 "torch.nn.Module."
             )
     return network
-
-
-def own_name(name: str) -> Callable[[str], str]:
-    """What a backbone calls the tensors of checkpoints from elsewhere, by their names there.
-
-    Raises what `get` raises; the function raises `BackboneError` where the plugin's own fails.
-    """
-    backbone = get(name).backbone
-
-    def translate(tensor: str) -> str:
-        with isolated(f"Backbone '{name}'", "own_name", error=BackboneError):
-            return backbone.own_name(tensor)
-
-    return translate
 
 
 def restore(name: str, state: Mapping[str, Tensor]) -> nn.Module:
