@@ -151,15 +151,16 @@ def grids(
     backbone: str,
     *,
     skip_unfit: bool,
-    common: Mapping[str, Sequence[Any]] | None = None,
+    common: Mapping[str, Sequence[Any]],
+    own: bool,
 ) -> tuple[list[Choice], list[str]]:
     """Every config of every method's grid, and what was left out and why.
 
-    `common` is a grid for all methods in place of their own.
-
     A word ``rank=4,8`` replaces the grid of each chosen method that has the option,
-    ``lora.rank=4,8`` of one; several words make all combinations. Other options stay as chosen.
-    Raises `ConfigError` for a method without a grid unless `skip_unfit`, and where nothing is left.
+    ``lora.rank=4,8`` of one; several words make all combinations. Without words it is the method's
+    `own` grid, if that is wanted and it has one, else the `common` one. Other options stay as
+    chosen, and a method that trains nothing stays as it is. Raises `ConfigError` where nothing is
+    left, unless `skip_unfit`.
     """
     given = _assign("--grid", words, [choice.installed for choice in choices])
     candidates, left_out = [], []
@@ -167,18 +168,10 @@ def grids(
         method = choice.installed.method
         texts = given[method.name]
         grid = {key: [_value(v) for v in dict.fromkeys(t.split(","))] for key, t in texts.items()}
-        if not words:
-            own = method.grid if common is None else common
-            grid = {key: list(values) for key, values in own.items()}
-        if not grid:
-            reason = (
-                f"'{method.name}' has no grid to sweep; name one, such as "
-                f"--grid {method.name}.learning_rate_scale=0.5,1,2."
-            )
-            if not skip_unfit:
-                raise ConfigError(reason)
-            left_out.append(f"Left out of the sweep: {reason}")
-        for values in product(*grid.values()) if grid else ():
+        if not grid and method.traits.trains:
+            usual = method.grid if own and method.grid else common
+            grid = {key: list(values) for key, values in usual.items()}
+        for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             config = validate(choice.installed, choice.config.model_dump() | point)
             try:

@@ -5,7 +5,7 @@ and the leaderboard all read it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bench.errors import ConfigError, UnknownNameError
 from bench.protocol.conditions import CONDITIONS
@@ -40,9 +40,10 @@ class Protocol:
     """Heading on pages."""
     summary: str
     slots: tuple[Slot, ...]
-    grid: dict[str, tuple[float, ...]] | None = None
-    """Options and values that every method tries where a slot has a holdout; None: the method's own
-    grid."""
+    grid: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Options and values that a method tries where a slot has a holdout."""
+    own_grids: bool = False
+    """Whether a method's own grid takes the place of `grid`."""
 
     @property
     def cells(self) -> tuple[tuple[Slot, TestSet], ...]:
@@ -132,6 +133,7 @@ _SWEEP = tuple(
 _SMOKE = _union(*_PRETRAIN, *_ID, *_OOD, *_LOWDATA, *_RETENTION, *_SHIFT)
 LEARNING_RATE_FACTORS = (0.1, 0.3, 1.0, 3.0)
 """What every method is tuned over, and nothing else."""
+_LEARNING_RATES: dict[str, tuple[float, ...]] = {"learning_rate_scale": LEARNING_RATE_FACTORS}
 
 _PROTOCOLS = {
     protocol.name: protocol
@@ -178,19 +180,24 @@ _PROTOCOLS = {
             label="Equal tuning",
             summary="Every method over the same learning-rate factors, on validation data.",
             slots=_SWEEP,
-            grid={"learning_rate_scale": LEARNING_RATE_FACTORS},
+            grid=_LEARNING_RATES,
         ),
         Protocol(
             name="sweep",
             label="Sweeps",
-            summary="Every config of a method's grid on each target, scored on validation data.",
+            summary="Every config of a method's own grid, or of learning-rate factors where it has "
+            "none, on validation data.",
             slots=_SWEEP,
+            grid=_LEARNING_RATES,
+            own_grids=True,
         ),
         Protocol(
             name="all",
             label="Everything",
             summary="pretrain, id, ood, lowdata, retention, shift and sweep at once.",
             slots=_union(*_SWEEP, *_SMOKE),
+            grid=_LEARNING_RATES,
+            own_grids=True,
         ),
         Protocol(
             name="smoke",
@@ -224,7 +231,8 @@ def together(words: Sequence[str]) -> Protocol:
         label=", ".join(protocol.label for protocol in chosen),
         summary=" ".join(protocol.summary for protocol in chosen),
         slots=_union(*(slot for protocol in chosen for slot in protocol.slots)),
-        grid=searches[0].grid if searches else None,
+        grid=searches[0].grid if searches else {},
+        own_grids=searches[0].own_grids if searches else False,
     )
 
 

@@ -23,7 +23,6 @@ def tuned(choice: Choice, protocol: Protocol, context: RunContext) -> Choice:
     """
     if not choice.installed.method.traits.trains:
         return choice
-    assert protocol.grid is not None
     (option, values), *_ = protocol.grid.items()
     recorded = _validation_errors(choice, context)
     by_value = {value: recorded.get(_config(choice, option, value), {}) for value in values}

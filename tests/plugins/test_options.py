@@ -84,7 +84,10 @@ def grid(
     names: str, *words: str, settings: tuple[str, ...] = (), skip: bool = False
 ) -> tuple[list[Choice], list[str]]:
     choices, _ = chosen(names, *settings)
-    return options.grids(choices, words, BACKBONE, skip_unfit=skip)
+    sweep = protocols.get("sweep")
+    return options.grids(
+        choices, words, BACKBONE, skip_unfit=skip, common=sweep.grid, own=sweep.own_grids
+    )
 
 
 def test_default_grid_of_lora_is_the_papers() -> None:
@@ -114,14 +117,23 @@ def test_infeasible_points_are_left_out_with_a_line() -> None:
         grid("lora", "rank=4000")
 
 
-def test_a_method_without_a_grid_says_how_to_name_one() -> None:
-    with pytest.raises(ConfigError, match="'fft' has no grid to sweep; name one"):
-        grid("fft")
-    candidates, left_out = grid("fft,lora", skip=True)
-    assert {c.installed.method.name for c in candidates} == {"lora"}
-    assert "'fft' has no grid" in left_out[0]
+def test_a_method_without_a_grid_of_its_own_sweeps_the_learning_rate() -> None:
+    candidates, _ = grid("fft")
+    assert [c.config.learning_rate_scale for c in candidates] == [0.1, 0.3, 1.0, 3.0]
     candidates, _ = grid("fft", "learning_rate_scale=0.5,1,2")
-    assert len(candidates) == 3
+    assert [c.config.learning_rate_scale for c in candidates] == [0.5, 1.0, 2.0]
+
+
+def test_a_word_replaces_the_grid_of_the_methods_that_have_the_option_alone() -> None:
+    candidates, _ = grid("fft,lora", "rank=4,8")
+    names = [c.installed.method.name for c in candidates]
+    assert (names.count("fft"), names.count("lora")) == (4, 2)
+
+
+def test_a_method_that_trains_nothing_has_one_config_to_sweep() -> None:
+    candidates, left_out = grid("none")
+    assert len(candidates) == 1
+    assert not left_out
 
 
 def test_a_bad_grid_value_is_refused() -> None:

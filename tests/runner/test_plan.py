@@ -178,7 +178,12 @@ def planned(
     candidates = []
     if chosen.sweeps:
         candidates, _ = options.grids(
-            choices, grid, at.backbone.name, skip_unfit=True, common=chosen.grid
+            choices,
+            grid,
+            at.backbone.name,
+            skip_unfit=True,
+            common=chosen.grid,
+            own=chosen.own_grids,
         )
     return plan.plan(chosen, choices, seeds, at, candidates=candidates, again=again)
 
@@ -193,8 +198,10 @@ def planned(
         ("retention", "lora", 1, 4, 4 * 6, 10),
         ("pretrain", "lora,baseline", 1, 6, 6 + 6, 6),
         ("sweep", "lora", 1, 4 * 36, 4 * 36, 10),
+        ("sweep", "lora,fft", 1, 4 * (36 + 4), 4 * (36 + 4), 10),
         ("tuning", "lora,fft", 1, 2 * 4 * 4, 2 * 4 * 4, 10),
-        ("all", "baseline", 1, 26, 6 + 6 + 20 * 4 + 4 * 6 + 4 * 12, 10),
+        ("tuning", "lora,none", 1, 4 * 4, 4 * 4 + 4, 10),
+        ("all", "baseline", 1, 26 + 4 * 4, 6 + 6 + 20 * 4 + 4 * 6 + 4 * 12 + 4 * 4, 10),
     ],
 )
 def test_what_a_protocol_asks(

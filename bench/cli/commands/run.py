@@ -211,7 +211,12 @@ def run(
         if chosen_protocol.sweeps:
             lenient = everything or not chosen_protocol.only_sweeps
             candidates, more = options.grids(
-                choices, words, network, skip_unfit=lenient, common=chosen_protocol.grid
+                choices,
+                words,
+                network,
+                skip_unfit=lenient,
+                common=chosen_protocol.grid,
+                own=chosen_protocol.own_grids,
             )
             left_out += more
         for line in left_out:
