@@ -35,7 +35,7 @@ from pydantic import (
 from torch import Tensor, nn
 
 from bench.contract import Adapted, Config, ConfigError, Method, ParameterGroup, Traits
-from methods._surgery import CONVOLUTIONS, WEIGHT_LAYERS, LayerNames, select
+from methods._surgery import CONVOLUTIONS, WEIGHT_LAYERS, LayerNames, select, unknown
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "dora": ("lora", {"use_dora": True}),
@@ -122,8 +122,7 @@ def tuner_config(config: HfConfig, targets: Iterable[str]) -> Any:
     kinds = {kind.value.lower(): made for kind, made in known.items()}
     name, preset = PRESETS.get(config.tuner, (config.tuner, {}))
     if name not in kinds:
-        names = ", ".join(sorted(kinds.keys() | PRESETS.keys()))
-        raise ConfigError(f"Unknown tuner '{name}' of 'hf'. Known: {names}.")
+        raise ConfigError(unknown("tuner", name, sorted(kinds.keys() | PRESETS.keys())))
     if name in REFUSED:
         raise ConfigError(f"Tuner '{name}' of 'hf' cannot be used: {REFUSED[name]}")
     options = {field.name for field in fields(kinds[name])}
@@ -147,7 +146,7 @@ def tuner_config(config: HfConfig, targets: Iterable[str]) -> Any:
 def _checked(kind: type, option: str, value: object) -> object:
     """The value of an option as the type that the library's config declares for it."""
     if option in NOT_OPTIONS:
-        raise ConfigError(f"Method 'hf' does not take the option {option}: {NOT_OPTIONS[option]}")
+        raise ConfigError(f"The option {option} cannot be set: {NOT_OPTIONS[option]}")
     try:
         return TypeAdapter(get_type_hints(kind)[option]).validate_python(value)
     except ValidationError as error:
@@ -283,7 +282,7 @@ def _library() -> Any:
         import peft
     except ImportError as error:
         raise ConfigError(
-            "Method 'hf' needs Hugging Face's PEFT library: pip install 'fwi-peft-bench[peft]'."
+            "It needs Hugging Face's PEFT library: pip install 'fwi-peft-bench[peft]'."
         ) from error
     return peft
 

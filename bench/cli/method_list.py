@@ -30,7 +30,7 @@ def listed(backbone: str, say: Callable[[str], None]) -> dict[str, Any]:
 
     Kept rows are those of the same installation: packages by name, version and time of
     installation, and the code of all that have plugins. Nothing is kept while there are problems,
-    and nothing but the cache is written. Raises what `backbones.get` raises.
+    and nothing but the cache is written. Raises what `backbones.build` raises.
     """
     state = _state(backbone)
     path = user_cache_path(HARNESS) / f"methods-{digest([sys.prefix, backbone])}.json"
@@ -93,10 +93,9 @@ def _code(module: str) -> Iterator[tuple[str, int, int]]:
 def _counted(backbone: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from bench.models import backbones
-    from bench.plugins import registry
+    from bench.plugins import parameter_counts, registry
 
-    backbones.get(backbone)
+    parameter_counts.check_builds(backbone)
     found = registry.load()
     rows = [_row(installed, backbone) for installed in found.methods.values()]
     content = {

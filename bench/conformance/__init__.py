@@ -15,6 +15,7 @@ names a method or a backbone.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,13 +27,15 @@ from bench.conformance.case import Case
 from bench.conformance.checks import CHEAP, CHECKS
 from bench.conformance.requirements import NonconformanceError
 from bench.contract import Backbone, Config, Method
-from bench.errors import BackboneError, BenchError, describe, one_line
+from bench.errors import BackboneError, BenchError, MethodError, describe, one_line
 from bench.isolation import contained, is_interruption, listed, where
+from bench.plugins import adaptation
 from bench.training import allocator
 
 __all__ = [
     "CheckResult",
     "NonconformanceError",
+    "check_applies",
     "check_backbone",
     "check_backbone_cheaply",
     "check_method",
@@ -93,6 +96,20 @@ def check_method(
     """Run every check as `run` does; raises `NonconformanceError` that lists all failures."""
     results = run(method, config, network=network, trainable=trainable)
     _raise_failures(f"Method '{method.name}'", results)
+
+
+def check_applies(
+    method: Method, config: Config | None = None, *, network: nn.Module | None = None
+) -> None:
+    """Let a method adapt a network once, and raise the error with which it refuses.
+
+    That is `MethodError` where the network lacks layers that the method needs, and the method's own
+    `ConfigError` where config and network do not suit each other. Faults are left to the checks.
+    """
+    case = Case(method, config, network=network)
+    adaptation.check_needs(method, case.network)
+    with suppress(MethodError):
+        case.fresh()
 
 
 def run_backbone(backbone: Backbone) -> list[CheckResult]:

@@ -80,6 +80,8 @@ def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
             return tensors, dict(file.metadata() or {})
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = one_line(str(error)).rstrip(".") or type(error).__name__
         raise FoundationError(f"{path} cannot be read as safetensors: {reason}.") from error
@@ -146,6 +148,10 @@ def _as(value: Tensor, like: Tensor) -> Tensor:
     return value.to(like.dtype) if (floats or integers) and value.shape == like.shape else value
 
 
+def _unreadable(path: Path, error: OSError) -> FoundationError:
+    return FoundationError(f"{path} cannot be read: {error.strerror or error}.")
+
+
 def _load_torch(path: Path) -> Mapping[Any, Any]:
     try:
         with (
@@ -154,14 +160,20 @@ def _load_torch(path: Path) -> Mapping[Any, Any]:
             torch.serialization.safe_globals(_harmless()),
         ):
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
         if match := _OBJECT.search(str(error)):
             raise FoundationError(
                 f"{path} cannot be read as a torch checkpoint: it asks to build a Python object, "
                 f"{match[1]}, which could run any code; save the network's state_dict() instead."
             ) from error
-        reason = one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
-        raise FoundationError(f"{path} cannot be read as a torch checkpoint: {reason}") from error
+        said = one_line(str(error).strip().partition("\n")[0])
+        reason = ": ".join(filter(None, (type(error).__name__, said)))
+        raise FoundationError(
+            f"{path} is no torch checkpoint, or damaged ({reason}); name a file that "
+            "torch.save has written, or a .safetensors file."
+        ) from error
     if not isinstance(content, Mapping):
         kind = type(content).__name__
         raise FoundationError(

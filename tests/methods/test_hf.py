@@ -221,16 +221,16 @@ def test_counts_on_inversionnet() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tuner": "lota"}, r"Unknown tuner 'lota' of 'hf'\. Known: .*lora"),
+        ({"tuner": "lota"}, r"Unknown tuner 'lota'\. Did you mean 'lora'\? Known: .*lora"),
         ({"tuner": "adalora"}, "'adalora' of 'hf' cannot be used: it changes ranks"),
         ({"tuner": "prompt_tuning"}, "'prompt_tuning' of 'hf' has no option target_modules"),
         ({"tuner": "ia3", "r": 4}, "'ia3' of 'hf' has no option r"),
         ({"tuner": "ia3", "alpha": 4}, "'ia3' of 'hf' has no option alpha"),
         ({"options": {"rank": 4}}, "'lora' of 'hf' has no option rank"),
-        ({"options": {"modules_to_save": ["deconv6"]}}, "does not take the option modules_to_save"),
+        ({"options": {"modules_to_save": ["deconv6"]}}, "option modules_to_save cannot be set"),
         (
             {"options": {"target_modules": ["deconv6"]}},
-            "option target_modules: name layers by --set",
+            "option target_modules cannot be set: name layers by --set",
         ),
         (
             {"options": {"r": "abc"}},

@@ -10,7 +10,7 @@ from bench.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from bench.conformance import CheckResult
-    from bench.contract import Backbone, Method
+    from bench.contract import Backbone
 
 FolderOption = Annotated[Path, typer.Option(help="Parent folder of the new package.")]
 
@@ -58,6 +58,10 @@ def check(
         chosen = None if backbone is None else _sound(backbone)
         network = None if chosen is None else conformance.network_of(chosen)
         where = "" if backbone is None else f" on {backbone}"
+        try:
+            conformance.check_applies(installed.method, config, network=network)
+        except ConfigError as error:  # does not name the method itself
+            raise ConfigError(f"Method '{method}': {error}") from error
         results = conformance.run(installed.method, config, network=network)
         _tell(f"Method '{method}'{where}", results, as_json)
     elif setting:
@@ -98,6 +102,7 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
     from bench import conformance
     from bench.cli import terminal
     from bench.cli.terminal import counted, printable
+    from bench.errors import ConfigError, MethodError
     from bench.plugins import registry
 
     chosen = None if backbone is None else _sound(backbone)
@@ -120,17 +125,19 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
         for problem in found.problems:
             tell("✗", problem.name, problem.reason)
         for name, installed in methods:
-            if backbone is not None and (why := _unsuited(installed.method, backbone)):
-                left_out[name] = why
-                tell("–", name, why)
-            else:
-                network = None if chosen is None else conformance.network_of(chosen)
-                checked[name] = conformance.run(installed.method, network=network)
-                failed = [result for result in checked[name] if not result.passed]
-                more = f" (and {counted(len(failed) - 1, 'more check')})" if failed[1:] else ""
-                reason = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
-                tell("✗" if failed else "✓", name, reason)
             advance(1)
+            network = None if chosen is None else conformance.network_of(chosen)
+            try:
+                conformance.check_applies(installed.method, network=network)
+            except (ConfigError, MethodError) as error:
+                left_out[name] = str(error)
+                tell("–", name, str(error))
+                continue
+            checked[name] = conformance.run(installed.method, network=network)
+            failed = [result for result in checked[name] if not result.passed]
+            more = f" (and {counted(len(failed) - 1, 'more check')})" if failed[1:] else ""
+            reason = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
+            tell("✗" if failed else "✓", name, reason)
     sound = sum(all(result.passed for result in results) for results in checked.values())
     if as_json:
         content = {
@@ -150,30 +157,16 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
 
 
 def _sound(backbone: str) -> "Backbone":
-    """A backbone to check methods on; raises `BackboneError` where a cheap check finds it at fault:
-    no method should be blamed for it."""
+    """A backbone to check methods on. Raises what building it raises, and `BackboneError` where a
+    cheap check finds it at fault: no method should be blamed for it."""
     from bench import conformance
     from bench.models import backbones
+    from bench.plugins import parameter_counts
 
+    parameter_counts.check_builds(backbone)
     found = backbones.get(backbone).backbone
     conformance.check_backbone_cheaply(found)
     return found
-
-
-def _unsuited(method: "Method", backbone: str) -> str:
-    """Why a method does not apply to a backbone, in its own words; empty where it does."""
-    from bench.errors import BenchError, ConfigError, describe
-    from bench.plugins import parameter_counts
-
-    if layers := parameter_counts.missing_layers(method, backbone):
-        return f"needs {layers}"
-    try:
-        parameter_counts.count(method, method.config(), backbone)
-    except ConfigError as error:
-        return describe(error)
-    except BenchError:
-        return ""  # a fault, which the checks tell
-    return ""
 
 
 def _tell(what: str, results: "list[CheckResult]", as_json: bool) -> None:
