@@ -13,42 +13,44 @@ if TYPE_CHECKING:
     from bench.runner.plan import Plan
 
 
-def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> None:
-    """Say what there is to do, and which reused fits ran in another way."""
-    say = context.progress.say
+def plan(todo: "Plan", context: "RunContext", *, stock: bool) -> list[str]:
+    """What there is to do, and which reused fits ran in another way, line by line."""
     reused = Counter(record.spec.kind for record in todo.done)
-    say(f"Home {context.workspace.folder}")
-    say(
+    lines = [
+        f"Home {context.workspace.folder}",
         f"To do: simulate {counted(todo.records_to_simulate, 'record')}, "
         f"pretrain {counted(todo.foundations, 'foundation')}, train {counted(todo.fits, 'fit')}, "
         f"score {counted(todo.cells, 'cell')}. Reused: "
-        f"{counted(reused['pretraining'], 'foundation')}, {counted(reused['adaptation'], 'fit')}."
-    )
+        f"{counted(reused['pretraining'], 'foundation')}, {counted(reused['adaptation'], 'fit')}.",
+    ]
     others = sum(record.execution.determinism.frugal == stock for record in todo.done)
     if others:
-        say(
+        lines.append(
             f"Note: {counted(others, 'reused fit')} ran {'without' if stock else 'with'} --stock; "
             "scores differ by rounding only, but time and memory do not compare. Use another "
             "--home to have both."
         )
     if todo.other_foundation:
-        say(
+        lines.append(
             f"Note: {counted(len(todo.other_foundation), 'recorded fit')} started from another "
             "foundation than the one in this home; --again repeats them."
         )
     if todo.other_code:
         methods = ", ".join(sorted({record.spec.method.name for record in todo.other_code}))
-        say(
+        lines.append(
             f"Note: {counted(len(todo.other_code), 'recorded fit')} of {methods} ran with other "
             "code under the same version; if its results change, raise the method's version, or "
             "repeat them with --again."
         )
     if todo.other_backbone_code:
-        say(
+        lines.append(
             f"Note: {counted(len(todo.other_backbone_code), 'recorded fit')} ran with other code "
             f"of backbone {context.backbone.name} under the same version; if its results change, "
             "raise the backbone's version, or use another --home while it is being written."
         )
+    if not todo.jobs:
+        lines.append("Nothing to do: everything is recorded.")
+    return lines
 
 
 def precision(todo: "Plan", context: "RunContext", reason: str) -> None:

@@ -1,6 +1,8 @@
 """`bench run`: plan, estimate, train and score, print results."""
 
+import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +18,15 @@ from bench.cli.options import (
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
+    from bench.protocol.spec import Track
     from bench.records.record import Record
     from bench.runner.context import RunContext
+    from bench.runner.finished import Finished
     from bench.runner.plan import Plan
 
 
 def run(
+    ctx: typer.Context,
     method: Annotated[
         list[str] | None,
         typer.Option("--method", "-m", help="Methods: fft,lora, or repeated, or all."),
@@ -143,13 +148,22 @@ def run(
     more_grid: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Train and score methods under a protocol; what is already recorded is not repeated."""
+    from bench.protocol import tracks
+
+    smoke = protocol == ["smoke"]
+    chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
+    finished = _finished(ctx, chosen_track, home)
+    if finished and (kept := finished.recall()):
+        _tell_finished(*kept, quiet=quiet)
+        return
+
     from bench.cli import announcement, terminal
     from bench.cli.interrupts import interruptible
     from bench.cli.worker_options import WorkerOptions
     from bench.models import backbones
     from bench.plugins import options, registry
     from bench.progress import Silent
-    from bench.protocol import protocols, tracks
+    from bench.protocol import protocols
     from bench.runner import execution, initial_weights, plan, pretraining, stored_plan, tuning
     from bench.runner import slurm as scheduler
     from bench.runner import workers as worker_processes
@@ -158,8 +172,6 @@ def run(
     from bench.training import numerics
     from bench.training.group import joined
 
-    smoke = protocol == ["smoke"]
-    chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
     chosen_protocol = protocols.together(protocol or [chosen_track.default_protocol])
     if percent is not None:
         chosen_protocol = protocols.at(chosen_protocol, whole_numbers("--percent", percent))
@@ -219,19 +231,18 @@ def run(
                 own=chosen_protocol.own_grids,
             )
             left_out += more
-        for line in left_out:
-            progress.say(line)
-        todo = plan.plan(
-            chosen_protocol, choices, seed_list, context, candidates=candidates, again=again
+        planned = partial(
+            plan.plan, chosen_protocol, choices, seed_list, context, candidates=candidates
         )
-        announcement.plan(todo, context, stock=stock)
+        todo = planned(again=again)
+        said = left_out + announcement.plan(todo, context, stock=stock)
+        for line in said:
+            progress.say(line)
         if todo.new_backbone:
             from bench import conformance
 
             conformance.check_backbone_cheaply(backbones.get(network).backbone)
-        if not todo.jobs:
-            progress.say("Nothing to do: everything is recorded.")
-        elif worker_options.slurm is None:  # else the machines that do the work are asked
+        if todo.jobs and worker_options.slurm is None:  # whose machines are asked instead
             _measure_and_estimate(todo, context, precision)
         if dry_run:
             return
@@ -253,14 +264,44 @@ def run(
                 )
             else:
                 ran = execution.execute_plan(todo, context)
+        failed = [record for record in ran if record.status != "done"]
+        if finished and not (failed or installed.problems or installed.meddlers):
+            left = todo
+            if todo.jobs:
+                finished = _finished(ctx, chosen_track, home)
+                left = planned()
+                said = left_out + announcement.plan(left, context, stock=stock)
+            if finished and not left.jobs:
+                finished.remember(said, left.done)
     from bench.cli.tables import results
 
     results.show([r for r in (*todo.done, *ran) if r.status == "done"])
-    failed = [record for record in ran if record.status != "done"]
     if failed:
         for record in failed:
             typer.echo(f"Failed: {record.spec.title}: {record.error}", err=True)
         raise typer.Exit(1)
+
+
+def _finished(ctx: typer.Context, track: "Track", home: Path | None) -> "Finished | None":
+    """What is kept of this command, if it depends on nothing but the home and the installation."""
+    from bench.runner.finished import Finished
+    from bench.runner.workspace import Workspace, default
+
+    words = {name: value for name, value in ctx.params.items() if name not in ("home", "quiet")}
+    outside = any(words[name] for name in ("again", "data", "dry_run", "slurm", "weights"))
+    if outside or track.data.source != "generated" or "WORLD_SIZE" in os.environ:
+        return None
+    return Finished(words, track, Workspace(home or default(), write=False))
+
+
+def _tell_finished(lines: list[str], records: "list[Record]", *, quiet: bool) -> None:
+    from bench.cli import terminal
+    from bench.cli.tables import results
+
+    with terminal.progress(quiet=quiet) as progress:
+        for line in lines:
+            progress.say(line)
+    results.show(records)
 
 
 def _measure_and_estimate(todo: "Plan", context: "RunContext", precision: str) -> None:
