@@ -1,5 +1,5 @@
-"""What a fit costs beside its arithmetic: its whole time, less that in training steps and in
-forward passes of scoring.
+"""What a fit costs beside its arithmetic: its whole time, less that in training steps, in forward
+passes of scoring, and in those that recompute BatchNorm statistics.
 
     python examples/overhead.py --method fft,bitfit --protocol id --track small --home HOME
 
@@ -9,11 +9,11 @@ fits alone. For a CPU: a GPU's steps end after the call that starts them.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from bench.cli import main
-from bench.runner import execution
+from bench.runner import execution, training
 from bench.runner.jobs import Job
 from bench.training import evaluate, train
 
@@ -36,12 +36,28 @@ class Clock:
 
         return wrapped
 
+    def iterated(self, values: Iterable[Any]) -> Iterator[Any]:
+        iterator = iter(values)
+        following = self.timed(lambda: next(iterator, None))
+        while (value := following()) is not None:
+            yield value
+
 
 def measure() -> None:
     """Have every fit that trains print its line as it ends."""
     arithmetic = Clock()
     train.training_step = arithmetic.timed(train.training_step)
     evaluate.score_batch = arithmetic.timed(evaluate.score_batch)
+    recompute = training.recompute
+
+    def passes(model: Any, layers: Any, batches: Iterable[Any], numerics: Any) -> Any:
+        start, reading = time.perf_counter(), Clock()
+        try:
+            return recompute(model, layers, reading.iterated(batches), numerics)
+        finally:
+            arithmetic.seconds += time.perf_counter() - start - reading.seconds
+
+    training.recompute = passes
     execute_job = execution.execute_job
 
     def told(job: Job, *inputs: Any, **options: Any) -> Any:

@@ -65,8 +65,12 @@ REAL_COMMANDS = frozenset({"bench", "ran"})
 """Fixtures that start the command in a process of its own."""
 
 
-LONGEST = ("test_slurm.py", "test_pretrain_devices.py", "test_workers.py", "test_survival.py")
-"""Files that begin first, so that no process ends with one of them alone."""
+LONGEST = (
+    *("test_slurm.py", "test_pretrain_devices.py", "test_workers.py"),
+    *("test_conformance.py", "test_survival.py"),
+)
+"""Files that begin first, so that no process ends with one of them alone; those of real commands
+with another between them, for they wait for the same home."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

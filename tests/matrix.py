@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-METHODS = ("adapter", "bitfit", "fft", "hf", "lora", "prompt_tokens", "wise")
-"""Of most kinds one: full, selective, reparametrised, added and bridged; tokens, a choice at the
-end."""
+METHODS = ("bitfit", "fft", "lora", "prompt_tokens")
+"""Of most kinds one: selective, full, reparametrised, tokens."""
 
 
 def part(values: Iterable[Any], *chosen: Any) -> list[Any]:
@@ -18,10 +17,21 @@ def part(values: Iterable[Any], *chosen: Any) -> list[Any]:
 
     Raises `ValueError` if a chosen one is not among the values.
     """
+    return rows([(value,) for value in values], *((value,) for value in chosen))
+
+
+def rows(values: Iterable[tuple[Any, ...]], *chosen: tuple[Any, ...]) -> list[Any]:
+    """The same for a test with several parameters."""
     found = list(values)
     if unknown := [value for value in chosen if value not in found]:
         raise ValueError(f"{unknown} are not among {found}")
     return [
-        value if value in chosen else pytest.param(value, marks=pytest.mark.exhaustive)
+        pytest.param(*value, marks=[] if value in chosen else pytest.mark.exhaustive)
         for value in found
     ]
+
+
+def every(step: int, values: Iterable[Any]) -> list[Any]:
+    """Every so manieth value, from the first on; the others are `exhaustive`."""
+    found = list(values)
+    return part(found, *found[::step])

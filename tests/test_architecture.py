@@ -22,7 +22,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     [
         ("-m", "ruff", "check", "."),
         ("-m", "ruff", "format", "--check", "."),
-        pytest.param(("-m", "mypy"), marks=pytest.mark.slow),
+        pytest.param(("-m", "mypy"), marks=pytest.mark.exhaustive),
         ("-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"),
     ],
     ids=["ruff check", "ruff format", "mypy", "import contracts"],

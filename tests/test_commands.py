@@ -6,12 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matrix
 import pytest
 from commands import Command, run
 
 
 @pytest.mark.parametrize(
-    "words", [("tracks", "--json"), ("runs",), ("run", "-m", "lroa"), ("run", "--no-such-option")]
+    "words",
+    matrix.part(
+        [("tracks", "--json"), ("runs",), ("run", "-m", "lroa"), ("run", "--no-such-option")],
+        ("tracks", "--json"),
+        ("run", "--no-such-option"),
+    ),
 )
 def test_output_and_exit_code_are_those_of_a_fresh_process(
     words: tuple[str, ...], tmp_path: Path

@@ -28,7 +28,7 @@ CASES = [
 
 @pytest.mark.parametrize(
     "case",
-    matrix.part(CASES, ("hybrid_vit", "prompt_tokens, shallow")),
+    matrix.part(CASES),
     ids=lambda case: ", ".join(case),
 )
 def test_method_conforms_on(case: tuple[str, str]) -> None:

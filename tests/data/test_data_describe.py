@@ -62,6 +62,7 @@ def test_statistics_of_damaged_or_absent_data(tmp_path: Path, run: Inside) -> No
     assert "model3.npy: sample 0 holds NaN" in error
 
 
+@pytest.mark.exhaustive
 def test_show_draws_the_same_picture_from_files_and_on_the_spot(
     tmp_path: Path, run: Inside
 ) -> None:

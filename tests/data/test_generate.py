@@ -154,6 +154,7 @@ def test_a_file_that_the_manifest_does_not_list_is_made_anew(made: Path, tmp_pat
     assert contents(tmp_path) == contents(made)
 
 
+@pytest.mark.exhaustive
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(
     made: Path, tmp_path: Path
 ) -> None:

@@ -214,6 +214,7 @@ def test_test_splits_are_counted_together_against_the_free_memory(
             assert len(held) == len(loaders)
 
 
+@pytest.mark.exhaustive
 def test_half_precision_records_change_no_score_by_more_than_1e_4() -> None:
     """InversionNet with an eighth of its channels, trained until it tells the samples apart."""
     maps, records = samples()

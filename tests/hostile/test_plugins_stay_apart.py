@@ -123,6 +123,7 @@ def together(
 Together = tuple[Path, dict[str, dict[str, object]]]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", IN_A_FIT)
 def test_a_bad_plugin_gets_a_failed_record_and_changes_nothing(
     name: str, together: Together
@@ -138,6 +139,7 @@ def test_a_bad_plugin_gets_a_failed_record_and_changes_nothing(
     assert found["same"], "the process computes something else afterwards"
 
 
+@pytest.mark.exhaustive
 def test_a_good_method_beside_them_keeps_its_numbers(
     together: Together, ran: tuple[Path, object]
 ) -> None:
@@ -192,7 +194,10 @@ def test_only_what_is_named_is_imported(site: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number", "kind"),
-    [("crashes", 11, "Segmentation fault"), ("aborts", 6, "Aborted (aborts.py:12)")],
+    [
+        pytest.param("crashes", 11, "Segmentation fault", marks=pytest.mark.exhaustive),
+        ("aborts", 6, "Aborted (aborts.py:12)"),
+    ],
 )
 def test_a_crash_is_found_at_the_next_start_and_the_others_go_on(
     name: str,
@@ -222,8 +227,10 @@ def test_a_crash_is_found_at_the_next_start_and_the_others_go_on(
     ("words", "code", "text"),
     [
         (("check", "exits"), 1, "failed in adapt: SystemExit: 0 (exits.py:9)"),
-        (("check", "interrupts"), 1, "KeyboardInterrupt"),
-        (("methods",), 0, "the name 'all' stands for all methods"),
+        pytest.param(("check", "interrupts"), 1, "KeyboardInterrupt", marks=pytest.mark.exhaustive),
+        pytest.param(
+            ("methods",), 0, "the name 'all' stands for all methods", marks=pytest.mark.exhaustive
+        ),
         (
             ("run", "-m", "lora,interrupts_at_import", "-p", "id", "--dry-run"),
             2,

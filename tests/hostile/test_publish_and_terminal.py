@@ -57,12 +57,14 @@ def test_control_codes_of_a_record_do_not_reach_the_terminal(home: Path, inside:
     assert not any(c in out + error for c in "\x1b\x07\u202e")
 
 
-@pytest.mark.parametrize(
-    "encoding", matrix.part(["ascii", "latin-1", "cp1252", "utf-8"], "ascii", "cp1252")
-)
+@pytest.mark.parametrize("encoding", matrix.part(["ascii", "latin-1", "cp1252", "utf-8"], "ascii"))
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("tracks",), ("protocols",), ("run", "--help"), ("run", "-m", "lroa")],
+    matrix.part(
+        [("--help",), ("tracks",), ("protocols",), ("run", "--help"), ("run", "-m", "lroa")],
+        ("tracks",),
+        ("run", "--help"),
+    ),
 )
 def test_output_does_not_die_for_lack_of_a_character(
     home: Path, encoding: str, words: tuple[str, ...]

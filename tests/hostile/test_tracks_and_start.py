@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import matrix
 import pytest
 from data_folders import TINY, track_file
 
@@ -173,7 +174,7 @@ def test_the_home_of_a_user_who_does_not_exist(inside: Inside, words: tuple[str,
 SHADOWS = ("methods/__init__.py", "methods/lora.py", "methods.py", "leaderboard/x.py")
 
 
-@pytest.mark.parametrize("name", SHADOWS)
+@pytest.mark.parametrize("name", matrix.part(SHADOWS, "methods.py"))
 @pytest.mark.slow
 def test_a_folder_of_the_users_that_shadows_a_package_is_named(tmp_path: Path, name: str) -> None:
     """``python -m`` looks in the working directory first; what lies there is not executed."""

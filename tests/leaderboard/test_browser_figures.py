@@ -4,12 +4,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import matrix
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.exhaustive]
 
 MPS = 1500
 BOARD = "small-inversionnet_quarter-*"
@@ -163,7 +162,7 @@ def test_families_of_comparisons_are_named_with_their_size(page: Chrome, site: P
     assert f"The {tested} claims with a p-value are one family" in "".join(_shown(page, "caption"))
 
 
-@pytest.mark.parametrize("theme", matrix.part(["light", "dark"], "dark"))
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_new_pages_have_no_serious_findings(
     page: Chrome, site: Path, axe: Callable[[Chrome, Path, str], list[str]], theme: str
 ) -> None:

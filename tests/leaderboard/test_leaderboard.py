@@ -289,6 +289,7 @@ def test_a_published_copy_wins_over_the_local_one(
     assert found.filter(pl.col("origin") == "published")["run_id"].to_list() == [run.name]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_published_records_are_whole(
     unpublished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -395,6 +396,7 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     assert report.records == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_ranks_do_not_depend_on_chance(home: Path, tmp_path: Path) -> None:
     """Nothing is drawn: the same records give the same table, whatever NumPy's seed."""

@@ -104,14 +104,14 @@ def test_a_tuner_with_dropout_is_taken() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tuner", matrix.part(sorted(ON_CONVOLUTIONS), "boft", "lora"))
+@pytest.mark.parametrize("tuner", matrix.part(sorted(ON_CONVOLUTIONS), "lora"))
 def test_a_tuner_conforms_on_convolutions(tuner: str, convolutional: nn.Module) -> None:
     config = hf.HfConfig(tuner=tuner, **ON_CONVOLUTIONS[tuner])
     conformance.check_method(hf.method, config, network=convolutional)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tuner", matrix.part(sorted(ON_LINEAR_LAYERS), "fourierft", "pissa"))
+@pytest.mark.parametrize("tuner", matrix.part(sorted(ON_LINEAR_LAYERS), "pissa"))
 def test_a_tuner_conforms_on_a_transformer(tuner: str, transformer: nn.Module) -> None:
     config = hf.HfConfig(tuner=tuner, **ON_LINEAR_LAYERS[tuner])
     conformance.check_method(hf.method, config, network=transformer)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isqrt
 
+import matrix
 import pytest
 import torch
 from torch import nn
@@ -280,7 +281,14 @@ def build(backbone: str, *, device: str = "meta") -> nn.Module:
         return backbones.build(backbone)
 
 
-@pytest.mark.parametrize(("backbone", "name"), [(b, n) for b in COUNTS for n in sorted(COUNTS[b])])
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    matrix.rows(
+        [(b, n) for b in COUNTS for n in sorted(COUNTS[b])],
+        *(("hybrid_vit", name) for name in HYBRID_VIT_COUNTS if name != "hf"),
+        *(("caformer_unet", name) for name in ("fft", "layernorm", "lora", "prompt_tokens")),
+    ),
+)
 def test_counts_on_the_networks_that_ship(name: str, backbone: str) -> None:
     # The PEFT library's tuners look at the values of weights
     network = build(backbone, device="cpu" if name == "hf" else "meta")

@@ -361,7 +361,7 @@ def test_a_rank_beyond_all_layers_is_refused(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", matrix.part(BY_HAND, "lokr", "oft"))
+@pytest.mark.parametrize("name", matrix.part(BY_HAND))
 def test_it_conforms_on_the_transformer(name: str) -> None:
     """Its layers are all there in the first of its six blocks."""
     network = shallow(conformance.network_of(backbones.get("hybrid_vit").backbone))

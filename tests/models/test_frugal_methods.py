@@ -140,7 +140,7 @@ def test_stock_torch_saves_27_mib_whatever_is_trained() -> None:
 @pytest.mark.parametrize(
     ("name", "limit"),
     [
-        ("fft", 0.53),
+        pytest.param("fft", 0.53, marks=pytest.mark.exhaustive),
         pytest.param("lora", 0.53, marks=pytest.mark.exhaustive),
         pytest.param("bitfit", 0.035, marks=pytest.mark.exhaustive),
         pytest.param("batchnorm", 0.25, marks=pytest.mark.exhaustive),

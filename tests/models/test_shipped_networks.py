@@ -152,7 +152,7 @@ def test_it_builds_without_weights(network: nn.Module) -> None:
         assert torch.equal(restored(x), network(x))
 
 
-@pytest.mark.parametrize("name", matrix.part(NAMES, "hybrid_vit"))
+@pytest.mark.parametrize("name", matrix.part(NAMES))
 def test_it_fits_a_batch_better_than_any_constant_map(
     name: str, samples: tuple[Tensor, Tensor]
 ) -> None:

@@ -154,6 +154,7 @@ def test_code_hash_sees_code_and_not_its_dress(
     assert hashes["plain"] == "77fd4e0c6489a31e", "on every version of Python: run ids hold it"
 
 
+@pytest.mark.exhaustive
 def test_a_new_method_installs_and_conforms(tmp_path: Path) -> None:
     """The scaffold's package, installed by pip without a network, passes its own test."""
     reason = "pip builds the package with setuptools; older ones need the package wheel besides"
@@ -287,6 +288,7 @@ def test_backbones_are_listed_with_their_parameters(inside: Inside) -> None:
     assert all(name in out for name in rows)
 
 
+@pytest.mark.exhaustive
 def test_methods_that_do_not_apply_to_a_backbone_say_why(inside: Inside) -> None:
     lacking = {
         "inversionnet_quarter": {"attention", "layernorm", "prompt_tokens"},
@@ -337,6 +339,7 @@ def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -
         assert (code, expected in error) == (2, True)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_all_methods_are_checked_on_a_backbone(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
@@ -387,6 +390,7 @@ RAISES = """
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_backbone_that_cannot_be_built_is_told_in_a_sentence(tmp_path: Path) -> None:
     source = """

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from conftest import Bench
 from homes import copy
 from packages import install
@@ -27,6 +28,7 @@ backbone = Backbone(name="tabled", summary="s", source="s", build=Net)
 """
 
 
+@pytest.mark.exhaustive
 def test_fits_start_from_a_foundation_with_its_constants(
     ran: tuple[Path, object], bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

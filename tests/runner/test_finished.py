@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import homes
+import matrix
 import pytest
 from conftest import Inside
 from packages import install
@@ -113,7 +114,7 @@ CHANGES: list[Callable[[Path], None]] = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", matrix.part(CHANGES, remove_a_run))
 def test_a_change_of_the_home_is_seen(
     change: Callable[[Path], None],
     home: Path,

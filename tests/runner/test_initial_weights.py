@@ -136,6 +136,7 @@ def test_weights_that_are_gone_or_changed_are_told(tmp_path: Path) -> None:
         initial_weights.put(network, workspace, spec.weights)
 
 
+@pytest.mark.exhaustive
 def test_a_run_starts_from_them_and_says_so(
     ran: tuple[Path, object], tmp_path: Path, tiny_track: Path, inside: Inside
 ) -> None:

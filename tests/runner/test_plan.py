@@ -332,6 +332,7 @@ def test_what_a_method_chooses_on_does_not_score_it(samples: int, percent: int) 
         assert len(both.validation) - len(both.choice) in (0, 1)
 
 
+@pytest.mark.exhaustive
 def test_a_job_travels_as_json_and_runs_from_the_workspace_alone(
     ran: Ran, tiny_track: Path, tmp_path: Path
 ) -> None:
@@ -439,6 +440,7 @@ def test_fits_of_another_foundation_are_told(ran: Ran, tiny_track: Path, tmp_pat
     assert (again.fits, len(again.other_foundation)) == (4, 0)
 
 
+@pytest.mark.exhaustive
 def test_a_sweep_trains_and_scores_on_its_own_parts(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def test_runs_that_keep_activations_give_the_same_numbers_and_say_so(
         assert [e.test_mae for e in record.curve] == [e.test_mae for e in other.curve]
 
 
+@pytest.mark.exhaustive
 def test_fits_of_one_foundation_share_what_they_score(
     ran: tuple[Path, Any],
     inside: Inside,

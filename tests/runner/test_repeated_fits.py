@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import homes
+import matrix
 import pytest
 import torch
 from conftest import Inside
@@ -103,6 +104,7 @@ def test_damaged_weights_are_told_and_repeated_if_asked(
     assert "Nothing to do" in out
 
 
+@pytest.mark.exhaustive
 def test_time_and_samples_count_once_however_often_a_fit_is_interrupted(
     home: Path, tiny_track: Path
 ) -> None:
@@ -126,7 +128,7 @@ def test_time_and_samples_count_once_however_often_a_fit_is_interrupted(
     assert record.cost.seconds >= sum(e.seconds for e in record.curve)
 
 
-@pytest.mark.parametrize("whose", ["method", "backbone"])
+@pytest.mark.parametrize("whose", matrix.part(["method", "backbone"], "backbone"))
 def test_what_other_code_has_trained_is_not_gone_on_with(
     home: Path, tiny_track: Path, whose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_method_is_checked_for_each_config(home: Path, tiny_track: Path) -> No
     assert "it killed the process" in (context.refusal(bad, lambda: None) or "")
 
 
+@pytest.mark.exhaustive
 def test_a_method_whose_promises_fail_is_recorded_and_the_others_go_on(
     home: Path, tiny_track: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

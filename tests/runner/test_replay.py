@@ -102,6 +102,7 @@ def test_from_nothing_but_the_record(ran: Ran, inside: Inside, tmp_path: Path) -
     assert not files(tmp_path / "home")
 
 
+@pytest.mark.exhaustive
 def test_a_run_of_a_gpu_is_repeated_on_a_processor_if_asked(
     ran: Ran, recorded: Record, inside: Inside, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_run_of_a_gpu_is_repeated_on_a_processor_if_asked(
     assert "on cpu, not cuda" in content["tolerance"]["reasons"]
 
 
+@pytest.mark.exhaustive
 def test_records_that_are_simulated_under_another_source_are_simulated_again(
     ran: Ran, inside: Inside, tiny_track: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from conftest import Bench
 from homes import copy, records
@@ -23,6 +24,7 @@ from bench.training import numerics
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.exhaustive
 def test_trained_fits_are_only_scored(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

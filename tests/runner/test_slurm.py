@@ -89,6 +89,7 @@ def test_a_fit_longer_than_the_time_limit_goes_on_from_its_checkpoint(
     _ask(environment, "scancel", *_submitted(done.stdout))
 
 
+@pytest.mark.exhaustive
 def test_bad_input_gets_a_sentence(
     slurm: dict[str, str], bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

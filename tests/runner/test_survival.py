@@ -83,6 +83,7 @@ def test_killed_again_and_again(ran: Ran, bench: Bench, tiny_track: Path, tmp_pa
     assert max(r.resumed for r in records(tmp_path, "lora").values()) >= 1
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_then_a_full_disk_then_the_end(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:
@@ -253,6 +254,7 @@ nan, memory, error = methods["diverges"], methods["greedy"], methods["broken"]
 """
 
 
+@pytest.mark.exhaustive
 def test_failures_are_recorded_and_the_others_go_on(
     ran: Ran, bench: Bench, tiny_track: Path, tmp_path: Path
 ) -> None:

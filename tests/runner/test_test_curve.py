@@ -10,6 +10,7 @@ from conftest import Inside
 Ran = tuple[Path, Any]
 
 
+@pytest.mark.exhaustive
 def test_the_curve_ends_at_the_score_and_training_is_bit_equal(
     ran: Ran, inside: Inside, tiny_track: Path, tmp_path: Path
 ) -> None:

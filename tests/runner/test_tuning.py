@@ -22,6 +22,7 @@ def home(ran: Ran, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.exhaustive
 def test_tuned_runs_use_the_factor_that_is_best_on_validation_data(
     home: Path, inside: Inside, tiny_track: Path
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_fit_that_kills_two_workers_is_recorded_and_the_others_go_on(
     assert not list(home.glob("runs/*/deaths.json"))
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_ends_all_within_seconds(
     serial: Path, many_jobs: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -105,9 +106,9 @@ def test_ctrl_c_ends_all_within_seconds(
 
 
 def test_workers_end_with_the_command_that_started_them(
-    serial: Path, many_jobs: tuple[str, ...], tmp_path: Path
+    ran: tuple[Path, object], many_jobs: tuple[str, ...], tmp_path: Path
 ) -> None:
-    copy(serial, tmp_path, "data", "foundations")
+    copy(ran[0], tmp_path, "data", "foundations")
     with Command(*many_jobs, "--workers", "2", home=tmp_path) as process:
         first = at_work(tmp_path, process, lambda owner: "fft on" in owner.title)
         process.kill()

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import matrix
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,6 +44,7 @@ PUBLISHED = {
 
 FLAT_FAULTS = ("FlatFault_A", "FlatFault_B")
 FAULTS = (*FLAT_FAULTS, "CurveFault_A", "CurveFault_B")
+QUICK = ("FlatVel_A", "FlatVel_B", "CurveVel_B", "FlatFault_B", "CurveFault_B", "Style_A")
 
 
 def layers_of(dataset: str, number: int) -> int | None:
@@ -89,7 +91,7 @@ def top_surface(rising: Maps) -> NDArray[np.int64]:
 # ------------------------------------------------------------------------------- all datasets
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", matrix.part(DATASETS, *QUICK))
 def test_statistics_are_those_of_the_release(maps: Callable[[str], Maps], dataset: str) -> None:
     mean, std = PUBLISHED[dataset]
     velocity = maps(dataset).astype(np.float64)
@@ -99,7 +101,7 @@ def test_statistics_are_those_of_the_release(maps: Callable[[str], Maps], datase
     assert velocity.mean(axis=(1, 2)).std() > 90.0
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", matrix.part(DATASETS, *QUICK))
 def test_shape_type_and_range(maps: Callable[[str], Maps], dataset: str) -> None:
     velocity = maps(dataset)
     assert velocity.shape == (COUNT, 70, 70)
@@ -239,7 +241,7 @@ def test_curves_swing_more_to_the_right(maps: Callable[[str], Maps]) -> None:
 # ----------------------------------------------------------------------------------- Fault
 
 
-@pytest.mark.parametrize("dataset", FAULTS)
+@pytest.mark.parametrize("dataset", matrix.part(FAULTS, "CurveFault_B"))
 def test_layer_counts_and_sharpness_of_faulted_maps(
     maps: Callable[[str], Maps], dataset: str
 ) -> None:
@@ -302,7 +304,7 @@ def test_faults_of_a_are_mostly_normal(maps: Callable[[str], Maps]) -> None:
     assert 0.03 < falls < 0.2
 
 
-@pytest.mark.parametrize("kind", ["A", "B"])
+@pytest.mark.parametrize("kind", matrix.part(["A", "B"], "B"))
 def test_curved_faults_bend_the_layers(maps: Callable[[str], Maps], kind: str) -> None:
     """Flat layers change from one column to the next only at faults, bent ones nearly always."""
     flat, bent = (
@@ -316,7 +318,7 @@ def test_curved_faults_bend_the_layers(maps: Callable[[str], Maps], kind: str) -
 # ----------------------------------------------------------------------------------- Style
 
 
-@pytest.mark.parametrize("dataset", ["Style_A", "Style_B"])
+@pytest.mark.parametrize("dataset", matrix.part(["Style_A", "Style_B"], "Style_A"))
 def test_styles_grow_with_depth(maps: Callable[[str], Maps], dataset: str) -> None:
     profiles = maps(dataset).mean(axis=2)
     mean = profiles.mean(axis=0)

@@ -127,6 +127,7 @@ def test_the_reference_loop_scales_and_scores_as_the_harness_does() -> None:
     assert loop.train_epoch() < first
 
 
+@pytest.mark.exhaustive
 def test_an_opponent_that_dies_is_told() -> None:
     nothing = np.zeros((0, 5, 1000, 70), np.float32), np.zeros((0, 1, 70, 70), np.float32)
     with (
@@ -266,6 +267,7 @@ def test_the_command_reports_every_figure_with_its_ratio(measured: tuple[Path, A
         assert row["matrix_ceiling_fraction"] > 0 and row["memory_ceiling_fraction"] > 0
 
 
+@pytest.mark.exhaustive
 def test_the_saved_file_is_what_was_printed(measured: tuple[Path, Any]) -> None:
     home, told = measured
     rows = {row["name"]: row for row in told["figures"]}
@@ -329,6 +331,7 @@ def test_a_method_that_trains_nothing_has_no_training_to_time(
     assert "none" not in timed and {"fft", "head", "batchnorm_stats"} <= set(timed)
 
 
+@pytest.mark.exhaustive
 def test_its_speeds_are_what_run_estimates_with(
     measured: tuple[Path, Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -353,6 +356,7 @@ def test_its_speeds_are_what_run_estimates_with(
     assert f"training {4 * 4 * 2 + 24 // 2} h 00 min" in printed
 
 
+@pytest.mark.exhaustive
 def test_the_table_says_what_it_compares_with(
     measured: tuple[Path, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
