@@ -28,8 +28,10 @@ _SECONDS, _LEAST_TURNS = 0.6, 2
 _PATIENCE_SECONDS = 2.0
 """Time after which one turn is enough."""
 _HOPELESS = 4.0
-"""The measurement ends where float32 is this many times as fast on one sample: a processor without
-bfloat16 emulates it, which may take minutes."""
+"""The measurement ends with the first layer that float32 computes this many times as fast for one
+sample: a processor without bfloat16 emulates it, which may take minutes."""
+_SHORTEST_SECONDS = 0.005
+"""What takes less is not told from what else a call costs."""
 
 
 class LayerTiming(Frozen):
@@ -135,11 +137,13 @@ def _timing(calls: Sequence[LayerCall], batch: int) -> PrecisionTiming:
     operations = [6 * call.products for call in calls]
     batch = max(1, min(batch, int(_MOST_OPERATIONS / sum(operations))))
     begin = time.perf_counter()
-    first: list[tuple[float, float]] = []  # of one sample; it also has the kernels loaded
-    for call in calls:
-        first.append((_seconds(call, 1, bfloat16=False), _seconds(call, 1, bfloat16=True)))
-        if first[-1][1] > _HOPELESS * max(first[-1][0], 0.02):
-            return _fastest(calls, operations, 1, [first])
+    # One sample, the least work first, and twice: the first call has the kernels loaded
+    for call, count in sorted(zip(calls, operations, strict=True), key=lambda pair: pair[1]):
+        float32, bfloat16 = (
+            min(_seconds(call, 1, bfloat16=kind) for _ in range(2)) for kind in (False, True)
+        )
+        if bfloat16 > _HOPELESS * max(float32, _SHORTEST_SECONDS):
+            return _fastest([call], [count], 1, [[(float32, bfloat16)]])
     turns: list[list[tuple[float, float]]] = []
     while True:
         turns.append(

@@ -76,16 +76,16 @@ def test_measuring_leaves_the_process_as_it_was() -> None:
     found = precision.measure("inversionnet_quarter", batch=2)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
-    assert len(found.layers) == 8
-    assert found.batch == 2
+    # or it was given up after the first layer, on a processor that emulates bfloat16
+    assert (len(found.layers), found.batch) in ((8, 2), (1, 1))
 
 
 def test_the_fastest_turn_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """bfloat16 is held up in the first of two turns; eight layers have 16 calls before them."""
+    """bfloat16 is held up in the first of two turns; eight layers have 32 calls before them."""
     made = iter(range(10_000))
 
     def seconds(call: LayerCall, batch: int, *, bfloat16: bool) -> float:
-        held_up = next(made) // 16 == 1
+        held_up = next(made) // 16 == 2
         return (1e-2 if held_up else 1e-3) if bfloat16 else 3e-3
 
     monkeypatch.setattr(precision, "_SECONDS", 0.0)
@@ -102,5 +102,5 @@ def test_emulated_bfloat16_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(precision, "_seconds", seconds)
     found = precision.measure("inversionnet_quarter", batch=16)
-    assert asked == [False, True]
+    assert asked == [False, False, True, True], "one layer"
     assert not found.bfloat16_wins
