@@ -23,15 +23,15 @@ PARAMETERS = 24_409_123
 
 
 def test_time_and_disk_of_a_plan(tmp_path: Path) -> None:
-    """Track smoke: ten datasets of 16 + 4 samples; two epochs of everything."""
+    """Track smoke: ten datasets of 12 + 2 samples; two epochs of everything."""
     at = context_of(tmp_path, "smoke")
     found = estimate(planned(at, "id", "baseline,lora"), at, SPEEDS)
-    assert found.simulate_seconds == 10 * 20 / 2
-    trained = 4 * 16 * 2 / 4 + 4 * 16 * 2 / 5 + 6 * 16 * 2 / 8
+    assert found.simulate_seconds == 10 * 14 / 2
+    trained = 4 * 12 * 2 / 4 + 4 * 12 * 2 / 5 + 6 * 12 * 2 / 8
     assert found.train_seconds == pytest.approx(trained, abs=9)  # and nine fits to set up
-    assert found.score_seconds == pytest.approx((8 * 4 + 4 * 4) / 10), "fits and floors"
+    assert found.score_seconds == pytest.approx((8 * 2 + 4 * 2) / 10), "fits and floors"
     weights = 4 * (5 * PARAMETERS + 4 * 1_148_480)
-    assert found.disk_bytes == 200 * RECORD_AND_MAP + weights
+    assert found.disk_bytes == 140 * RECORD_AND_MAP + weights
 
 
 def test_a_tenth_of_the_data_takes_a_tenth_of_the_time(tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_data_that_stay_in_files_are_not_counted_as_memory(
 
 
 def test_small_data_are_counted_as_memory(tmp_path: Path) -> None:
-    """Pretraining on smoke: 6 × (16 + 4) samples, records in half precision, maps not."""
+    """Pretraining on smoke: 6 × (12 + 2) samples, records in half precision, maps not."""
     at = context_of(tmp_path, "smoke")
     found = estimate(planned(at, "pretrain", "baseline"), at, SPEEDS)
-    data = (6 * 16 + 6 * 4) * (2 * 5 * 1000 * 70 + 4 * 70 * 70)
+    data = (6 * 12 + 6 * 2) * (2 * 5 * 1000 * 70 + 4 * 70 * 70)
     expected = psutil.Process().memory_info().rss + 16 * PARAMETERS + 16 * 1e6 + data
     assert found.memory_bytes == pytest.approx(expected, rel=0.02)
 
