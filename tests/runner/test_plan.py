@@ -217,8 +217,8 @@ def test_what_a_protocol_asks(
     assert (todo.foundations, todo.fits, todo.cells) == (foundations, fits, cells)
     assert len(todo.datasets_to_make) == datasets
     anew = sum(todo.records_to_resimulate.values())
-    assert anew == (2 * 4 * 4 if protocol == "all" else 0)  # sources, targets, test samples
-    assert todo.records_to_simulate == 20 * datasets + anew
+    assert anew == (2 * 4 * 2 if protocol == "all" else 0)  # sources, targets, test samples
+    assert todo.records_to_simulate == (12 + 2) * datasets + anew
     assert len({job.key for job in todo.jobs}) == len(todo.jobs)
     floors = {job.spec.datasets for job in todo.jobs if job.spec.kind == "floor"}
     slots = protocols.get(protocol).slots
