@@ -15,7 +15,6 @@ names a method or a backbone.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,7 +26,7 @@ from bench.conformance.case import Case
 from bench.conformance.checks import CHEAP, CHECKS
 from bench.conformance.requirements import NonconformanceError
 from bench.contract import Backbone, Config, Method
-from bench.errors import BackboneError, BenchError, MethodError, describe, one_line
+from bench.errors import BackboneError, BenchError, ConfigError, describe, one_line
 from bench.isolation import contained, is_interruption, listed, where
 from bench.plugins import adaptation
 from bench.training import allocator
@@ -104,12 +103,18 @@ def check_applies(
     """Let a method adapt a network once, and raise the error with which it refuses.
 
     That is `MethodError` where the network lacks layers that the method needs, and the method's own
-    `ConfigError` where config and network do not suit each other. Faults are left to the checks.
+    `ConfigError` where config and network do not suit each other. For a method that has failed the
+    checks: they have to see its first call. Other faults are theirs to tell.
     """
     case = Case(method, config, network=network)
     adaptation.check_needs(method, case.network)
-    with suppress(MethodError):
+    try:
         case.fresh()
+    except ConfigError:
+        raise
+    except Exception as error:
+        if allocator.is_exhausted(error):
+            raise
 
 
 def run_backbone(backbone: Backbone) -> list[CheckResult]:

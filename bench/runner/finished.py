@@ -40,12 +40,15 @@ class Finished:
         key = digest([said, settings, track.model_dump(mode="json")])
         self._workspace = workspace
         self._path = workspace.folder / "finished" / f"{key}.json"
-        self._state = self._now()
+        self.installation = installation.state()
+        """A command that has worked is kept only if this is still what it was at the start: its
+        plan is that of the code that was imported then."""
+        self._state = digest([self.installation, sorted(self._files())])
 
     def recall(self) -> tuple[list[str], list[Record]] | None:
         """The plan in words and the records of its fits; None where something has changed since, or
         the command has not come to an end."""
-        with suppress(OSError, ValueError, KeyError, TypeError, RecordError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecordError, RecursionError):
             kept: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
             if kept["state"] == self._state:
                 folder = self._workspace.folder
@@ -61,9 +64,6 @@ class Finished:
         with suppress(HomeError, OSError):
             self._path.parent.mkdir(exist_ok=True)
             write_atomically(self._path, json.dumps(content).encode())
-
-    def _now(self) -> str:
-        return digest([installation.state(), sorted(self._files())])
 
     def _files(self) -> Iterator[tuple[str, int, int]]:
         """The home's data and results: paths, sizes and times of their last change in ns."""

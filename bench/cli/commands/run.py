@@ -268,9 +268,12 @@ def run(
         if finished and not (failed or installed.problems or installed.meddlers):
             left = todo
             if todo.jobs:
-                finished = _finished(ctx, chosen_track, home)
+                before, finished = finished, _finished(ctx, chosen_track, home)
                 left = planned()
                 said = left_out + announcement.plan(left, context, stock=stock)
+                # The work may have changed what --tuned chooses
+                if tuned or finished is None or finished.installation != before.installation:
+                    finished = None
             if finished and not left.jobs:
                 finished.remember(said, left.done)
     from bench.cli.tables import results
