@@ -16,18 +16,22 @@ _OURS = ("bench", "leaderboard")
 _INSTALLED = (".dist-info", ".egg-info", ".egg-link", ".pth")
 
 
-def state() -> str:
+def state() -> str | None:
     """Hash of Python, of the installed packages by name, version and time of installation, and of
-    the code of the harness and of all packages that have plugins, by size and time.
+    the code of the harness and of all packages that have plugins, by size and time; None where the
+    code of a plugin is not found, as that of a namespace package in an editable installation.
     """
     entries = [entry for group in _GROUPS for entry in find(group)]
     modules = {entry.value.partition(":")[0].partition(".")[0] for entry in entries} | {*_OURS}
+    code = {module: sorted(_code(module)) for module in sorted(modules)}
+    if not all(code.values()):
+        return None
     facts = [
         sys.version,
         sys.prefix,
         sorted((entry.group, entry.name, entry.value, *distribution(entry)) for entry in entries),
         sorted(_installed()),
-        sorted(fact for module in modules for fact in _code(module)),
+        code,
     ]
     return digest(facts)
 

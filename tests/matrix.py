@@ -32,6 +32,6 @@ def rows(values: Iterable[tuple[Any, ...]], *chosen: tuple[Any, ...]) -> list[An
 
 
 def every(step: int, values: Iterable[Any]) -> list[Any]:
-    """Every so manieth value, from the first on; the others are `exhaustive`."""
+    """Each `step`-th value, beginning with the first; the others are `exhaustive`."""
     found = list(values)
     return part(found, *found[::step])

@@ -31,12 +31,12 @@ def listed(backbone: str, say: Callable[[str], None]) -> dict[str, Any]:
     path = user_cache_path(HARNESS) / f"methods-{digest([sys.prefix, backbone])}.json"
     with suppress(OSError, ValueError):
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(kept, dict) and kept.get("state") == state:
+        if isinstance(kept, dict) and state is not None and kept.get("state") == state:
             content: dict[str, Any] = kept["content"]
             return content
     say("Counting parameters; they are kept until the installed packages change …")
     content = _counted(backbone)
-    if not content["problems"] and not content["meddlers"]:
+    if state is not None and not content["problems"] and not content["meddlers"]:
         with suppress(HomeError):  # a cache that cannot be written is none
             write_atomically(path, json.dumps({"state": state, "content": content}).encode())
     return content

@@ -28,13 +28,12 @@ from bench.conformance.requirements import NonconformanceError
 from bench.contract import Backbone, Config, Method
 from bench.errors import BackboneError, BenchError, ConfigError, describe, one_line
 from bench.isolation import contained, is_interruption, listed, where
-from bench.plugins import adaptation
 from bench.training import allocator
 
 __all__ = [
     "CheckResult",
     "NonconformanceError",
-    "check_applies",
+    "check_accepted",
     "check_backbone",
     "check_backbone_cheaply",
     "check_method",
@@ -97,23 +96,22 @@ def check_method(
     _raise_failures(f"Method '{method.name}'", results)
 
 
-def check_applies(
+def check_accepted(
     method: Method, config: Config | None = None, *, network: nn.Module | None = None
 ) -> None:
-    """Let a method adapt a network once, and raise the error with which it refuses.
+    """Raise the `ConfigError` with which a method refuses a network or a config, if it does.
 
-    That is `MethodError` where the network lacks layers that the method needs, and the method's own
-    `ConfigError` where config and network do not suit each other. For a method that has failed the
-    checks: they have to see its first call. Other faults are theirs to tell.
+    For one that has failed checks, which have to see its first call. Other faults are theirs to
+    tell.
     """
     case = Case(method, config, network=network)
-    adaptation.check_needs(method, case.network)
     try:
-        case.fresh()
+        with contained([]):
+            case.fresh()
     except ConfigError:
         raise
-    except Exception as error:
-        if allocator.is_exhausted(error):
+    except BaseException as error:  # a plugin may fail in any way
+        if is_interruption(error) or allocator.is_exhausted(error):
             raise
 
 

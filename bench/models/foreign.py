@@ -168,11 +168,9 @@ def _load_torch(path: Path) -> Mapping[Any, Any]:
                 f"{path} cannot be read as a torch checkpoint: it asks to build a Python object, "
                 f"{match[1]}, which could run any code; save the network's state_dict() instead."
             ) from error
-        said = one_line(str(error).strip().partition("\n")[0])
-        reason = ": ".join(filter(None, (type(error).__name__, said)))
         raise FoundationError(
-            f"{path} is no torch checkpoint, or damaged ({reason}); name a file that "
-            "torch.save has written, or a .safetensors file."
+            f"{path} is no torch checkpoint, or damaged; name a file that torch.save has written, "
+            "or a .safetensors file."
         ) from error
     if not isinstance(content, Mapping):
         kind = type(content).__name__

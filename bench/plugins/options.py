@@ -156,11 +156,11 @@ def grids(
 ) -> tuple[list[Choice], list[str]]:
     """Every config of every method's grid, and what was left out and why.
 
-    A word ``rank=4,8`` replaces the grid of each chosen method that has the option,
-    ``lora.rank=4,8`` of one; several words make all combinations. Without words it is the method's
-    `own` grid, if that is wanted and it has one, else the `common` one. Other options stay as
-    chosen, and a method that trains nothing stays as it is. Raises `ConfigError` where nothing is
-    left, unless `skip_unfit`.
+    Without words it is the method's `own` grid, if that is wanted and it has one, else the `common`
+    one. A word ``rank=4,8`` replaces it for each chosen method that has the option,
+    ``lora.rank=4,8`` for one; several words make all combinations. Other options stay as chosen,
+    and a method that trains nothing stays as it is. Raises `ConfigError` for a method that has none
+    of the options in the words, and where nothing is left, unless `skip_unfit`.
     """
     given = _assign("--grid", words, [choice.installed for choice in choices])
     candidates, left_out = [], []
@@ -168,7 +168,13 @@ def grids(
         method = choice.installed.method
         texts = given[method.name]
         grid = {key: [_value(v) for v in dict.fromkeys(t.split(","))] for key, t in texts.items()}
-        if not grid and method.traits.trains:
+        if words and not grid and method.traits.trains:
+            reason = f"'{method.name}' has none of the options that --grid names."
+            if not skip_unfit:
+                raise ConfigError(reason)
+            left_out.append(f"Left out of the sweep: {reason}")
+            continue
+        if not words and method.traits.trains:
             usual = method.grid if own and method.grid else common
             grid = {key: list(values) for key, values in usual.items()}
         for values in product(*grid.values()):

@@ -6,9 +6,10 @@ seconds, and comes to the same until the home, the installation or the words cha
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from bench import installation
 from bench.atomic import write_atomically
@@ -23,27 +24,36 @@ _FOLDERS = ("conditions", "data", "foundations", "runs", "weights")
 
 
 class Finished:
-    """What a command found in a home when nothing was left to do.
+    """What a command found in a home when nothing was left to do; see `of`."""
 
-    Parameters
-    ----------
-    words
-        The command's options and their values; those that change neither plan nor messages are left
-        out by the caller.
-    track
-        The track that they name.
-    """
+    def __init__(self, key: str, workspace: Workspace, installed: str, state: str) -> None:
+        self._key, self._workspace, self._installed, self._state = key, workspace, installed, state
+        self._path = workspace.finished / f"{key}.json"
 
-    def __init__(self, words: Mapping[str, object], track: Track, workspace: Workspace) -> None:
-        said = {name: str(value) for name, value in words.items()}
+    @classmethod
+    def of(cls, words: Mapping[str, str], track: Track, workspace: Workspace) -> Self | None:
+        """Of the command with these options on this track, in the home as it is now.
+
+        None where the state of home or installation cannot be told: nothing can be kept then.
+        """
         settings = {k: v for k, v in os.environ.items() if k.startswith("BENCH_")}
-        key = digest([said, settings, track.model_dump(mode="json")])
-        self._workspace = workspace
-        self._path = workspace.folder / "finished" / f"{key}.json"
-        self.installation = installation.state()
-        """A command that has worked is kept only if this is still what it was at the start: its
-        plan is that of the code that was imported then."""
-        self._state = digest([self.installation, sorted(self._files())])
+        key = digest([dict(words), settings, track.model_dump(mode="json")])
+        installed, files = installation.state(), _files(workspace.folder)
+        if installed is None or files is None:
+            return None
+        return cls(key, workspace, installed, digest([installed, files]))
+
+    def anew(self) -> Self | None:
+        """Of the same command, in the home as it is now that the command has worked.
+
+        None where the installation is another since: the plan of the command is that of the code
+        that was imported before.
+        """
+        files = _files(self._workspace.folder)
+        if files is None or installation.state() != self._installed:
+            return None
+        state = digest([self._installed, files])
+        return type(self)(self._key, self._workspace, self._installed, state)
 
     def recall(self) -> tuple[list[str], list[Record]] | None:
         """The plan in words and the records of its fits; None where something has changed since, or
@@ -65,10 +75,17 @@ class Finished:
             self._path.parent.mkdir(exist_ok=True)
             write_atomically(self._path, json.dumps(content).encode())
 
-    def _files(self) -> Iterator[tuple[str, int, int]]:
-        """The home's data and results: paths, sizes and times of their last change in ns."""
-        for kind in _FOLDERS:
-            for path in (self._workspace.folder / kind).rglob("*"):
-                with suppress(OSError):
-                    found = path.stat()
-                    yield str(path), found.st_size, found.st_mtime_ns
+
+def _files(home: Path) -> list[tuple[str, int, int]] | None:
+    """Data and results: paths, sizes and times of their last change in ns.
+
+    None where a folder is a link: what is in it would not be among them.
+    """
+    found = []
+    for path in sorted(path for folder in _FOLDERS for path in (home / folder).rglob("*")):
+        if path.is_symlink() and path.is_dir():
+            return None
+        with suppress(OSError):
+            status = path.stat()
+            found.append((str(path), status.st_size, status.st_mtime_ns))
+    return found

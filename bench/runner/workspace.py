@@ -71,7 +71,7 @@ class Workspace:
                 f"Home folder {self.folder} cannot be used: {error.strerror or error}; "
                 "choose another with --home or BENCH_HOME."
             ) from error
-        for shared in (self.folder, self.hashes, *self.folder.glob("plans/*")):
+        for shared in (self.folder, self.hashes, self.finished, *self.folder.glob("plans/*")):
             remove_leftovers(shared, older_seconds=_STALE_SECONDS)
 
     def data(self, key: str) -> Path:
@@ -100,6 +100,11 @@ class Workspace:
     def plan(self, plan_id: str) -> Path:
         """The folder of a plan that several processes work on."""
         return self.folder / "plans" / plan_id
+
+    @property
+    def finished(self) -> Path:
+        """What is known of commands that have nothing left to do, see `bench.runner.finished`."""
+        return self.folder / "finished"
 
     @property
     def precision(self) -> Path:

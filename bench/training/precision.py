@@ -27,8 +27,8 @@ _SECONDS, _LEAST_TURNS = 0.6, 2
 """How long turns are repeated at least, and how often."""
 _PATIENCE_SECONDS = 2.0
 """Time after which one turn is enough."""
-_HOPELESS = 4.0
-"""The measurement ends with the first layer that float32 computes this many times as fast for one
+_HOPELESS, _HOPELESS_LAYERS = 4.0, 2
+"""The measurement ends when float32 has computed so many layers this many times as fast for one
 sample: a processor without bfloat16 emulates it, which may take minutes."""
 _SHORTEST_SECONDS = 0.005
 """What takes less is not told from what else a call costs."""
@@ -138,12 +138,18 @@ def _timing(calls: Sequence[LayerCall], batch: int) -> PrecisionTiming:
     batch = max(1, min(batch, int(_MOST_OPERATIONS / sum(operations))))
     begin = time.perf_counter()
     # One sample, the least work first, and twice: the first call has the kernels loaded
-    for call, count in sorted(zip(calls, operations, strict=True), key=lambda pair: pair[1]):
-        float32, bfloat16 = (
-            min(_seconds(call, 1, bfloat16=kind) for _ in range(2)) for kind in (False, True)
+    probed: dict[LayerCall, tuple[float, float]] = {}
+    hopeless = 0
+    work = dict(zip(calls, operations, strict=True))
+    for call in sorted(work, key=work.__getitem__):
+        float32, bfloat16 = probed[call] = (
+            min(_seconds(call, 1, bfloat16=False) for _ in range(2)),
+            min(_seconds(call, 1, bfloat16=True) for _ in range(2)),
         )
-        if bfloat16 > _HOPELESS * max(float32, _SHORTEST_SECONDS):
-            return _fastest([call], [count], 1, [[(float32, bfloat16)]])
+        hopeless += bfloat16 > _HOPELESS * max(float32, _SHORTEST_SECONDS)
+        if hopeless == min(_HOPELESS_LAYERS, len(work)):
+            done = [work[call] for call in probed]
+            return _fastest(list(probed), done, 1, [list(probed.values())])
     turns: list[list[tuple[float, float]]] = []
     while True:
         turns.append(

@@ -124,10 +124,12 @@ def test_a_method_without_a_grid_of_its_own_sweeps_the_learning_rate() -> None:
     assert [c.config.learning_rate_scale for c in candidates] == [0.5, 1.0, 2.0]
 
 
-def test_a_word_replaces_the_grid_of_the_methods_that_have_the_option_alone() -> None:
-    candidates, _ = grid("fft,lora", "rank=4,8")
-    names = [c.installed.method.name for c in candidates]
-    assert (names.count("fft"), names.count("lora")) == (4, 2)
+def test_words_leave_methods_without_the_option_out_of_the_sweep() -> None:
+    with pytest.raises(ConfigError, match="'fft' has none of the options that --grid names"):
+        grid("fft,lora", "rank=4,8")
+    candidates, left_out = grid("fft,lora,none", "rank=4,8", skip=True)
+    assert [c.installed.method.name for c in candidates] == ["lora", "lora", "none"]
+    assert left_out == ["Left out of the sweep: 'fft' has none of the options that --grid names."]
 
 
 def test_a_method_that_trains_nothing_has_one_config_to_sweep() -> None:

@@ -214,6 +214,18 @@ def test_the_commands_for_authors(
     assert (code, out.count("no luck"), "as 'adapts'" in out) == (1, 1, True)
     assert out.splitlines()[-1].endswith(" checks, for 1 reason.")
 
+    calls: list[int] = []
+
+    def fail_once(model: nn.Module, config: Config) -> Adapted:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ArithmeticError("no luck")
+        return sound.method.adapt(model, config)
+
+    broken = replace(sound, method=replace(sound.method, adapt=fail_once))
+    code, out, _ = inside("check", "bitfit")
+    assert (code, "no luck" in out) == (1, True), "the suite sees the first call"
+
 
 @pytest.mark.parametrize("name", ["", "Loud", "1st", "with-dash", "two words", "../up", "class"])
 def test_bad_names_are_refused(name: str, tmp_path: Path) -> None:
@@ -339,6 +351,13 @@ def test_the_commands_for_authors_of_backbones(tmp_path: Path, inside: Inside) -
         assert (code, expected in error) == (2, True)
 
 
+class Unbuildable(Config):
+    """Options that cannot be made."""
+
+    def __init__(self, **values: object) -> None:
+        raise ArithmeticError("no luck")
+
+
 @pytest.mark.exhaustive
 @pytest.mark.slow
 def test_all_methods_are_checked_on_a_backbone(
@@ -374,6 +393,14 @@ def test_all_methods_are_checked_on_a_backbone(
     assert all(check["passed"] for check in told["methods"]["bitfit"])
     assert sorted(told["left_out"]) == ["layernorm", "lora"]
     assert [problem["name"] for problem in told["problems"]] == ["mine"]
+    few["lora"] = replace(found["lora"], method=replace(found["lora"].method, config=Unbuildable))
+    few["bitfit"] = replace(found["bitfit"], method=replace(found["bitfit"].method, adapt=refuse))
+    del few["layernorm"], few["none"]
+    code, out, _ = inside("check", "all")
+    assert code == 1
+    assert "✗ bitfit: adapts: It leaves the encoder untouched." in out, "there is no other network"
+    assert "✗ lora: " in out
+    assert out.splitlines()[-1] == "0 of 2 methods pass all checks, 1 cannot be used."
     code, _, error = inside("check", "all", "--set", "rank=2")
     assert (code, "--set is for one method" in error) == (2, True)
 

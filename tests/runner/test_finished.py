@@ -1,5 +1,6 @@
 """The same command again says that nothing is to do without torch, until something has changed."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from conftest import Inside
 from packages import install
 
+from bench import installation
 from bench.runner import plan
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
@@ -177,12 +179,56 @@ def test_other_words_settings_tracks_and_packages_are_seen(
     assert not asked()
 
 
+@pytest.mark.parametrize(
+    "more",
+    [("--workers", 1), ("--device", "cpu"), ("--test-curve",), ("--stock",), ("--dry-run",)],
+    ids=str,
+)
+def test_nothing_is_kept_where_more_than_the_home_decides(
+    more: tuple[object, ...], home: Path, words: tuple[object, ...], inside: Inside
+) -> None:
+    assert inside(*words, *more, home=home)[0] == 0
+    assert not (home / "finished").exists()
+
+
+def test_nothing_is_kept_of_a_home_with_links_to_folders(
+    home: Path, words: tuple[object, ...], inside: Inside, tmp_path: Path
+) -> None:
+    run = next(home.glob("runs/*"))
+    run.rename(tmp_path / "elsewhere")
+    run.symlink_to(tmp_path / "elsewhere")
+    code, out, _ = inside(*words, home=home)
+    assert (code, LAST in out, (home / "finished").exists()) == (0, True, False)
+
+
+def test_nothing_is_kept_of_a_command_during_which_code_changed(
+    home: Path, words: tuple[object, ...], inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter(["before", "after"])
+    monkeypatch.setattr(installation, "state", lambda: next(states))
+    homes.remove_runs(home, "Style_B")
+    assert inside(*words, home=home)[0] == 0
+    assert not (home / "finished").exists()
+
+
+def test_an_installation_whose_code_is_not_found_has_no_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installation.state() == installation.state() is not None
+    install(tmp_path, "bench-method-new", {"newcomer": "method"}, METHOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert installation.state() is not None
+    (tmp_path / "bench_method_new.py").unlink()
+    importlib.invalidate_caches()
+    assert installation.state() is None
+
+
 def test_a_note_that_cannot_be_read_is_none(
     home: Path, words: tuple[object, ...], inside: Inside, plans: list[int]
 ) -> None:
     inside(*words, home=home)
     (note,) = home.glob("finished/*.json")
-    for content in (b"", b"[]", b'{"state": 1}', b"\xff", note.read_bytes()[:-40]):
+    for content in (b"", b"[]", b'{"state": 1}', b"\xff", b"[" * 100_000, note.read_bytes()[:-40]):
         note.write_bytes(content)
         plans.clear()
         code, out, _ = inside(*words, home=home)

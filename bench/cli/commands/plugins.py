@@ -9,8 +9,10 @@ import typer
 from bench.cli.options import JsonOption
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bench.conformance import CheckResult
-    from bench.contract import Backbone
+    from bench.contract import Backbone, Config, Method
 
 FolderOption = Annotated[Path, typer.Option(help="Parent folder of the new package.")]
 
@@ -58,12 +60,10 @@ def check(
         chosen = None if backbone is None else _sound(backbone)
         network = None if chosen is None else conformance.network_of(chosen)
         where = "" if backbone is None else f" on {backbone}"
-        results = conformance.run(installed.method, config, network=network)
-        if not all(result.passed for result in results):
-            try:
-                conformance.check_applies(installed.method, config, network=network)
-            except ConfigError as error:  # does not name the method itself
-                raise ConfigError(f"Method '{method}': {error}") from error
+        try:
+            results = _results(installed.method, config, network)
+        except ConfigError as error:  # does not name the method itself
+            raise ConfigError(f"Method '{method}': {error}") from error
         _tell(f"Method '{method}'{where}", results, as_json)
     elif setting:
         raise ConfigError("--set is for a method; name one: bench check METHOD --set …")
@@ -128,16 +128,16 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
         for name, installed in methods:
             advance(1)
             network = None if chosen is None else conformance.network_of(chosen)
-            results = conformance.run(installed.method, network=network)
-            failed = [result for result in results if not result.passed]
-            if failed and network is not None:  # a network of the suite suits every method
-                try:
-                    conformance.check_applies(installed.method, network=network)
-                except (ConfigError, MethodError) as error:
+            try:
+                checked[name] = _results(installed.method, None, network)
+            except (ConfigError, MethodError) as error:
+                if network is None:  # one of the suite's has to suit every method
+                    checked[name] = conformance.run(installed.method)
+                else:
                     left_out[name] = str(error)
                     tell("–", name, str(error))
                     continue
-            checked[name] = results
+            failed = [result for result in checked[name] if not result.passed]
             more = f" (and {counted(len(failed) - 1, 'more check')})" if failed[1:] else ""
             reason = f"{failed[0].name}: {failed[0].detail}{more}" if failed else "passes"
             tell("✗" if failed else "✓", name, reason)
@@ -157,6 +157,25 @@ def _check_all(backbone: str | None, as_json: bool) -> None:
         typer.echo(f"{sound} of {whole} pass all checks{where}{aside}{broken}.")
     if found.problems or sound < len(checked):
         raise typer.Exit(1)
+
+
+def _results(
+    method: "Method", config: "Config | None", network: "nn.Module | None"
+) -> "list[CheckResult]":
+    """What the suite finds.
+
+    Raises `MethodError` where the network lacks layers that the method needs, and, if checks fail,
+    the `ConfigError` with which the method refuses network or config.
+    """
+    from bench import conformance
+    from bench.plugins import adaptation
+
+    if network is not None:
+        adaptation.check_needs(method, network)
+    results = conformance.run(method, config, network=network)
+    if not all(result.passed for result in results):
+        conformance.check_accepted(method, config, network=network)
+    return results
 
 
 def _sound(backbone: str) -> "Backbone":

@@ -1,6 +1,5 @@
 """`bench run`: plan, estimate, train and score, print results."""
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli import finished_commands
 from bench.cli.options import (
     BackboneOption,
     HomeOption,
@@ -18,10 +18,8 @@ from bench.cli.options import (
 
 if TYPE_CHECKING:
     from bench.protocol.protocols import Protocol
-    from bench.protocol.spec import Track
     from bench.records.record import Record
     from bench.runner.context import RunContext
-    from bench.runner.finished import Finished
     from bench.runner.plan import Plan
 
 
@@ -152,10 +150,9 @@ def run(
 
     smoke = protocol == ["smoke"]
     chosen_track = tracks.load(track or ("smoke" if smoke else tracks.DEFAULT))
-    finished = _finished(ctx, chosen_track, home)
+    finished = finished_commands.of(ctx, chosen_track, home)
     if finished and (kept := finished.recall()):
-        _tell_finished(*kept, quiet=quiet)
-        return
+        return finished_commands.tell(*kept, quiet=quiet)
 
     from bench.cli import announcement, terminal
     from bench.cli.interrupts import interruptible
@@ -268,12 +265,8 @@ def run(
         if finished and not (failed or installed.problems or installed.meddlers):
             left = todo
             if todo.jobs:
-                before, finished = finished, _finished(ctx, chosen_track, home)
-                left = planned()
+                finished, left = finished.anew(), planned()
                 said = left_out + announcement.plan(left, context, stock=stock)
-                # The work may have changed what --tuned chooses
-                if tuned or finished is None or finished.installation != before.installation:
-                    finished = None
             if finished and not left.jobs:
                 finished.remember(said, left.done)
     from bench.cli.tables import results
@@ -283,28 +276,6 @@ def run(
         for record in failed:
             typer.echo(f"Failed: {record.spec.title}: {record.error}", err=True)
         raise typer.Exit(1)
-
-
-def _finished(ctx: typer.Context, track: "Track", home: Path | None) -> "Finished | None":
-    """What is kept of this command, if it depends on nothing but the home and the installation."""
-    from bench.runner.finished import Finished
-    from bench.runner.workspace import Workspace, default
-
-    words = {name: value for name, value in ctx.params.items() if name not in ("home", "quiet")}
-    outside = any(words[name] for name in ("again", "data", "dry_run", "slurm", "weights"))
-    if outside or track.data.source != "generated" or "WORLD_SIZE" in os.environ:
-        return None
-    return Finished(words, track, Workspace(home or default(), write=False))
-
-
-def _tell_finished(lines: list[str], records: "list[Record]", *, quiet: bool) -> None:
-    from bench.cli import terminal
-    from bench.cli.tables import results
-
-    with terminal.progress(quiet=quiet) as progress:
-        for line in lines:
-            progress.say(line)
-    results.show(records)
 
 
 def _measure_and_estimate(todo: "Plan", context: "RunContext", precision: str) -> None:
